@@ -1,0 +1,51 @@
+/* JSON → Model → Graph. cJSON is seen by this folder alone.
+ *
+ * A Model is the description as plain structs, every mistake already reported; lowering it gives one Graph for
+ * the training step, one for its evaluation, and one for each function. */
+#ifndef SELFC_FRONTEND_H
+#define SELFC_FRONTEND_H
+#include "ir/graph.h"
+
+typedef struct Model Model; /* model.h shows its insides to the folder */
+
+/* What the data turned out to be, from opening it: shape and type of one sample of a training input. */
+typedef struct {
+    const char *input; /* key in training.data */
+    const char *field; /* "image", "label", "value" */
+    Type sample;       /* u8[28,28] for a picture, i32[] for a label, f32[7] for a row */
+} DataShape;
+
+/* `sets` are "training.batch=64" overrides, applied to the JSON before it is read. NULL after errors in diag
+ * (all of them, not just the first). The model lives as long as arena. */
+Model *model_parse(const char *text, const char *file, const char *const *sets, size_t set_count, Arena *arena, Diag *diag);
+
+typedef struct {
+    const char *input;   /* graph input it feeds */
+    const char *source;  /* "glyphs", "idx", "npy" */
+    const char *path, *field;
+} DataSpec;
+
+/* What the rest of the compiler asks of a model. */
+const char *model_name(const Model *model);
+const char *model_resolved(const Model *model, Arena *arena); /* JSON text after overrides, for the RUN folder */
+bool model_has_training(const Model *model);
+int64_t model_batch(const Model *model);
+int64_t model_epochs(const Model *model);
+uint64_t model_seed(const Model *model);
+uint32_t model_data(const Model *model, const DataSpec **specs);
+uint32_t model_reports(const Model *model, const char *const **names); /* the loss first */
+uint32_t model_functions(const Model *model, const char *const **names);
+
+/* The training step: inputs are the data (in their stored type, batch fixed), "$key" and "$sample"; outputs are loss and
+ * reports (f32[]) and an update for each parameter and state. Gradients are `gradient` nodes. */
+Graph *lower_train(const Model *model, const DataShape *shapes, size_t count, Diag *diag);
+/* The same layers without updates and in inference mode, batch open: loss and reports. */
+Graph *lower_evaluate(const Model *model, const DataShape *shapes, size_t count, Diag *diag);
+/* A function with its batch open, in inference mode. */
+Graph *lower_function(const Model *model, const char *name, Diag *diag);
+
+/* JSON Schema (2020-12) of the description, made from the tables of layers, sources, optimisers. */
+void schema_print(FILE *out);
+/* docs/language.md: the reference, made from the same tables. */
+void reference_print(FILE *out);
+#endif

@@ -1,0 +1,17 @@
+/* What schedules need to know about the processor that code is made for. Filled in by
+ * backend/target.c; machine_generic() serves tests and `show` without LLVM. */
+#ifndef SELFC_IR_MACHINE_H
+#define SELFC_IR_MACHINE_H
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct {
+    uint32_t vector_bytes; /* 64 AVX-512, 32 AVX2, 16 SSE and NEON */
+    uint32_t registers;    /* vector registers: 32 or 16 */
+    bool has_masks;        /* masked loads and stores cost nothing extra */
+    bool has_fma;
+    int64_t l1, l2, l3;    /* bytes of data cache that one core can use */
+} Machine;
+
+Machine machine_generic(void); /* 16-byte vectors, 16 registers, 32 KB, 512 KB, 4 MB */
+#endif

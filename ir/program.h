@@ -1,0 +1,99 @@
+/* The program: kernels, their order, and planned memory.
+ *
+ * A kernel's meaning is a small Graph, its body: the body's inputs are the buffers it reads, the body's
+ * outputs those it writes, in this order. So a program is evaluated, printed, parsed and compared with the
+ * tools of the graph, and two layers that need the same code have equal bodies. What the body does not say,
+ * the schedule does: which axes are cut into pieces, tiles, packing.
+ *
+ * A call is a kernel with buffers. Calls of one phase do not depend on one another; between phases stands a
+ * barrier. Work is cut into pieces by shape alone, so the result does not depend on the number of threads. */
+#ifndef SELFC_IR_PROGRAM_H
+#define SELFC_IR_PROGRAM_H
+#include "ir/graph.h"
+#include "ir/machine.h"
+
+/* KERNEL_map: one pass over an index space, lanes over its last axis. Each piece walks its part of the
+ *   parallel axes; inside, the reduced axes are walked once for each stage (a stage is a set of reductions
+ *   whose operands need no later stage; the last stage stores what is not reduced).
+ * KERNEL_contract: the one matmul of the body; operands are pulled (through index and elementwise nodes)
+ *   into packed panels or read in place, the epilogue is applied to the tile in registers. */
+typedef enum { KERNEL_map, KERNEL_contract } KernelKind;
+
+/* Pieces = the product over the axes of ceil(extent / block), numbered row-major. */
+typedef struct {
+    uint32_t rank;
+    struct {
+        Dim extent;
+        int64_t block; /* elements of the axis in a piece; 0: all of them (the axis is not cut) */
+    } axis[MAX_RANK];
+} Grid;
+
+typedef struct {
+    KernelKind kind;
+    const char *name;  /* for people: "dense_relu.3"; valid in an assembler symbol after sanitising */
+    Graph *body;
+    Grid grid;         /* map: one entry for each axis of the space; contract: the axes of the product [.., m, n] */
+    uint32_t reduced;  /* map: bit mask of axes that some stage reduces over; never cut */
+    NodeId product;    /* contract: the matmul in body */
+    uint32_t tile_rows, tile_vectors;  /* contract: register tile; rows x vectors of the machine's width */
+    int64_t depth_block;               /* contract: how much of k is done before the next block; 0: all */
+    bool pack_a, pack_b;               /* contract: copy operands into panels, or read them where they are */
+    double flop, bytes;                /* an estimate for n = 1 if the batch is open: for balance and profile */
+} Kernel;
+
+typedef enum { BUFFER_input, BUFFER_state, BUFFER_output, BUFFER_temporary } BufferKind;
+
+typedef struct {
+    BufferKind kind;
+    Type type;         /* dense, row-major */
+    uint32_t index;    /* input, state: position in inputs; output: position in outputs; temporary: unused */
+    Extent offset;     /* temporary: bytes from the start of the arena, a multiple of 64 for every n */
+} Buffer;
+
+typedef struct {
+    uint32_t kernel;
+    uint32_t phase;    /* calls stand in order of phase */
+    uint32_t *args;    /* buffers: the body's inputs, then its outputs; an output may name a buffer that is also
+                          an input: it is updated in place (the body then reads it at the same place only) */
+    const char *origin;
+} Call;
+
+typedef struct {
+    Arena *arena;      /* owns everything below, except the bodies */
+    const char *name;
+    GraphInput *inputs;    uint32_t input_count;
+    GraphOutput *outputs;  uint32_t output_count; /* .node is the buffer it is in, for updates the state's own */
+    Buffer *buffers;       uint32_t buffer_count, buffer_capacity;
+    Kernel *kernels;       uint32_t kernel_count, kernel_capacity;
+    Call *calls;           uint32_t call_count, call_capacity;
+    uint32_t phase_count;
+    Extent arena_size;     /* bytes of temporaries */
+    Extent most_live;      /* the lower bound: most bytes of temporaries alive in one phase */
+} Program;
+
+/* program.c */
+Program *program_new(const char *name);
+void program_free(Program *program); /* and the bodies */
+uint32_t program_add_buffer(Program *program, Buffer buffer);
+uint32_t program_add_kernel(Program *program, Kernel kernel); /* takes the body; an equal kernel is shared (and the body freed) */
+void program_add_call(Program *program, uint32_t kernel, const uint32_t *args, const char *origin);
+uint32_t kernel_arg_count(const Kernel *kernel);
+Dim grid_pieces_at(const Grid *grid, int64_t n);
+bool kernel_equal(const Kernel *a, const Kernel *b);
+/* May output `output` of the body be written over input `input`? True when every path between them is
+ * elementwise at one and the same position, outside of the product's operands and of reductions. */
+bool kernel_may_update(const Kernel *kernel, uint32_t input, uint32_t output);
+
+/* program_verify.c: bodies, types of args, order, phases, and that live buffers do not overlap. */
+bool program_verify(const Program *program, FILE *report);
+
+/* program_print.c, program_parse.c: inverse of each other. */
+void program_print(const Program *program, FILE *out);
+Program *program_parse(const char *text, const char *file, Diag *diag);
+/* Arena size against the bound, the buffers and who is alive at the peak, for people. */
+void program_print_plan(const Program *program, FILE *out);
+
+/* program_eval.c: runs the calls in order with the graph's evaluator. values[b] is the content of buffer b, one
+ * double an element: inputs and states are given, states are updated, the others are filled in (from arena). */
+void program_eval(const Program *program, int64_t n, double **values, Arena *arena);
+#endif

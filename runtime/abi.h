@@ -1,0 +1,104 @@
+/* Where compiled code and the runtime meet: plain C structures that the JIT fills in memory and an object
+ * file carries as data. Whoever changes this file changes SELFC_ABI_VERSION.
+ *
+ * A module holds the programs of one description (the training step, its evaluation, the functions) over one
+ * state segment: parameters and optimiser state, shared by name. */
+#ifndef SELFC_RUNTIME_ABI_H
+#define SELFC_RUNTIME_ABI_H
+#include <stdint.h>
+
+enum { SELFC_ABI_VERSION = 1, SELFC_MAX_RANK = 6 };
+
+/* The order of ir/dtypes.def. */
+typedef enum { SELFC_f32, SELFC_bf16, SELFC_f16, SELFC_i8, SELFC_u8, SELFC_i32, SELFC_i64, SELFC_bool } SelfcDType;
+
+typedef struct {
+    int64_t fixed, per_n; /* fixed + per_n * n */
+} SelfcExtent;
+
+/* Does pieces [first, end) of a kernel. args: the buffers read, then those written. scratch: private to the
+ * calling thread, 64-byte aligned, SelfcModule.scratch_bytes long. Calls nothing. */
+typedef void SelfcKernel(void *const *args, int64_t n, int64_t first, int64_t end, void *scratch);
+
+typedef enum { SELFC_INIT_zero, SELFC_INIT_constant, SELFC_INIT_uniform, SELFC_INIT_normal } SelfcInitKind;
+
+typedef struct {
+    const char *name;
+    int32_t dtype;        /* SelfcDType */
+    int32_t rank;
+    int64_t dim[SELFC_MAX_RANK]; /* < 0: -dim times n */
+} SelfcTensor;
+
+typedef struct {
+    SelfcTensor tensor;   /* never depends on n */
+    int64_t offset;       /* bytes from the start of the state segment, a multiple of 64 */
+    int32_t is_parameter; /* 1: trained, saved as weights; 0: optimiser and other state */
+    int32_t init;         /* SelfcInitKind */
+    double init_a, init_b;
+} SelfcState;
+
+/* Where a kernel's argument is. base 0: the state segment; 1: the program's arena; 2 + i: input or output i. */
+typedef struct {
+    uint32_t base;
+    SelfcExtent offset;
+} SelfcArg;
+
+typedef struct {
+    int64_t extent;       /* as a dim: < 0 is -extent times n */
+    int64_t block;        /* 0: not cut */
+} SelfcGridAxis;
+
+typedef struct {
+    SelfcKernel *run;
+    const char *name;     /* the kernel's name */
+    const char *origin;   /* the layer it serves; may be NULL */
+    const SelfcArg *args;
+    uint32_t arg_count;
+    uint32_t phase;       /* calls stand in order of phase; a barrier between phases */
+    uint32_t grid_rank;
+    SelfcGridAxis grid[SELFC_MAX_RANK]; /* pieces: product of ceil(extent / block) */
+    double flop, bytes;   /* of one call (n = 1 where the batch is open) */
+} SelfcCall;
+
+typedef struct {
+    const char *name;         /* "train", "evaluate", or the function's name */
+    const SelfcTensor *io;    /* inputs, then outputs. Inputs "$key" i32[3] (seed low, seed high, step) and
+                                 "$sample" i32[n] (number of the sample in the data set) feed random operations. */
+    uint32_t input_count, output_count;
+    const SelfcCall *calls;
+    uint32_t call_count, phase_count;
+    SelfcExtent arena_bytes;
+    int64_t batch;            /* the fixed batch, or 0: any n */
+} SelfcProgram;
+
+typedef struct {
+    const char *input;        /* a data input of the training program */
+    const char *source;       /* "glyphs", "idx", "npy": as in the description; --data replaces it */
+    const char *path;         /* may be NULL */
+    const char *field;        /* "image" or "label" */
+} SelfcDataSpec;
+
+/* How the runtime drives training; all zero for a description without it. */
+typedef struct {
+    int32_t train, evaluate;  /* positions in programs; -1: none */
+    const SelfcDataSpec *data;
+    uint32_t data_count;
+    int64_t batch, epochs;
+    uint64_t seed;
+    const char *const *reports; /* outputs of both programs to put into the metrics; the first is the loss */
+    uint32_t report_count;
+} SelfcTraining;
+
+typedef struct {
+    uint32_t abi_version;
+    const char *name;         /* of the model */
+    const char *description;  /* the resolved JSON text, for the RUN folder */
+    const SelfcState *states;
+    uint32_t state_count;
+    int64_t state_bytes;
+    int64_t scratch_bytes;    /* for each thread */
+    const SelfcProgram *programs;
+    uint32_t program_count;
+    SelfcTraining training;
+} SelfcModule;
+#endif

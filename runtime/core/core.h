@@ -1,0 +1,52 @@
+/* The little that running a compiled module needs: threads, execution, random numbers, state. Includes only runtime/. */
+#ifndef SELFC_RUNTIME_CORE_H
+#define SELFC_RUNTIME_CORE_H
+#include "runtime/abi.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+/* threads.c: a pool whose workers spin a little before they sleep. */
+typedef struct SelfcPool SelfcPool;
+int selfc_cpu_count(void);                 /* what this process may use: affinity and cgroup limits */
+SelfcPool *selfc_pool_new(int threads);    /* 0: selfc_cpu_count(). NULL if threads cannot be had. */
+void selfc_pool_free(SelfcPool *pool);
+int selfc_pool_threads(const SelfcPool *pool);
+/* Runs work(context, thread, threads) on every thread of the pool, this one included; returns when all are done. */
+void selfc_pool_run(SelfcPool *pool, void (*work)(void *context, int thread, int threads), void *context);
+void selfc_pool_barrier(SelfcPool *pool);  /* inside work: waits for all */
+
+/* execute.c: one run of a program. io[i]: the inputs, then the outputs. arena and scratch (scratch_bytes a thread) are
+ * 64-byte aligned and owned by the Selfc_Session. Allocates nothing. */
+typedef struct {
+    const SelfcModule *module;
+    SelfcPool *pool;
+    void *state;             /* module->state_bytes */
+    void *arena;             /* grown by session_reserve */
+    int64_t arena_bytes;
+    void *scratch;           /* threads * module->scratch_bytes */
+    double *call_seconds;    /* NULL, or call_count of the program: time of each call is added (profile) */
+} SelfcSession;
+/* NULL when memory is short. States are initialised from the seed (see init.c). */
+SelfcSession *selfc_session_new(const SelfcModule *module, int threads, uint64_t seed);
+void selfc_session_free(SelfcSession *session);
+int selfc_session_reserve(SelfcSession *session, const SelfcProgram *program, int64_t n); /* 0, or -1: no memory */
+void selfc_execute(SelfcSession *session, const SelfcProgram *program, void *const *io, int64_t n);
+
+const SelfcProgram *selfc_find_program(const SelfcModule *module, const char *name); /* NULL: none */
+const SelfcState *selfc_find_state(const SelfcModule *module, const char *name);
+size_t selfc_dtype_bytes(int32_t dtype);
+const char *selfc_dtype_name(int32_t dtype);
+int64_t selfc_tensor_elements(const SelfcTensor *tensor, int64_t n);
+size_t selfc_tensor_bytes(const SelfcTensor *tensor, int64_t n);
+
+/* philox.c: Philox4x32-10 (Salmon et al., SC'11). The same numbers as compiled code draws. */
+void selfc_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+
+/* init.c: first values of states; a function of (seed, name of the state, element) alone. */
+void selfc_init_states(const SelfcModule *module, void *state, uint64_t seed);
+
+/* error.c: text of the last failure on this thread, for functions that return NULL, -1 or false. */
+void selfc_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+const char *selfc_failure(void);
+#endif

@@ -1,0 +1,66 @@
+/* Data sources, and the files that selfc reads and writes. Every reader treats its file as hostile: a message
+ * (selfc_failure) names file and place; nothing crashes. Writers write to a temporary name, fsync and rename. */
+#ifndef SELFC_RUNTIME_DATA_H
+#define SELFC_RUNTIME_DATA_H
+#include "runtime/core/core.h"
+
+/* source.c: a data set: named fields ("image", "label", "value"), each with its samples. */
+typedef struct SelfcSource SelfcSource;
+typedef struct {
+    const char *name;         /* "image", "label", "value" */
+    SelfcTensor sample;       /* of one sample: u8[28,28]; i32[] for labels */
+} SelfcField;
+
+typedef enum { SELFC_TRAIN, SELFC_TEST } SelfcSplit;
+/* `source` "glyphs", "idx", "npy", or NULL: recognise what stands at path (IDX files, gzipped or not, a folder of them,
+ * .npy). `path` may be NULL for glyphs. NULL after selfc_fail. */
+SelfcSource *selfc_source_open(const char *source, const char *path, SelfcSplit split);
+void selfc_source_close(SelfcSource *source);
+int64_t selfc_source_count(const SelfcSource *source);            /* samples; 0: this split does not exist */
+uint32_t selfc_source_fields(const SelfcSource *source, const SelfcField **fields);
+/* Copies field `field` of the samples index[0..n) to out, dense. Thread-safe. */
+void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out);
+
+/* A permutation of 0..count-1 that depends on (seed, epoch) alone. */
+void selfc_shuffle(int32_t *order, int64_t count, uint64_t seed, int64_t epoch);
+
+/* npy.c */
+typedef struct {
+    SelfcTensor tensor;       /* dims fixed */
+    void *data;               /* owned: free() */
+} SelfcArray;
+int selfc_npy_read(const char *path, SelfcArray *array);          /* 0, or -1 after selfc_fail */
+int selfc_npy_write(const char *path, const SelfcTensor *tensor, const void *data, int64_t n);
+
+/* safetensors.c */
+typedef struct {
+    char *name;
+    SelfcTensor tensor;
+    const void *data;         /* into the file's bytes */
+} SelfcEntry;
+typedef struct {
+    SelfcEntry *entries;
+    uint32_t count;
+    char *metadata_json;      /* "{…}" of __metadata__, or NULL */
+    void *bytes;
+    size_t size;
+} SelfcTensors;
+int selfc_safetensors_read(const char *path, SelfcTensors *tensors); /* 0, or -1 after selfc_fail */
+int selfc_safetensors_parse(const void *bytes, size_t size, const char *name, SelfcTensors *tensors); /* copies bytes */
+void selfc_safetensors_free(SelfcTensors *tensors);
+typedef struct {
+    const char *name;
+    const SelfcTensor *tensor; /* fixed dims */
+    const void *data;
+} SelfcWrite;
+/* metadata: key, value, key, value, …, NULL; may be NULL. */
+int selfc_safetensors_write(const char *path, const SelfcWrite *entries, uint32_t count, const char *const *metadata);
+
+/* file.c */
+int selfc_file_read(const char *path, void **bytes, size_t *size);          /* whole file; free() */
+int selfc_file_replace(const char *path, const void *bytes, size_t size);   /* write, fsync, rename, fsync folder */
+int selfc_make_folders(const char *path);
+
+/* png.c: 8-bit grey (channels 1) or RGB (3). */
+int selfc_png_write(const char *path, const uint8_t *pixels, int width, int height, int channels);
+#endif
