@@ -150,6 +150,7 @@ int64_t dim_at(Dim dim, int64_t n);               /* the number it stands for */
 int64_t extent_at(Extent extent, int64_t n);
 size_t type_bytes_at(Type type, int64_t n);
 bool type_has_batch(Type type);                   /* some axis depends on n */
+const char *type_problem(Type type);              /* why no tensor may have this type; NULL if it may */
 /* Writes "f32[n,784]"; 128 bytes are always enough. Returns buffer. */
 char *type_print(Type type, char buffer[128]);
 bool type_parse(const char **text, Type *type);   /* moves *text behind what it read */
