@@ -1,0 +1,447 @@
+/* Reverse-mode differentiation.
+ *
+ * Walks back from y with grad[id] = d y / d node, and lets the rule of each operation, named in the `gradient`
+ * column of ir/ops.def, say what flows into its operands. Only nodes that depend on something wanted take part.
+ *
+ * Rules prefer the result y to the operand a where both would do (exp, tanh, max with a constant): y is needed by
+ * the next layer anyway, so the operand need not be stored until the backward pass.
+ *
+ * Gradients are f32 whatever the type of their node: narrow floats are for storage, and sums of them lose bits. */
+#include "ir/build.h"
+#include "passes/passes.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    Graph *g;
+    NodeId *grad;        /* NO_NODE while nothing has flowed into the node */
+    const bool *depends; /* on something wanted: nothing needs to flow elsewhere */
+} Tape;
+
+static Type type_of(const Tape *t, NodeId id) { return t->g->nodes[id].type; }
+static Type grad_type(const Tape *t, NodeId id) { return type_with_dtype(type_of(t, id), DTYPE_f32); }
+static NodeId unary(Tape *t, OpKind op, NodeId a) { return build_unary(t->g, op, a); }
+static NodeId binary(Tape *t, OpKind op, NodeId a, NodeId b) { return build_binary(t->g, op, a, b); }
+static NodeId scaled(Tape *t, NodeId a, double factor) {
+    return build_binary(t->g, OP_mul, a, build_like(t->g, a, factor));
+}
+
+static void flow(Tape *t, NodeId to, NodeId grad) {
+    if (!t->depends[to]) return;
+    t->grad[to] = t->grad[to] == NO_NODE ? grad : binary(t, OP_add, t->grad[to], grad);
+}
+
+/* dy where the bool holds, else 0. A select, not a product with 0 or 1: it keeps an infinite dy out of the rest. */
+static NodeId masked(Tape *t, NodeId holds, NodeId dy) {
+    return build_select(t->g, holds, dy, build_like(t->g, dy, 0));
+}
+
+static bool is_constant(const Graph *g, NodeId id) {
+    OpKind op = g->nodes[id].op;
+    while (op == OP_broadcast || op == OP_reshape || op == OP_transpose) {
+        id = g->nodes[id].in[0];
+        op = g->nodes[id].op;
+    }
+    return op == OP_constant;
+}
+
+/* A rule receives y = op(in[0], in[1], …) and dy. Nodes move when one is added: no pointer to one is kept. */
+typedef void GradientRule(Tape *t, NodeId y, const NodeId *in, NodeId dy);
+
+static void gradient_none(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)in, (void)dy;
+    BUG("operation '%s' has no gradient; autodiff_check should have said so", op_info[t->g->nodes[y].op].name);
+}
+static void gradient_zero(Tape *t, NodeId y, const NodeId *in, NodeId dy) { (void)t, (void)y, (void)in, (void)dy; }
+
+static void gradient_neg(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    flow(t, in[0], unary(t, OP_neg, dy));
+}
+static void gradient_abs(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    flow(t, in[0], binary(t, OP_mul, dy, unary(t, OP_sign, in[0])));
+}
+static void gradient_exp(Tape *t, NodeId y, const NodeId *in, NodeId dy) { flow(t, in[0], binary(t, OP_mul, dy, y)); }
+static void gradient_log(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    flow(t, in[0], binary(t, OP_div, dy, in[0]));
+}
+/* 1 / (2 y) */
+static void gradient_sqrt(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    flow(t, in[0], binary(t, OP_div, scaled(t, dy, 0.5), y));
+}
+/* 1 - y² */
+static void gradient_tanh(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    NodeId slope = binary(t, OP_sub, build_like(t->g, y, 1), binary(t, OP_mul, y, y));
+    flow(t, in[0], binary(t, OP_mul, dy, slope));
+}
+/* y (1 - y) */
+static void gradient_sigmoid(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    NodeId slope = binary(t, OP_mul, y, binary(t, OP_sub, build_like(t->g, y, 1), y));
+    flow(t, in[0], binary(t, OP_mul, dy, slope));
+}
+/* 2/√π exp(-a²) */
+static void gradient_erf(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    NodeId bell = unary(t, OP_exp, unary(t, OP_neg, binary(t, OP_mul, in[0], in[0])));
+    flow(t, in[0], binary(t, OP_mul, dy, scaled(t, bell, 2 / sqrt(acos(-1)))));
+}
+static void gradient_sin(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    flow(t, in[0], binary(t, OP_mul, dy, unary(t, OP_cos, in[0])));
+}
+static void gradient_cos(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    flow(t, in[0], unary(t, OP_neg, binary(t, OP_mul, dy, unary(t, OP_sin, in[0]))));
+}
+/* From a whole number to a float nothing flows: `depends` holds for floats only. */
+static void gradient_cast(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    flow(t, in[0], dy);
+}
+static void gradient_add(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    flow(t, in[0], dy);
+    flow(t, in[1], dy);
+}
+static void gradient_sub(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    flow(t, in[0], dy);
+    if (t->depends[in[1]]) flow(t, in[1], unary(t, OP_neg, dy));
+}
+static void gradient_mul(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    if (t->depends[in[0]]) flow(t, in[0], binary(t, OP_mul, dy, in[1]));
+    if (t->depends[in[1]]) flow(t, in[1], binary(t, OP_mul, dy, in[0]));
+}
+/* da = dy / b, db = -y dy / b */
+static void gradient_div(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    NodeId da = binary(t, OP_div, dy, in[1]);
+    flow(t, in[0], da);
+    if (t->depends[in[1]]) flow(t, in[1], unary(t, OP_neg, binary(t, OP_mul, da, y)));
+}
+
+/* The larger takes all, equals share, as in torch.maximum. `a_wins` holds where the result is in[0] alone. */
+static void flow_to_winner(Tape *t, const NodeId *in, NodeId a_wins, NodeId b_wins, NodeId dy) {
+    NodeId tie = binary(t, OP_equal, in[0], in[1]), half = scaled(t, dy, 0.5);
+    flow(t, in[0], build_select(t->g, tie, half, masked(t, a_wins, dy)));
+    flow(t, in[1], build_select(t->g, tie, half, masked(t, b_wins, dy)));
+}
+/* Against a constant c only y is asked, so that relu stores no operand; at y = c the gradient is 0, as in torch.relu.
+ */
+static void gradient_max(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    for (int i = 0; i < 2; i++)
+        if (is_constant(t->g, in[i])) {
+            flow(t, in[1 - i], masked(t, binary(t, OP_less, in[i], y), dy));
+            return;
+        }
+    flow_to_winner(t, in, binary(t, OP_less, in[1], in[0]), binary(t, OP_less, in[0], in[1]), dy);
+}
+static void gradient_min(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    for (int i = 0; i < 2; i++)
+        if (is_constant(t->g, in[i])) {
+            flow(t, in[1 - i], masked(t, binary(t, OP_less, y, in[i]), dy));
+            return;
+        }
+    flow_to_winner(t, in, binary(t, OP_less, in[0], in[1]), binary(t, OP_less, in[1], in[0]), dy);
+}
+static void gradient_select(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    NodeId zero = build_like(t->g, dy, 0);
+    flow(t, in[1], build_select(t->g, in[0], dy, zero));
+    flow(t, in[2], build_select(t->g, in[0], zero, dy));
+}
+
+static void gradient_broadcast(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    flow(t, in[0], build_sum_to(t->g, dy, grad_type(t, in[0])));
+}
+static void gradient_reshape(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    Type to = grad_type(t, in[0]);
+    flow(t, in[0], build_reshape(t->g, dy, to.rank, to.dim));
+}
+static void gradient_transpose(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    Node node = t->g->nodes[y];
+    uint32_t inverse[MAX_RANK] = {0};
+    for (uint32_t axis = 0; axis < node.type.rank; axis++) inverse[node.attr.permutation[axis]] = axis;
+    flow(t, in[0], build_transpose(t->g, dy, inverse));
+}
+
+/* a reshaped to [outer, size of the axis, inner]. */
+static Type three_axes(Type type, uint32_t axis) {
+    Dim dim[3] = {1, type.dim[axis], 1};
+    for (uint32_t i = 0; i < type.rank; i++)
+        if (i != axis) dim[i < axis ? 0 : 2] = dim_mul(dim[i < axis ? 0 : 2], type.dim[i]);
+    return type_make(type.dtype, 3, dim);
+}
+
+static NodeId reversed(Tape *t, NodeId a, uint32_t axis) {
+    Type type = type_of(t, a);
+    int64_t start[MAX_RANK] = {0}, step[MAX_RANK];
+    for (uint32_t i = 0; i < MAX_RANK; i++) step[i] = 1;
+    CHECK(type.dim[axis] > 0);
+    start[axis] = type.dim[axis] - 1;
+    step[axis] = -1;
+    return build_slice(t->g, a, type, start, step);
+}
+
+/* Spreads `a` along an axis: its elements come to stand `step` apart with zeros between, the first after `*before`
+ * zeros. A gap is a new axis of size 1, padded to `step`. Where the whole axis of the slice's operand, `size`, is
+ * made of gaps, it comes out complete and *before becomes 0; otherwise the zeros before and behind are left to do. */
+static NodeId spread(Tape *t, NodeId a, uint32_t axis, int64_t step, Dim size, int64_t *before) {
+    Type type = type_of(t, a), three = three_axes(type, axis);
+    int64_t zeros[MAX_RANK] = {0}, ones[MAX_RANK] = {1, 1, 1, 1, 1, 1};
+    bool whole = size == three.dim[1] * step && *before < step;
+    Dim apart[3] = {dim_mul(three.dim[0], three.dim[1]), 1, three.dim[2]};
+    Dim joined[3] = {three.dim[0], three.dim[1] * step, three.dim[2]};
+
+    a = build_reshape(t->g, a, 3, apart);
+    apart[1] = step;
+    int64_t gap_before[MAX_RANK] = {0, whole ? *before : 0};
+    a = build_pad(t->g, a, type_make(type.dtype, 3, apart), gap_before, 0);
+    a = build_reshape(t->g, a, 3, joined);
+    if (whole)
+        *before = 0;
+    else {
+        CHECK(joined[1] > 0);
+        joined[1] -= step - 1;
+        a = build_slice(t->g, a, type_make(type.dtype, 3, joined), zeros, ones);
+    }
+    type.dim[axis] = joined[1];
+    return build_reshape(t->g, a, type.rank, type.dim);
+}
+
+/* Puts each dy[i] back where y[i] = a[start + i * step] came from, zeros elsewhere. */
+static void gradient_slice(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    Node node = t->g->nodes[y];
+    Type to = grad_type(t, in[0]);
+    int64_t before[MAX_RANK] = {0};
+    for (uint32_t axis = 0; axis < to.rank; axis++) {
+        int64_t step = node.attr.slice.step[axis];
+        before[axis] = node.attr.slice.start[axis];
+        if (node.type.dim[axis] == 1) continue; /* a step that is never taken */
+        if (step < 0) {
+            dy = reversed(t, dy, axis);
+            before[axis] += (node.type.dim[axis] - 1) * step;
+            step = -step;
+        }
+        if (step > 1) dy = spread(t, dy, axis, step, to.dim[axis], &before[axis]);
+    }
+    flow(t, in[0], build_pad(t->g, dy, to, before, 0));
+}
+static void gradient_pad(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    Node node = t->g->nodes[y];
+    int64_t ones[MAX_RANK] = {1, 1, 1, 1, 1, 1};
+    flow(t, in[0], build_slice(t->g, dy, grad_type(t, in[0]), node.attr.pad.before, ones));
+}
+
+/* Elements start, start + 1, … of an axis of dy, as many as `to` has there. A slice starts at a number, never at a
+ * multiple of the batch: an axis of 5n elements is split into [5, n] first and sliced there. */
+static NodeId part_of_axis(Tape *t, NodeId dy, uint32_t axis, Dim start, Type to) {
+    int64_t first[MAX_RANK] = {0}, ones[MAX_RANK] = {1, 1, 1, 1, 1, 1};
+    if (start >= 0) {
+        first[axis] = start;
+        return build_slice(t->g, dy, to, first, ones);
+    }
+    Type whole = three_axes(type_of(t, dy), axis);
+    Dim split[3] = {whole.dim[0], -whole.dim[1], dim_mul(-1, whole.dim[2])};
+    dy = build_reshape(t->g, dy, 3, split);
+    split[1] = -to.dim[axis];
+    first[1] = -start;
+    dy = build_slice(t->g, dy, type_make(DTYPE_f32, 3, split), first, ones);
+    return build_reshape(t->g, dy, to.rank, to.dim);
+}
+static void gradient_concat(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    uint32_t axis = t->g->nodes[y].attr.axis;
+    if (t->depends[in[0]]) flow(t, in[0], part_of_axis(t, dy, axis, 0, grad_type(t, in[0])));
+    if (t->depends[in[1]]) flow(t, in[1], part_of_axis(t, dy, axis, type_of(t, in[0]).dim[axis], grad_type(t, in[1])));
+}
+
+static void gradient_sum(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    flow(t, in[0], build_broadcast(t->g, dy, type_of(t, in[0])));
+}
+/* Every element that equals the maximum gets the same share, as in torch.amax. */
+static void gradient_reduce_max(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    uint32_t axes = t->g->nodes[y].attr.axes;
+    Type type = type_of(t, in[0]);
+    NodeId is_largest = binary(t, OP_equal, in[0], build_broadcast(t->g, y, type));
+    NodeId count = build_sum(t->g, build_cast(t->g, is_largest, DTYPE_f32), axes);
+    flow(t, in[0], masked(t, is_largest, build_broadcast(t->g, binary(t, OP_div, dy, count), type)));
+}
+/* da = dy bᵀ, db = aᵀ dy */
+static void gradient_matmul(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    (void)y;
+    if (t->depends[in[0]]) flow(t, in[0], build_matmul(t->g, dy, build_swap_last(t->g, in[1])));
+    if (t->depends[in[1]]) flow(t, in[1], build_matmul(t->g, build_swap_last(t->g, in[0]), dy));
+}
+
+static GradientRule *const gradient_rule[OP_COUNT] = {
+#define OP(name, inputs, class, domain, attr, type, gradient, ...) [OP_##name] = gradient_##gradient,
+#include "ir/ops.def"
+};
+
+static bool column_is(OpKind op, const char *gradient) { return !strcmp(op_info[op].gradient, gradient); }
+
+/* depends[id]: a gradient that reaches the node must flow on, to something wanted. */
+static bool *mark_dependent(const Graph *g, NodeId last, const NodeId *wanted, uint32_t count, Arena *scratch) {
+    bool *depends = arena_array(scratch, bool, g->count);
+    for (uint32_t i = 0; i < count; i++) depends[wanted[i]] = true;
+    for (NodeId id = 0; id <= last; id++) {
+        const Node *node = &g->nodes[id];
+        if (!dtype_info[node->type.dtype].is_float || column_is(node->op, "zero")) continue;
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) depends[id] |= depends[node->in[i]];
+    }
+    return depends;
+}
+
+void differentiate(Graph *g, NodeId y, NodeId dy, const NodeId *wanted, uint32_t count, NodeId *result,
+                   Arena *scratch) {
+    const char *origin = g->origin;
+    NodeId *grad = arena_array(scratch, NodeId, g->count);
+    for (NodeId id = 0; id < g->count; id++) grad[id] = NO_NODE;
+    Tape tape = {g, grad, mark_dependent(g, y, wanted, count, scratch)};
+
+    if (tape.depends[y]) grad[y] = build_cast(g, dy, DTYPE_f32);
+    for (NodeId id = y + 1; id--;) {
+        Node node = g->nodes[id];
+        bool flows_on = false;
+        for (uint32_t i = 0; i < op_info[node.op].inputs; i++) flows_on |= tape.depends[node.in[i]];
+        if (grad[id] == NO_NODE || !flows_on) continue;
+        g->origin = node.origin;
+        gradient_rule[node.op](&tape, id, node.in, grad[id]);
+    }
+    g->origin = origin;
+    for (uint32_t i = 0; i < count; i++) {
+        result[i] = grad[wanted[i]];
+        if (result[i] != NO_NODE) result[i] = build_cast(g, result[i], g->nodes[wanted[i]].type.dtype);
+    }
+}
+
+/* The gradients in `from` of the same y as node `first`, none of which stands before it. */
+typedef struct {
+    NodeId *asking, *wanted,
+        *result; /* the gradient nodes in `from`; the nodes they want, and what they get, in `to` */
+    uint32_t count;
+} Request;
+
+static Request collect(const Graph *from, NodeId first, const NodeId *new_id, Arena *scratch) {
+    NodeId y = from->nodes[first].in[0];
+    Request request = {arena_array(scratch, NodeId, from->count - first),
+                       arena_array(scratch, NodeId, from->count - first),
+                       arena_array(scratch, NodeId, from->count - first), 0};
+    for (NodeId id = first; id < from->count; id++) {
+        const Node *node = &from->nodes[id];
+        if (node->op != OP_gradient || node->in[0] != y || node->in[1] > y) continue;
+        request.asking[request.count] = id;
+        request.wanted[request.count++] = new_id[node->in[1]];
+    }
+    return request;
+}
+
+/* All gradients of one y share one walk. An x that y does not depend on has the gradient 0. */
+static void resolve(const Graph *from, Graph *to, NodeId first, NodeId *new_id, Arena *scratch) {
+    Request request = collect(from, first, new_id, scratch);
+    NodeId y = new_id[from->nodes[first].in[0]];
+    differentiate(to, y, build_like(to, y, 1), request.wanted, request.count, request.result, scratch);
+    for (uint32_t i = 0; i < request.count; i++) new_id[request.asking[i]] = request.result[i];
+    for (uint32_t i = 0; i < request.count; i++)
+        if (request.result[i] == NO_NODE) new_id[request.asking[i]] = build_like(to, request.wanted[i], 0);
+}
+
+GraphPass pass_autodiff;
+
+/* Gradients are resolved in order, so the y of a later one may be made from the result of an earlier one. */
+void pass_autodiff(const Graph *from, Graph *to, Arena *scratch) {
+    NodeId *new_id = arena_array(scratch, NodeId, from->count);
+    for (NodeId id = 0; id < from->count; id++) new_id[id] = NO_NODE;
+    graph_copy_inputs(to, from);
+    for (NodeId id = 0; id < from->count; id++) {
+        const Node *node = &from->nodes[id];
+        if (new_id[id] != NO_NODE) continue;
+        if (node->op != OP_gradient)
+            new_id[id] = graph_copy_node(to, node, new_id);
+        else if (node->in[1] > node->in[0])
+            new_id[id] = build_like(to, new_id[node->in[1]], 0);
+        else
+            resolve(from, to, id, new_id, scratch);
+    }
+    graph_copy_outputs(to, from, new_id);
+}
+
+/* What autodiff_check finds out about the paths from everything wanted of one y. */
+typedef struct {
+    bool *depends; /* a gradient can flow from here to something wanted */
+    bool *needed;  /* y depends on it */
+} Paths;
+
+static void mark_wanted(const Graph *g, NodeId y, bool *wanted) {
+    for (NodeId id = y; id < g->count; id++)
+        if (g->nodes[id].op == OP_gradient && g->nodes[id].in[0] == y) wanted[g->nodes[id].in[1]] = true;
+}
+
+static Paths find_paths(const Graph *g, NodeId y, Arena *scratch) {
+    Paths paths = {arena_array(scratch, bool, g->count), arena_array(scratch, bool, g->count)};
+    mark_wanted(g, y, paths.depends);
+    for (NodeId id = 0; id <= y; id++) {
+        const Node *node = &g->nodes[id];
+        bool flows = dtype_info[node->type.dtype].is_float && !column_is(node->op, "zero");
+        for (uint32_t i = 0; flows && i < op_info[node->op].inputs; i++)
+            paths.depends[id] |= paths.depends[node->in[i]];
+    }
+    paths.needed[y] = true;
+    for (NodeId id = y + 1; id--;)
+        for (uint32_t i = 0; paths.needed[id] && i < op_info[g->nodes[id].op].inputs; i++)
+            paths.needed[g->nodes[id].in[i]] = true;
+    return paths;
+}
+
+static const char *place_of(const Node *node) { return node->origin ? node->origin : "the model"; }
+
+static void check_operations(const Graph *g, NodeId y, const Paths *paths, Diag *diag) {
+    for (NodeId id = 0; id <= y; id++) {
+        const Node *node = &g->nodes[id];
+        bool flows_in = false;
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) flows_in |= paths->depends[node->in[i]];
+        if (!paths->depends[id] || !paths->needed[id] || !flows_in) continue;
+        if (column_is(node->op, "none") && node->op != OP_gradient)
+            diag_error(diag, (Place){0},
+                       "%s: operation '%s' has no gradient, but stands between a parameter and what is minimized",
+                       place_of(node), op_info[node->op].name);
+    }
+}
+
+/* Nothing flows at all: says where the paths end. */
+static void report_no_path(const Graph *g, NodeId y, const Paths *paths, Diag *diag) {
+    diag_error(diag, (Place){0},
+               "%s: nothing that is trained can change what is minimized: its gradient is zero everywhere",
+               place_of(&g->nodes[y]));
+    for (NodeId id = 0; id <= y; id++) {
+        const Node *node = &g->nodes[id];
+        bool ends_here = false;
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) ends_here |= paths->depends[node->in[i]];
+        if (ends_here && paths->needed[id] && !paths->depends[id])
+            diag_note(diag, (Place){0}, "%s: no gradient flows through '%s'", place_of(node), op_info[node->op].name);
+    }
+}
+
+bool autodiff_check(const Graph *graph, Diag *diag) {
+    Arena *scratch = arena_new();
+    int errors = diag->errors;
+    bool *done = arena_array(scratch, bool, graph->count);
+    for (NodeId id = 0; id < graph->count; id++) {
+        NodeId y = graph->nodes[id].in[0];
+        if (graph->nodes[id].op != OP_gradient || done[y]) continue;
+        done[y] = true;
+        Paths paths = find_paths(graph, y, scratch);
+        if (paths.depends[y])
+            check_operations(graph, y, &paths, diag);
+        else
+            report_no_path(graph, y, &paths, diag);
+    }
+    arena_free(scratch);
+    return diag->errors == errors;
+}
