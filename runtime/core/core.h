@@ -6,9 +6,11 @@
 #include <stddef.h>
 #include <stdio.h>
 
+/* cpus.c: what this process may use: affinity and cgroup limits. */
+int selfc_cpu_count(void);
+
 /* threads.c: a pool whose workers spin a little before they sleep. */
 typedef struct SelfcPool SelfcPool;
-int selfc_cpu_count(void);                 /* what this process may use: affinity and cgroup limits */
 SelfcPool *selfc_pool_new(int threads);    /* 0: selfc_cpu_count(). NULL if threads cannot be had. */
 void selfc_pool_free(SelfcPool *pool);
 int selfc_pool_threads(const SelfcPool *pool);
@@ -39,6 +41,8 @@ size_t selfc_dtype_bytes(int32_t dtype);
 const char *selfc_dtype_name(int32_t dtype);
 int64_t selfc_tensor_elements(const SelfcTensor *tensor, int64_t n);
 size_t selfc_tensor_bytes(const SelfcTensor *tensor, int64_t n);
+/* Writes "f32[n,784]"; returns buffer. */
+char *selfc_tensor_print(const SelfcTensor *tensor, char buffer[128]);
 
 /* philox.c: Philox4x32-10 (Salmon et al., SC'11). The same numbers as compiled code draws. */
 void selfc_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);

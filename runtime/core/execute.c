@@ -1,0 +1,171 @@
+/* One run of a program: one fork of the pool; in each phase every thread does its share of the pieces of the phase's
+ * calls, then all meet at a barrier.
+ *
+ * The shares are planned once for a program and batch size. The pieces of a phase stand in one row, as long as their
+ * work, and each thread takes a stretch of it: neighbours in memory stay with one thread from phase to phase,
+ * and nobody counts pieces at run time. Phases that are too small to be worth a second thread stay with the first,
+ * and between phases of one and the same thread there is no barrier. Which thread does a piece never changes what it
+ * computes: pieces are cut by the shape alone. */
+#include "runtime/core/execute.h"
+
+#include <time.h>
+
+/* Work is counted in nanoseconds on one thread, roughly: at 100 GFLOP/s and 20 GB/s. */
+static const double execute_nanoseconds_per_flop = 0.01, execute_nanoseconds_per_byte = 0.05;
+/* A phase shorter than this is not worth the barriers around a second thread. */
+static const double execute_smallest_share = 500;
+
+static int64_t execute_pieces(const SelfcCall *call, int64_t n) {
+    int64_t pieces = 1;
+    for (uint32_t i = 0; i < call->grid_rank; i++) {
+        int64_t extent = call->grid[i].extent, block = call->grid[i].block;
+        if (extent < 0) extent = -extent * n;
+        if (extent == 0) return 0;
+        if (block > 0) pieces *= (extent + block - 1) / block;
+    }
+    return pieces;
+}
+
+static double execute_call_work(const SelfcCall *call, const SelfcProgram *program, int64_t n) {
+    double flop = call->flop * execute_nanoseconds_per_flop, bytes = call->bytes * execute_nanoseconds_per_byte;
+    double work = flop > bytes ? flop : bytes;
+    if (program->batch == 0 && n > 1) work *= (double)n;
+    return work > 1 ? work : 1;
+}
+
+/* The piece of a call at which the row of work is at `position`; the same for both neighbours of a bound. */
+static int64_t execute_piece_at(double position, double before, double work, int64_t pieces) {
+    double piece = (position - before) / work * (double)pieces + 0.5;
+    if (piece <= 0) return 0;
+    return piece >= (double)pieces ? pieces : (int64_t)piece;
+}
+
+static void execute_plan_phase(Plan *plan, const Phase *phase, int threads) {
+    const SelfcProgram *program = plan->program;
+    double total = 0;
+    for (uint32_t c = phase->first_call; c < phase->end_call; c++)
+        total += execute_call_work(&program->calls[c], program, plan->n);
+    int sharing = total < 2 * execute_smallest_share ? 1 : threads;
+    double before = 0;
+    for (uint32_t c = phase->first_call; c < phase->end_call; c++) {
+        int64_t pieces = execute_pieces(&program->calls[c], plan->n);
+        double work = execute_call_work(&program->calls[c], program, plan->n);
+        int64_t *bounds = &plan->bounds[(size_t)c * ((size_t)threads + 1)];
+        bounds[0] = 0;
+        for (int t = 1; t < threads; t++)
+            bounds[t] = t >= sharing ? pieces : execute_piece_at(total * t / sharing, before, work, pieces);
+        bounds[threads] = pieces;
+        before += work;
+    }
+}
+
+/* The only thread that has work in the phase; -1 if there are several; -2 if there is none. */
+static int execute_only_thread(const Plan *plan, const Phase *phase, int threads) {
+    int only = -2;
+    for (uint32_t c = phase->first_call; c < phase->end_call; c++) {
+        const int64_t *bounds = &plan->bounds[(size_t)c * ((size_t)threads + 1)];
+        for (int t = 0; t < threads; t++) {
+            if (bounds[t] == bounds[t + 1] || only == t) continue;
+            if (only != -2) return -1;
+            only = t;
+        }
+    }
+    return only;
+}
+
+/* After the last phase stands the barrier that ends the fork. */
+static void execute_plan_barriers(Plan *plan, int threads) {
+    uint32_t count = plan->program->phase_count;
+    int current = -2;
+    for (uint32_t p = 0; p < count; p++) {
+        int only = execute_only_thread(plan, &plan->phases[p], threads);
+        if (p > 0)
+            plan->phases[p - 1].barrier_after =
+                threads > 1 && only != -2 && current != -2 && (only == -1 || only != current);
+        if (only != -2) current = only;
+        plan->phases[p].barrier_after = false;
+    }
+}
+
+static void execute_plan(Plan *plan, const SelfcProgram *program, int64_t n, int threads) {
+    plan->program = program;
+    plan->n = n;
+    uint32_t call = 0;
+    for (uint32_t p = 0; p < program->phase_count; p++) {
+        Phase *phase = &plan->phases[p];
+        phase->first_call = call;
+        while (call < program->call_count && program->calls[call].phase == p) call++;
+        phase->end_call = call;
+        execute_plan_phase(plan, phase, threads);
+    }
+    execute_plan_barriers(plan, threads);
+}
+
+static void execute_bind(Execution *execution, const SelfcProgram *program, void *const *io, int64_t n) {
+    void **pointer = execution->plan.pointers;
+    char *base[2] = {execution->session.state, execution->session.arena};
+    for (uint32_t c = 0; c < program->call_count; c++) {
+        const SelfcCall *call = &program->calls[c];
+        execution->plan.args[c] = pointer;
+        for (uint32_t a = 0; a < call->arg_count; a++) {
+            const SelfcArg *arg = &call->args[a];
+            char *start = arg->base < 2 ? base[arg->base] : io[arg->base - 2];
+            *pointer++ = start + arg->offset.fixed + arg->offset.per_n * n;
+        }
+    }
+}
+
+static double execute_clock(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void execute_share(void *context, int thread, int threads) {
+    Execution *execution = context;
+    const Plan *plan = &execution->plan;
+    const SelfcProgram *program = plan->program;
+    void *scratch = (char *)execution->session.scratch + thread * execution->scratch_stride;
+    bool is_profiled = execution->session.call_seconds != NULL;
+    for (uint32_t p = 0; p < program->phase_count; p++) {
+        const Phase *phase = &plan->phases[p];
+        for (uint32_t c = phase->first_call; c < phase->end_call; c++) {
+            const int64_t *bounds = &plan->bounds[(size_t)c * ((size_t)threads + 1) + (size_t)thread];
+            if (bounds[0] == bounds[1]) continue;
+            double start = is_profiled ? execute_clock() : 0;
+            program->calls[c].run(plan->args[c], plan->n, bounds[0], bounds[1], scratch);
+            if (is_profiled) plan->seconds[c * (uint32_t)threads + (uint32_t)thread] += execute_clock() - start;
+        }
+        if (phase->barrier_after) selfc_pool_barrier(execution->session.pool);
+    }
+}
+
+/* A phase lasts as long as its slowest thread; its calls divide that time by what each of them took on all threads. */
+static void execute_add_phase_seconds(Execution *execution, const Phase *phase, int threads) {
+    double *seconds = execution->plan.seconds, slowest = 0, sum = 0;
+    for (int t = 0; t < threads; t++) {
+        double busy = 0;
+        for (uint32_t c = phase->first_call; c < phase->end_call; c++)
+            busy += seconds[c * (uint32_t)threads + (uint32_t)t];
+        slowest = busy > slowest ? busy : slowest;
+        sum += busy;
+    }
+    for (uint32_t c = phase->first_call; c < phase->end_call; c++) {
+        for (int t = 0; t < threads; t++) {
+            double *spent = &seconds[c * (uint32_t)threads + (uint32_t)t];
+            if (sum > 0) execution->session.call_seconds[c] += *spent * slowest / sum;
+            *spent = 0;
+        }
+    }
+}
+
+void selfc_execute(SelfcSession *session, const SelfcProgram *program, void *const *io, int64_t n) {
+    Execution *execution = (Execution *)session;
+    int threads = selfc_pool_threads(session->pool);
+    if (execution->plan.program != program || execution->plan.n != n)
+        execute_plan(&execution->plan, program, n, threads);
+    execute_bind(execution, program, io, n);
+    selfc_pool_run(session->pool, execute_share, execution);
+    for (uint32_t p = 0; session->call_seconds && p < program->phase_count; p++)
+        execute_add_phase_seconds(execution, &execution->plan.phases[p], threads);
+}

@@ -1,0 +1,30 @@
+/* What session.c allocates and execute.c uses. Private to runtime/core. */
+#ifndef SELFC_RUNTIME_EXECUTE_H
+#define SELFC_RUNTIME_EXECUTE_H
+#include "runtime/core/core.h"
+
+#include <stdbool.h>
+
+typedef struct {
+    uint32_t first_call, end_call;
+    bool barrier_after; /* false where no thread waits for another */
+} Phase;
+
+/* Who does what in a program at a batch size, and where the arguments are; the first is kept between runs. */
+typedef struct {
+    const SelfcProgram *program; /* NULL: nothing planned yet */
+    int64_t n;
+    int64_t *bounds;             /* call c, thread t: pieces bounds[c * (threads + 1) + t] up to the next */
+    Phase *phases;
+    void ***args;                /* of each call, into pointers */
+    void **pointers;
+    double *seconds;             /* call c, thread t: c * threads + t; used while profiling */
+} Plan;
+
+/* What a SelfcSession is the beginning of. */
+typedef struct {
+    SelfcSession session;
+    Plan plan;
+    int64_t scratch_stride;
+} Execution;
+#endif
