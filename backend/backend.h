@@ -39,12 +39,18 @@ Jit *jit_compile(const CompileInput *input, const Target *target, const CompileO
 const SelfcModule *jit_module(const Jit *jit); /* lives as long as the jit */
 void jit_free(Jit *jit);
 
+/* manifest.c: the module without code (`run` of every call is NULL): states and their layout, interfaces, arenas.
+ * Lives as long as arena. NULL, with an error in diag, if the programs do not agree about a state. */
+const SelfcModule *manifest_module(const CompileInput *input, const Target *target, Arena *arena, Diag *diag);
+
 /* object.c. What a built file holds. */
 typedef enum { BUILD_object, BUILD_archive, BUILD_shared, BUILD_llvm, BUILD_assembly, BUILD_program } BuildKind;
 typedef struct {
     BuildKind kind;
     const char *out;              /* path; the header goes beside it as .h (not for llvm, assembly, program) */
-    const void *weights;          /* the state segment to embed, laid out as in the manifest; NULL: passed at run time */
+    const void *weights;          /* a state segment; those states that the functions use are embedded. NULL: passed at run time */
+    const SelfcModule *layout;    /* where the states are in `weights`; NULL: as manifest_module says for this input */
+    bool weights_beside;          /* write the weights to a file beside `out` (.weights); the caller passes its content */
 } BuildOptions;
 /* Inference functions: a C function each, `int NAME_FUNCTION(inputs…, outputs…, size_t n, void *workspace)`.
  * BUILD_program: the training program, linked with the runtime, without LLVM. */
