@@ -184,9 +184,9 @@ void graph_print(const Graph *graph, FILE *out);
 char *graph_text(const Graph *graph, Arena *arena);
 Graph *graph_parse(const char *text, const char *file, Diag *diag); /* NULL after an error */
 
-/* eval.c: the slow, obviously right meaning, in double precision (integers exactly, in int64).
+/* eval.c: the slow, obviously right meaning, in double precision (integers exactly; an i64 beyond 2^53 is rounded).
  * inputs[i] and the results are arrays of doubles, row-major, one for each element; f32 results of
- * arithmetic are NOT rounded to f32; casts to narrow types and integer arithmetic do round and wrap.
+ * arithmetic are NOT rounded to f32; casts (from integers to f32, too) and integer arithmetic do round and wrap.
  * values[id] is allocated from the arena, for every node. CHECKs that no meta operation is left. */
 double **graph_eval(const Graph *graph, int64_t n, const double *const *inputs, Arena *arena);
 #endif
