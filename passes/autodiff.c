@@ -188,37 +188,32 @@ static NodeId reversed(Tape *t, NodeId a, uint32_t axis) {
     return build_slice(t->g, a, type, start, step);
 }
 
-/* Spreads `a` along an axis: its elements come to stand `step` apart with zeros between, the first after `*before`
- * zeros. A gap is a new axis of size 1, padded to `step`. Where the whole axis of the slice's operand, `size`, is
- * made of gaps, it comes out complete and *before becomes 0; otherwise the zeros before and behind are left to do. */
-static NodeId spread(Tape *t, NodeId a, uint32_t axis, int64_t step, Dim size, int64_t *before) {
+/* Elements come to stand `step` apart along an axis, each the first but `first` of its gap, zeros between.
+ * A gap is a new axis of size 1, padded to `step`. */
+static NodeId spread(Tape *t, NodeId a, uint32_t axis, int64_t step, int64_t first) {
     Type type = type_of(t, a), three = three_axes(type, axis);
-    int64_t zeros[MAX_RANK] = {0}, ones[MAX_RANK] = {1, 1, 1, 1, 1, 1};
-    bool whole = size == three.dim[1] * step && *before < step;
+    int64_t before[MAX_RANK] = {0, first};
     Dim apart[3] = {dim_mul(three.dim[0], three.dim[1]), 1, three.dim[2]};
-    Dim joined[3] = {three.dim[0], three.dim[1] * step, three.dim[2]};
-
     a = build_reshape(t->g, a, 3, apart);
     apart[1] = step;
-    int64_t gap_before[MAX_RANK] = {0, whole ? *before : 0};
-    a = build_pad(t->g, a, type_make(type.dtype, 3, apart), gap_before, 0);
-    a = build_reshape(t->g, a, 3, joined);
-    if (whole)
-        *before = 0;
-    else {
-        CHECK(joined[1] > 0);
-        joined[1] -= step - 1;
-        a = build_slice(t->g, a, type_make(type.dtype, 3, joined), zeros, ones);
-    }
-    type.dim[axis] = joined[1];
+    a = build_pad(t->g, a, type_make(type.dtype, 3, apart), before, 0);
+    type.dim[axis] *= step;
     return build_reshape(t->g, a, type.rank, type.dim);
 }
 
-/* Puts each dy[i] back where y[i] = a[start + i * step] came from, zeros elsewhere. */
+/* The least size of an axis that holds `before` and then `inner` elements, and is no less than `size`. */
+static Dim room_for(Dim size, int64_t before, Dim inner) {
+    if (size > 0) return before + inner > size ? before + inner : size;
+    int64_t missing = before - inner + size; /* at n = 1; not more at any other, as the slope is not positive */
+    return missing > 0 ? size - missing : size;
+}
+
+/* Puts each dy[i] back where y[i] = a[start + i * step] came from, zeros elsewhere. The last gap of a spread axis
+ * may reach beyond the end: it is cut off again. */
 static void gradient_slice(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
     Node node = t->g->nodes[y];
-    Type to = grad_type(t, in[0]);
-    int64_t before[MAX_RANK] = {0};
+    Type to = grad_type(t, in[0]), room = to;
+    int64_t before[MAX_RANK] = {0}, zeros[MAX_RANK] = {0}, ones[MAX_RANK] = {1, 1, 1, 1, 1, 1};
     for (uint32_t axis = 0; axis < to.rank; axis++) {
         int64_t step = node.attr.slice.step[axis];
         before[axis] = node.attr.slice.start[axis];
@@ -228,9 +223,14 @@ static void gradient_slice(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
             before[axis] += (node.type.dim[axis] - 1) * step;
             step = -step;
         }
-        if (step > 1) dy = spread(t, dy, axis, step, to.dim[axis], &before[axis]);
+        if (step == 1) continue;
+        dy = spread(t, dy, axis, step, before[axis] % step);
+        before[axis] -= before[axis] % step;
+        room.dim[axis] = room_for(to.dim[axis], before[axis], node.type.dim[axis] * step);
     }
-    flow(t, in[0], build_pad(t->g, dy, to, before, 0));
+    dy = build_pad(t->g, dy, room, before, 0);
+    if (!shape_equal(room, to)) dy = build_slice(t->g, dy, to, zeros, ones);
+    flow(t, in[0], dy);
 }
 static void gradient_pad(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
     Node node = t->g->nodes[y];
