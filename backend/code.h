@@ -1,0 +1,94 @@
+/* From kernels to machine code and files: what the parts of the backend that do not emit kernels share.
+ * Private to backend/; emit.h is the other half. */
+#ifndef SELFC_BACKEND_CODE_H
+#define SELFC_BACKEND_CODE_H
+#include "backend/emit.h"
+
+/* target.c: LLVM's view of a target; one for each thread. NULL with a message in *error (LLVMDisposeMessage). */
+LLVMTargetMachineRef target_llvm(const Target *target, char **error);
+
+/* manifest.c: what is known about a module before there is code. */
+typedef struct {
+    SelfcModule module;     /* complete but for `run` of the calls */
+    const Kernel **kernels; /* the distinct ones of all programs */
+    uint32_t kernel_count;
+    uint32_t **kernel_of;   /* [program][call]: position in kernels */
+} Manifest;
+bool manifest_make(const CompileInput *input, const Target *target, Arena *arena, Manifest *manifest, Diag *diag);
+
+/* compile.c: kernels → objects in memory. */
+enum { CODE_KEY_BYTES = 32 };
+typedef struct {
+    const Kernel *kernel;
+    uint8_t key[CODE_KEY_BYTES];  /* hash of all that the object is made from */
+    char symbol[40];              /* the function's name in the object, from the key: the same in every run */
+    LLVMMemoryBufferRef object;   /* owned by whoever called; NULL after an error */
+    char *error;                  /* malloc'ed; NULL: none */
+    bool cached;                  /* came from the disk */
+    double emit, optimise, generate; /* seconds */
+} Code;
+void compile_prepare(Code *code, const Kernel *kernel, const Target *target);
+/* Fills in `object` of each: from the cache or compiled, on several threads. false after an error, reported. */
+bool compile_all(Code *codes, uint32_t count, const Target *target, const CompileOptions *options, Diag *diag);
+/* One kernel as a verified and optimised module of `context`. NULL: failed, with malloc'ed text in *error. */
+LLVMModuleRef compile_module(const Kernel *kernel, const Target *target, LLVMTargetMachineRef machine,
+                             LLVMContextRef context, const char *symbol, double seconds[2], char **error);
+/* Object or assembly of a module; NULL and *error as above. */
+LLVMMemoryBufferRef compile_generate(LLVMModuleRef module, LLVMTargetMachineRef machine, LLVMCodeGenFileType type,
+                                     char **error);
+/* Keeps LLVM's messages about a context: *error is set to a malloc'ed copy of the first error. */
+void compile_listen(LLVMContextRef context, char **error);
+/* Sets triple and layout: must come before any pass. */
+void compile_set_target(LLVMModuleRef module, const Target *target, LLVMTargetMachineRef machine);
+/* What every function that selfc makes has: calls nothing, throws nothing. */
+void compile_mark(LLVMValueRef function);
+
+/* cache.c: objects on disk, by key. Failures of the disk are not errors: the cache then holds less. */
+LLVMMemoryBufferRef cache_load(const char *folder, const uint8_t key[CODE_KEY_BYTES]); /* NULL: not there, or damaged */
+void cache_store(const char *folder, const uint8_t key[CODE_KEY_BYTES], const void *bytes, size_t size);
+void cache_trim(const char *folder, int64_t most_bytes); /* drops the oldest beyond it */
+
+/* file.c */
+bool file_write(const char *path, const void *bytes, size_t size); /* whole or not at all; errno says why not */
+char *file_temporary(const char *path, Arena *arena);              /* a name beside `path`, for a file to be renamed to it */
+
+/* weights.c: those states that calls use, packed. */
+typedef struct {
+    int64_t *offset; /* of each state of the module; -1: not used */
+    int64_t bytes;
+} Weights;
+Weights weights_make(const SelfcModule *module, Arena *arena);
+/* The packed bytes, taken by name from a segment that is laid out as `layout` says. NULL after an error. */
+void *weights_pack(const Weights *weights, const SelfcModule *module, const void *segment, const SelfcModule *layout,
+                   Arena *arena, Diag *diag);
+
+/* driver.c: a C function for each program, running its calls in order on the calling thread. */
+typedef struct {
+    const char *symbol;      /* "vae_generate" */
+    const char *macro;       /* "VAE_GENERATE" */
+    const char **parameters; /* names in C of inputs and outputs */
+    SelfcExtent workspace;   /* bytes that the caller provides; zero: none */
+    bool wants_weights;      /* takes `const void *weights` after the outputs */
+} Driver;
+Driver driver_describe(const SelfcModule *module, const SelfcProgram *program, const Weights *weights, bool embedded,
+                       Arena *arena);
+/* functions[k]: kernel k of the manifest in `module`. blob: the embedded weights, or NULL. */
+void driver_emit(const Driver *driver, const Manifest *manifest, uint32_t program, const Weights *weights,
+                 LLVMValueRef blob, LLVMValueRef const *functions, LLVMModuleRef module, LLVMTargetMachineRef machine);
+
+/* header.c: the C header of a built object. */
+void header_print(const SelfcModule *module, const Driver *drivers, const Weights *weights, bool embedded,
+                  const char *guard, FILE *out);
+
+/* constants.c: the manifest as constant data; returns the SelfcModule. */
+LLVMValueRef constants_emit(const Manifest *manifest, LLVMValueRef const *functions, LLVMModuleRef module,
+                            LLVMTargetMachineRef machine);
+
+/* archive.c: an ar archive of one object that defines `symbols`. Malloc'ed. */
+void *archive_make(const char *member, const void *object, size_t size, const char *const *symbols, size_t count,
+                   size_t *archive_size);
+
+/* link.c: runs the C compiler as a linker. false after an error, reported. */
+bool link_shared(const char *object, const char *out, const Target *target, Diag *diag);
+bool link_program(const char *object, const char *out, const Target *target, Diag *diag);
+#endif
