@@ -1,0 +1,219 @@
+/* Fusion: Graph → Program. Groups operations into kernels, so that values pass through registers, not memory.
+ *
+ * Nodes are visited from the last to the first, so when a node is visited all of its users have a group. It joins
+ * the group of its users when the kernel can still be one walk over one index space (join.c says when); otherwise
+ * it starts a group of its own, and its value goes through memory. Views (index operations and constants) belong
+ * to no group: each kernel that reads through a view takes a copy of it.
+ *
+ * Why not from the first to the last? A producer does not know yet whether its users can be one kernel: greedy
+ * forward fusion glues the first user it meets and then has to store for the second. Backwards, all are known. */
+#include "passes/fuse.h"
+
+#include "ir/build.h"
+
+#include <string.h>
+
+static bool is_operand_of_product(const Fusion *f, NodeId user) { return f->graph->nodes[user].op == OP_matmul; }
+
+/* A product reads its operands through transposes, broadcasts and slices alone: strides. Everything else in
+ * between (padding, joining, reshapes of what is not in memory) is stored first. */
+static void mark_product_operand(Fusion *f, NodeId id) {
+    while (fuse_is_view(f->graph, id)) {
+        const Node *node = &f->graph->nodes[id];
+        bool strided = node->op == OP_transpose || node->op == OP_broadcast || node->op == OP_slice;
+        if (node->op == OP_reshape && !fuse_is_view(f->graph, node->in[0])) strided = true;
+        if (node->op == OP_reshape && f->graph->nodes[node->in[0]].op == OP_input) strided = true;
+        if (!strided) break;
+        id = node->in[0];
+    }
+    f->stored[id] = f->graph->nodes[id].op != OP_input;
+}
+
+static void mark_stored(Fusion *f) {
+    const Graph *g = f->graph;
+    for (uint32_t i = 0; i < g->output_count; i++) f->stored[g->outputs[i].node] = true;
+    for (NodeId id = 0; id < g->count; id++)
+        if (is_operand_of_product(f, id))
+            for (uint32_t i = 0; i < 2; i++) mark_product_operand(f, g->nodes[id].in[i]);
+}
+
+static bool is_input(const Graph *g, NodeId id) { return g->nodes[id].op == OP_input; }
+
+/* Every node that computes, and every view whose value must be in memory, gets a group. */
+static void group_nodes(Fusion *f) {
+    for (NodeId id = f->graph->count; id--;) {
+        if (is_input(f->graph, id)) continue;
+        if (fuse_is_view(f->graph, id)) {
+            if (f->stored[id]) fuse_start_group(f, id);
+        } else if (f->users[id].count || f->stored[id]) {
+            if (!fuse_join(f, id)) {
+                f->stored[id] = true;
+                fuse_start_group(f, id);
+            }
+        }
+        fuse_note_uses(f, id);
+    }
+}
+
+/* The body of a group's kernel: its nodes, the views they read through, and an input for each value in memory. */
+typedef struct {
+    const Fusion *f;
+    const Group *group;
+    Graph *body;
+    NodeId *new_id;     /* per node of the graph, NO_NODE: not copied yet */
+    NodeId *source;     /* per input of the body: the node whose value it is */
+    uint32_t sources;
+} BodyBuilder;
+
+static NodeId body_input(BodyBuilder *b, NodeId value, Type type) {
+    for (uint32_t i = 0; i < b->sources; i++)
+        if (b->source[i] == value && type_equal(b->body->inputs[i].type, type))
+            return graph_add(b->body, (Node){.op = OP_input, .type = type, .attr.index = i});
+    b->source[b->sources++] = value;
+    uint32_t index = graph_add_input(b->body, (GraphInput){.name = arena_printf(b->body->arena, "in%u", b->sources - 1), .type = type});
+    return graph_add(b->body, (Node){.op = OP_input, .type = type, .attr.index = index});
+}
+
+static bool in_memory(const BodyBuilder *b, NodeId id) {
+    return is_input(b->f->graph, id) || (b->f->stored[id] && b->f->group_of[id] != b->group);
+}
+
+static NodeId body_copy(BodyBuilder *b, NodeId id) {
+    if (b->new_id[id] != NO_NODE) return b->new_id[id];
+    const Node *node = &b->f->graph->nodes[id];
+    NodeId result;
+    if (in_memory(b, id)) {
+        result = body_input(b, id, node->type);
+    } else if (node->op == OP_reshape && in_memory(b, node->in[0])) {
+        result = body_input(b, node->in[0], node->type); /* the same bytes under another shape */
+    } else {
+        Node copy = *node;
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) copy.in[i] = body_copy(b, node->in[i]);
+        result = graph_add(b->body, copy);
+    }
+    return b->new_id[id] = result;
+}
+
+static const char *kernel_name(Fusion *f, const Group *group) {
+    char name[64] = "";
+    for (uint32_t i = group->count; i-- && strlen(name) < 40;) {
+        const char *op = op_info[f->graph->nodes[group->nodes[i]].op].name;
+        const char *last = strrchr(name, '_');
+        if (!strcmp(last ? last + 1 : name, op)) continue;
+        if (name[0]) strcat(name, "_");
+        strncat(name, op, 16);
+    }
+    return arena_copy(f->program->arena, name);
+}
+
+static const char *group_origin(Fusion *f, const Group *group) {
+    const char *origin = f->graph->nodes[group->nodes[group->count - 1]].origin;
+    for (uint32_t i = 0; i < group->count; i++)
+        if (f->graph->nodes[group->nodes[i]].op == OP_matmul) origin = f->graph->nodes[group->nodes[i]].origin;
+    return arena_copy(f->program->arena, origin);
+}
+
+static void set_space(Kernel *kernel, const Group *group, const Graph *body) {
+    kernel->kind = group->product == NO_NODE ? KERNEL_map : KERNEL_contract;
+    kernel->reduced = group->reduced;
+    kernel->grid.rank = group->rank;
+    for (uint32_t i = 0; i < group->rank; i++) kernel->grid.axis[i].extent = group->dim[i];
+    if (kernel->kind == KERNEL_map) return;
+    for (NodeId id = 0; id < body->count; id++)
+        if (body->nodes[id].op == OP_matmul) kernel->product = id;
+    Type type = body->nodes[kernel->product].type;
+    kernel->grid.rank = type.rank;
+    for (uint32_t i = 0; i < type.rank; i++) kernel->grid.axis[i].extent = type.dim[i];
+}
+
+/* The buffer that holds a node's value; made when it is first asked for. */
+static uint32_t buffer_of(Fusion *f, NodeId id) {
+    if (f->buffer[id] != UINT32_MAX) return f->buffer[id];
+    const Node *node = &f->graph->nodes[id];
+    Buffer buffer = {.kind = BUFFER_temporary, .type = node->type};
+    if (node->op == OP_input) {
+        buffer.index = node->attr.index;
+        buffer.kind = f->graph->inputs[buffer.index].kind == INPUT_data ? BUFFER_input : BUFFER_state;
+    }
+    return f->buffer[id] = program_add_buffer(f->program, buffer);
+}
+
+static bool is_stored_here(const Fusion *f, const Group *group, NodeId id) {
+    return f->stored[id] && f->group_of[id] == group;
+}
+
+/* Where an output of the graph lives: an output buffer of its own, or the state that it updates. */
+static uint32_t final_buffer(Fusion *f, uint32_t output) {
+    const GraphOutput *out = &f->graph->outputs[output];
+    if (out->updates >= 0) return f->state_buffer[out->updates];
+    return program_add_buffer(f->program, (Buffer){.kind = BUFFER_output, .type = f->graph->nodes[out->node].type, .index = output});
+}
+
+static void emit_group(Fusion *f, Group *group) {
+    const Graph *g = f->graph;
+    Graph *body = graph_new("body");
+    BodyBuilder b = {f, group, body, arena_array(f->scratch, NodeId, g->count), arena_array(f->scratch, NodeId, g->count + 1), 0};
+    memset(b.new_id, 0xff, g->count * sizeof *b.new_id);
+    uint32_t *outputs = arena_array(f->scratch, uint32_t, group->count), count = 0;
+    for (uint32_t i = group->count; i--;) {
+        if (!is_stored_here(f, group, group->nodes[i])) continue;
+        NodeId id = body_copy(&b, group->nodes[i]);
+        graph_add_output(body, arena_printf(body->arena, "out%u", count), id, -1);
+        outputs[count++] = group->nodes[i];
+    }
+    Kernel kernel = {.name = kernel_name(f, group), .body = body};
+    set_space(&kernel, group, body);
+    const char *origin = group_origin(f, group);
+    uint32_t *args = arena_array(f->scratch, uint32_t, b.sources + count);
+    for (uint32_t i = 0; i < b.sources; i++) args[i] = buffer_of(f, b.source[i]);
+    for (uint32_t i = 0; i < count; i++) args[b.sources + i] = buffer_of(f, outputs[i]);
+    program_add_call(f->program, program_add_kernel(f->program, kernel), args, origin);
+}
+
+/* A kernel that only copies: for outputs that are inputs, that stand twice, or that cannot be updated in place. */
+static void emit_copy(Fusion *f, uint32_t from, uint32_t to) {
+    Graph *body = graph_new("body");
+    Type type = f->program->buffers[to].type;
+    NodeId in = build_input(body, "in0", INPUT_data, type, (Init){0});
+    graph_add_output(body, "out0", in, -1);
+    Kernel kernel = {.kind = KERNEL_map, .name = "copy", .body = body};
+    for (uint32_t i = 0; i < type.rank; i++)
+        if (type.dim[i] != 1) kernel.grid.axis[kernel.grid.rank++].extent = type.dim[i];
+    uint32_t args[] = {from, to};
+    program_add_call(f->program, program_add_kernel(f->program, kernel), args, "copy");
+}
+
+static void describe_interface(Fusion *f) {
+    Program *p = f->program;
+    const Graph *g = f->graph;
+    p->input_count = g->input_count;
+    p->output_count = g->output_count;
+    p->inputs = arena_array(p->arena, GraphInput, g->input_count + 1);
+    p->outputs = arena_array(p->arena, GraphOutput, g->output_count + 1);
+    for (uint32_t i = 0; i < g->input_count; i++) {
+        p->inputs[i] = g->inputs[i];
+        p->inputs[i].name = arena_copy(p->arena, g->inputs[i].name);
+        BufferKind kind = g->inputs[i].kind == INPUT_data ? BUFFER_input : BUFFER_state;
+        f->state_buffer[i] = program_add_buffer(p, (Buffer){.kind = kind, .type = g->inputs[i].type, .index = i});
+    }
+    for (NodeId id = 0; id < g->count; id++)
+        f->buffer[id] = g->nodes[id].op == OP_input ? f->state_buffer[g->nodes[id].attr.index] : UINT32_MAX;
+}
+
+Program *pass_fuse(const Graph *from, const Machine *machine);
+
+Program *pass_fuse(const Graph *from, const Machine *machine) {
+    (void)machine;
+    Arena *scratch = arena_new();
+    Fusion *f = fuse_new(from, scratch);
+    mark_stored(f);
+    group_nodes(f);
+    f->program = program_new(from->name);
+    describe_interface(f);
+    fuse_place_outputs(f, final_buffer);
+    for (uint32_t i = 0; i < f->order_count; i++) emit_group(f, f->order[i]);
+    for (uint32_t i = 0; i < f->copy_count; i++) emit_copy(f, buffer_of(f, f->copies[i].from), f->copies[i].to);
+    Program *program = f->program;
+    arena_free(scratch);
+    return program;
+}

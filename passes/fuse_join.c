@@ -1,0 +1,357 @@
+/* When may a node join the kernel of its users?
+ *
+ * 1. Every path from the group to the node is aligned: a user at some place of the index space needs the node at
+ *    that same place (full), or at that place with the reduced axes left out (row). Broadcasts and reshapes that
+ *    only add or drop axes of size 1 keep a path aligned.
+ * 2. A reduction makes its axes the group's reduced axes; if it has others, it does not fit. A group that
+ *    was computing at rows alone grows by the axes of the first reduction that joins.
+ * 3. A product joins a group that reduces nothing and has no product: the group becomes its epilogue.
+ * 4. No group in between: if the group needs a result of another user of the node, joining would make a circle. */
+#include "passes/fuse.h"
+
+#include <string.h>
+
+enum { NO_AXIS = -1 };
+
+/* For each axis of a node the axis of the space that it walks along; NO_AXIS for axes of size 1. */
+typedef struct {
+    int axis[MAX_RANK];
+    bool aligned;
+} AxisMap;
+
+bool fuse_is_view(const Graph *graph, NodeId id) {
+    const Node *node = &graph->nodes[id];
+    return op_info[node->op].class == CLASS_index || node->op == OP_constant || node->op == OP_iota;
+}
+
+Fusion *fuse_new(const Graph *graph, Arena *scratch) {
+    Fusion *f = arena_alloc(scratch, sizeof *f);
+    f->graph = graph;
+    f->scratch = scratch;
+    f->stored = arena_array(scratch, bool, graph->count + 1);
+    f->group_of = arena_array(scratch, Group *, graph->count + 1);
+    f->users = arena_array(scratch, Uses, graph->count + 1);
+    f->groups = arena_array(scratch, Group *, graph->count + 1);
+    f->order = arena_array(scratch, Group *, graph->count + 1);
+    f->copies = arena_array(scratch, Copy, graph->output_count + 1);
+    f->buffer = arena_array(scratch, uint32_t, graph->count + 1);
+    f->state_buffer = arena_array(scratch, uint32_t, graph->input_count + 1);
+    return f;
+}
+
+static void push(Arena *arena, NodeId **list, uint32_t *count, uint32_t *capacity, NodeId id) {
+    if (*count == *capacity) {
+        uint32_t more = *capacity ? *capacity * 2 : 4;
+        NodeId *copy = arena_array(arena, NodeId, more);
+        if (*count) memcpy(copy, *list, *count * sizeof **list);
+        *list = copy;
+        *capacity = more;
+    }
+    (*list)[(*count)++] = id;
+}
+
+static void group_add(Fusion *f, Group *group, NodeId id) {
+    push(f->scratch, &group->nodes, &group->count, &group->capacity, id);
+    f->group_of[id] = group;
+}
+
+static uint32_t sized_axes(const Type *type) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < type->rank; i++) count += type->dim[i] != 1;
+    return count;
+}
+
+void fuse_start_group(Fusion *f, NodeId id) {
+    Group *group = arena_alloc(f->scratch, sizeof *group);
+    const Node *node = &f->graph->nodes[id];
+    const Type *space = op_info[node->op].class == CLASS_reduce ? &f->graph->nodes[node->in[0]].type : &node->type;
+    group->product = node->op == OP_matmul ? id : NO_NODE;
+    for (uint32_t i = 0; i < space->rank; i++) {
+        if (space->dim[i] == 1) continue;
+        if (op_info[node->op].class == CLASS_reduce && node->attr.axes >> i & 1) group->reduced |= 1u << group->rank;
+        group->dim[group->rank++] = space->dim[i];
+    }
+    f->groups[f->group_count++] = group;
+    group_add(f, group, id);
+}
+
+/* The members of groups that read a node: a use is noted for what stands behind the views, and each once. */
+typedef struct {
+    Fusion *f;
+    NodeId user;
+} UseNote;
+
+static void note_use(void *context, NodeId value) {
+    UseNote *note = context;
+    Uses *uses = &note->f->users[value];
+    if (uses->count && uses->nodes[uses->count - 1] == note->user) return;
+    push(note->f->scratch, &uses->nodes, &uses->count, &uses->capacity, note->user);
+}
+
+static void each_behind(const Fusion *f, NodeId id, void (*visit)(void *, NodeId), void *context) {
+    if (!fuse_is_view(f->graph, id) || f->stored[id]) {
+        visit(context, id);
+        return;
+    }
+    const Node *node = &f->graph->nodes[id];
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) each_behind(f, node->in[i], visit, context);
+}
+
+void fuse_each_read(const Fusion *f, NodeId id, void (*visit)(void *, NodeId), void *context) {
+    const Node *node = &f->graph->nodes[id];
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) each_behind(f, node->in[i], visit, context);
+}
+
+void fuse_note_uses(Fusion *f, NodeId id) {
+    if (f->group_of[id]) fuse_each_read(f, id, note_use, &(UseNote){f, id});
+}
+
+typedef struct {
+    Fusion *f;
+    const Group *to;
+    bool found;
+} Search;
+
+static void search_group(Search *s, Group *group);
+
+static void search_value(void *context, NodeId value) {
+    Search *s = context;
+    Group *group = s->f->group_of[value];
+    if (!group || s->found) return;
+    if (group == s->to) s->found = true;
+    else if (!group->seen) search_group(s, group);
+}
+
+static void search_group(Search *s, Group *group) {
+    group->seen = true;
+    for (uint32_t i = 0; i < group->count && !s->found; i++) fuse_each_read(s->f, group->nodes[i], search_value, s);
+    for (uint32_t i = 0; i < s->f->anti_count && !s->found; i++) {
+        const AntiDependence *anti = &s->f->anti[i];
+        if (anti->after != group) continue;
+        if (anti->before == s->to) s->found = true;
+        else if (!anti->before->seen) search_group(s, anti->before);
+    }
+}
+
+bool fuse_reaches(Fusion *f, Group *from, const Group *to) {
+    for (uint32_t i = 0; i < f->group_count; i++) f->groups[i]->seen = false;
+    Search search = {f, to, false};
+    search_group(&search, from);
+    return search.found;
+}
+
+/* Along which axes of its group's space does a member walk? */
+static AxisMap member_map(const Fusion *f, NodeId id) {
+    const Group *group = f->group_of[id];
+    const Type *type = &f->graph->nodes[id].type;
+    AxisMap map = {.aligned = true};
+    bool full = sized_axes(type) == group->rank;
+    int next = 0;
+    for (uint32_t i = 0; i < type->rank; i++) {
+        map.axis[i] = NO_AXIS;
+        if (type->dim[i] == 1) continue;
+        while (!full && group->reduced >> next & 1) next++;
+        map.axis[i] = next++;
+    }
+    return map;
+}
+
+static AxisMap through_reshape(AxisMap map, const Type *from, const Type *to) {
+    AxisMap result = {.aligned = map.aligned};
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < to->rank; i++) {
+        result.axis[i] = NO_AXIS;
+        if (to->dim[i] == 1) continue;
+        while (at < from->rank && from->dim[at] == 1) at++;
+        if (at == from->rank || from->dim[at] != to->dim[i]) return (AxisMap){.aligned = false};
+        result.axis[i] = map.axis[at++];
+    }
+    while (at < from->rank && from->dim[at] == 1) at++;
+    if (at < from->rank) result.aligned = false;
+    return result;
+}
+
+/* The map of a view's operand, from the view's own. */
+static AxisMap through_view(const Graph *g, NodeId view, AxisMap map) {
+    const Node *node = &g->nodes[view];
+    const Type *from = &g->nodes[node->in[0]].type;
+    AxisMap result = map;
+    if (node->op == OP_broadcast) {
+        for (uint32_t i = 0; i < from->rank; i++)
+            if (from->dim[i] == 1) result.axis[i] = NO_AXIS;
+    } else if (node->op == OP_reshape) {
+        result = through_reshape(map, &node->type, from);
+    } else if (node->op == OP_transpose) {
+        for (uint32_t i = 0; i < from->rank; i++) result.axis[node->attr.permutation[i]] = map.axis[i];
+    } else {
+        result.aligned = false;
+    }
+    return result;
+}
+
+/* Is the space's axis set `wanted`, in order, what the map walks along? */
+static bool map_is(AxisMap map, const Type *type, uint32_t rank, uint32_t wanted) {
+    int next = 0;
+    for (uint32_t i = 0; i < type->rank; i++) {
+        if (map.axis[i] == NO_AXIS) continue;
+        while (next < (int)rank && !(wanted >> next & 1)) next++;
+        if (next >= (int)rank || map.axis[i] != next) return false;
+        next++;
+    }
+    while (next < (int)rank && !(wanted >> next & 1)) next++;
+    return next >= (int)rank;
+}
+
+static uint32_t all_axes(const Group *group) { return (1u << group->rank) - 1; }
+
+/* How a reduction would change the group: its new space. */
+typedef struct {
+    uint32_t rank, reduced;
+    Dim dim[MAX_RANK];
+} Space;
+
+/* A reduction fits if the axes it keeps are the group's, with its own between them: the operand's shape is the
+ * group's space already, or will be. */
+static bool reduction_fits(const Graph *g, const Group *group, NodeId id, AxisMap map, Space *space) {
+    const Node *node = &g->nodes[id];
+    const Type *from = &g->nodes[node->in[0]].type;
+    uint32_t kept[MAX_RANK], kept_count = 0;
+    *space = (Space){0};
+    for (uint32_t i = 0; i < from->rank; i++) {
+        if (from->dim[i] == 1) continue;
+        if (node->attr.axes >> i & 1) space->reduced |= 1u << space->rank;
+        else if (map.axis[i] == NO_AXIS) return false;
+        else kept[kept_count++] = (uint32_t)map.axis[i];
+        space->dim[space->rank++] = from->dim[i];
+    }
+    bool same_space = space->rank == group->rank && !memcmp(space->dim, group->dim, sizeof space->dim);
+    if (same_space && (!group->reduced || group->reduced == space->reduced)) {
+        uint32_t next = 0;
+        for (uint32_t axis = 0; axis < space->rank; axis++)
+            if (!(space->reduced >> axis & 1) && (next == kept_count || kept[next++] != axis)) return false;
+        return next == kept_count;
+    }
+    if (group->reduced || kept_count != group->rank) return false;
+    for (uint32_t i = 0; i < kept_count; i++)
+        if (kept[i] != i) return false;
+    return space->rank > group->rank;
+}
+
+static bool value_fits(const Fusion *f, const Group *group, NodeId id, AxisMap map, Space *space) {
+    const Node *node = &f->graph->nodes[id];
+    *space = (Space){group->rank, group->reduced, {0}};
+    memcpy(space->dim, group->dim, sizeof space->dim);
+    if (!map.aligned) return false;
+    bool full = map_is(map, &node->type, group->rank, all_axes(group));
+    if (node->op == OP_matmul) return full && !group->reduced && group->product == NO_NODE;
+    if (op_info[node->op].class == CLASS_reduce)
+        return group->product == NO_NODE && reduction_fits(f->graph, group, id, map, space);
+    return full || (group->reduced && map_is(map, &node->type, group->rank, all_axes(group) & ~group->reduced));
+}
+
+/* Walks all paths from operand `at` down to `id`. */
+static bool paths_fit(const Fusion *f, const Group *group, NodeId at, AxisMap map, NodeId id, Space *space) {
+    if (at == id) return value_fits(f, group, id, map, space);
+    if (!fuse_is_view(f->graph, at) || f->stored[at]) return true;
+    const Node *node = &f->graph->nodes[at];
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
+        if (!paths_fit(f, group, node->in[i], through_view(f->graph, at, map), id, space)) return false;
+    return true;
+}
+
+static bool user_fits(const Fusion *f, const Group *group, NodeId user, NodeId id, Space *space) {
+    const Node *node = &f->graph->nodes[user];
+    AxisMap map = member_map(f, user);
+    if (node->op == OP_matmul || node->op == OP_random) map.aligned = false;
+    if (op_info[node->op].class == CLASS_reduce) {
+        int next = 0;
+        const Type *from = &f->graph->nodes[node->in[0]].type;
+        for (uint32_t i = 0; i < from->rank; i++) map.axis[i] = from->dim[i] == 1 ? NO_AXIS : next++;
+        if ((uint32_t)next != group->rank) map.aligned = false;
+    }
+    if (fuse_is_view(f->graph, user)) { /* a stored view: the path begins with the view itself */
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
+            if (!paths_fit(f, group, node->in[i], through_view(f->graph, user, map), id, space)) return false;
+        return true;
+    }
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
+        if (!paths_fit(f, group, node->in[i], map, id, space)) return false;
+    return true;
+}
+
+static bool all_users_fit(const Fusion *f, const Group *group, NodeId id, Space *space) {
+    const Uses *uses = &f->users[id];
+    for (uint32_t i = 0; i < uses->count; i++)
+        if (f->group_of[uses->nodes[i]] == group && !user_fits(f, group, uses->nodes[i], id, space)) return false;
+    return true;
+}
+
+/* No other user's group may stand between the node and the group. */
+static bool makes_circle(Fusion *f, Group *group, NodeId id) {
+    const Uses *uses = &f->users[id];
+    for (uint32_t i = 0; i < uses->count; i++) {
+        Group *other = f->group_of[uses->nodes[i]];
+        if (other != group && fuse_reaches(f, group, other)) return true;
+    }
+    return false;
+}
+
+static bool can_merge(Fusion *f, Group *a, Group *b) {
+    if (a->rank != b->rank || memcmp(a->dim, b->dim, sizeof a->dim)) return false;
+    if (a->reduced && b->reduced && a->reduced != b->reduced) return false;
+    if (a->product != NO_NODE || b->product != NO_NODE) return false;
+    return !fuse_reaches(f, a, b) && !fuse_reaches(f, b, a);
+}
+
+static void merge(Fusion *f, Group *into, Group *from) {
+    into->reduced |= from->reduced;
+    for (uint32_t i = 0; i < from->count; i++) group_add(f, into, from->nodes[i]);
+    from->count = 0;
+    /* Members stand latest first, so that a kernel's body is built from its results down. */
+    for (uint32_t i = 1; i < into->count; i++)
+        for (uint32_t j = i; j && into->nodes[j - 1] < into->nodes[j]; j--) {
+            NodeId swap = into->nodes[j];
+            into->nodes[j] = into->nodes[j - 1];
+            into->nodes[j - 1] = swap;
+        }
+}
+
+/* Makes one group of all users' groups, if each pair can be merged. A node that fits each of them keeps its value in
+ * registers then. */
+static Group *merge_user_groups(Fusion *f, NodeId id) {
+    const Uses *uses = &f->users[id];
+    Group *first = uses->count ? f->group_of[uses->nodes[0]] : NULL;
+    for (uint32_t i = 0; i < uses->count; i++) {
+        Group *group = f->group_of[uses->nodes[i]];
+        Space space;
+        if (!all_users_fit(f, group, id, &space)) return NULL;
+        if (group != first && !can_merge(f, first, group)) return NULL;
+    }
+    for (uint32_t i = 0; i < uses->count; i++) {
+        Group *group = f->group_of[uses->nodes[i]];
+        if (group == first) continue;
+        if (!can_merge(f, first, group)) return NULL; /* the merge before may have closed a way */
+        merge(f, first, group);
+    }
+    return first;
+}
+
+static bool join_group(Fusion *f, Group *group, NodeId id) {
+    Space space = {0};
+    if (!all_users_fit(f, group, id, &space) || makes_circle(f, group, id)) return false;
+    group->rank = space.rank;
+    group->reduced = space.reduced;
+    memcpy(group->dim, space.dim, sizeof group->dim);
+    if (f->graph->nodes[id].op == OP_matmul) group->product = id;
+    group_add(f, group, id);
+    return true;
+}
+
+bool fuse_join(Fusion *f, NodeId id) {
+    const Uses *uses = &f->users[id];
+    Group *one = merge_user_groups(f, id);
+    if (one && join_group(f, one, id)) return true;
+    for (uint32_t i = 0; i < uses->count; i++)
+        if (join_group(f, f->group_of[uses->nodes[i]], id)) return f->stored[id] = true; /* the others read it from memory */
+    return false;
+}
