@@ -1,0 +1,139 @@
+/* Cuts long reductions into pieces, so that threads can share them.
+ *
+ *     sum of f32[4096,64] over axis 0
+ *  =  sum over axis 0 of the f32[32,1,64] that is the sum of f32[32,128,64] over axis 1
+ *
+ * Into how many pieces is decided by the shape alone, never by the number of threads: the additions are always
+ * grouped in the same way, so the result has the same bits on any machine and with any number of threads.
+ *
+ * A reduction stays whole when what it keeps is work enough for everybody, when it is short, or when its length
+ * depends on the batch. */
+#include "ir/build.h"
+#include "passes/passes.h"
+
+#include <math.h>
+
+enum {
+    LEAST_WORK = 16384, /* elements in a piece: some microseconds, against about one for handing it out */
+    MOST_PIECES = 32,
+    ENOUGH_PIECES = 16, /* already there: leave the reduction alone */
+    COLUMNS = 64,       /* of the last axis that one piece walks together */
+};
+
+static bool is_reduced(const Node *node, uint32_t axis) { return node->attr.axes >> axis & 1; }
+
+/* How many pieces of work there are without a cut: the rows that are kept, or, when the last axis is kept,
+ * groups of its columns. A kept axis that depends on the batch is counted as enough. */
+static int64_t kept_pieces(const Node *node, Type from) {
+    int64_t pieces = 1;
+    for (uint32_t axis = 0; axis < from.rank; axis++) {
+        if (is_reduced(node, axis)) continue;
+        if (from.dim[axis] < 0) return ENOUGH_PIECES;
+        pieces *= axis + 1 == from.rank ? (from.dim[axis] + COLUMNS - 1) / COLUMNS : from.dim[axis];
+    }
+    return pieces;
+}
+
+/* The number of pieces to aim for: 1 leaves the reduction whole. */
+static int64_t wanted_pieces(const Node *node, Type from) {
+    Dim elements = type_elements(from);
+    if (elements < 0) return 1;
+    int64_t kept = kept_pieces(node, from), pieces = elements / LEAST_WORK;
+    if (pieces > MOST_PIECES) pieces = MOST_PIECES;
+    if (kept >= ENOUGH_PIECES || kept >= pieces) return 1;
+    return pieces / kept;
+}
+
+/* The outermost reduced axis that is long enough, or else the longest: outer pieces are contiguous in memory. */
+static uint32_t axis_to_cut(const Node *node, Type from, int64_t pieces) {
+    uint32_t longest = MAX_RANK;
+    for (uint32_t axis = 0; axis < from.rank; axis++) {
+        if (!is_reduced(node, axis)) continue;
+        if (from.dim[axis] >= pieces) return axis;
+        if (longest == MAX_RANK || from.dim[axis] > from.dim[longest]) longest = axis;
+    }
+    return longest;
+}
+
+/* The divisor of `length` nearest to `pieces`, between half and twice as many; 0 if there is none. */
+static int64_t near_divisor(int64_t length, int64_t pieces) {
+    for (int64_t distance = 0; distance <= pieces; distance++) {
+        int64_t fewer = pieces - distance, more = pieces + distance;
+        if (fewer >= 2 && fewer * 2 >= pieces && length % fewer == 0) return fewer;
+        if (more <= length && length % more == 0) return more;
+    }
+    return 0;
+}
+
+static NodeId reduce(Graph *g, OpKind op, NodeId a, uint32_t axes) {
+    return graph_add(g, (Node){.op = op, .in = {a}, .attr.axes = axes});
+}
+
+/* What changes no sum, or no maximum. */
+static double neutral(OpKind op, DType dtype) {
+    if (op == OP_sum) return 0;
+    return dtype == DTYPE_f32 ? -INFINITY : INT32_MIN;
+}
+
+/* Axes below `axis` stay, those above move up by one for the axis that is inserted before `axis`. */
+static uint32_t moved_axes(uint32_t axes, uint32_t axis) {
+    uint32_t low = axes & ((1u << axis) - 1);
+    return low | (axes & ~low) << 1;
+}
+
+/* [.., length, ..] → [.., pieces, length / pieces, ..], reduced within the pieces, then over them. */
+static NodeId cut(Graph *g, const Node *node, NodeId a, uint32_t axis, int64_t pieces) {
+    Type from = g->nodes[a].type, to = from;
+    to.rank++;
+    for (uint32_t i = from.rank; i > axis; i--) to.dim[i] = from.dim[i - 1];
+    to.dim[axis] = pieces;
+    to.dim[axis + 1] = from.dim[axis] / pieces;
+    a = build_reshape(g, a, to.rank, to.dim);
+    a = reduce(g, node->op, a, moved_axes(node->attr.axes, axis));
+    a = reduce(g, node->op, a, 1u << axis);
+    return build_reshape(g, a, node->type.rank, node->type.dim);
+}
+
+/* Each element of the axis is a piece: the other axes first, then this one. */
+static NodeId cut_apart(Graph *g, const Node *node, NodeId a, uint32_t axis) {
+    uint32_t others = node->attr.axes & ~(1u << axis);
+    return others ? reduce(g, node->op, reduce(g, node->op, a, others), 1u << axis) : NO_NODE;
+}
+
+/* Pads the axis to a multiple of `pieces` with what changes nothing: only where the length has no fitting divisor. */
+static NodeId padded(Graph *g, OpKind op, NodeId a, uint32_t axis, int64_t pieces) {
+    int64_t before[MAX_RANK] = {0};
+    Type to = g->nodes[a].type;
+    to.dim[axis] = (to.dim[axis] + pieces - 1) / pieces * pieces;
+    return build_pad(g, a, to, before, neutral(op, to.dtype));
+}
+
+static NodeId split(Graph *g, const Node *node, NodeId a) {
+    Type from = g->nodes[a].type;
+    int64_t pieces = wanted_pieces(node, from);
+    bool no_neutral = from.dtype == DTYPE_i64 && node->op == OP_reduce_max; /* the least i64 is no exact double */
+    if (pieces < 2 || from.rank == MAX_RANK || no_neutral) return NO_NODE;
+    uint32_t axis = axis_to_cut(node, from, pieces);
+    if (from.dim[axis] < pieces) pieces = from.dim[axis];
+    if (pieces < 2) return NO_NODE;
+    int64_t divisor = near_divisor(from.dim[axis], pieces);
+    if (divisor == from.dim[axis]) return cut_apart(g, node, a, axis);
+    if (divisor) return cut(g, node, a, axis, divisor);
+    return cut(g, node, padded(g, node->op, a, axis, pieces), axis, pieces);
+}
+
+GraphPass pass_split;
+
+void pass_split(const Graph *from, Graph *to, Arena *scratch) {
+    NodeId *new_id = arena_array(scratch, NodeId, from->count);
+    graph_copy_inputs(to, from);
+    for (NodeId id = 0; id < from->count; id++) {
+        const Node *node = &from->nodes[id];
+        bool is_reduction = node->op == OP_sum || node->op == OP_reduce_max;
+        to->origin = node->origin;
+        new_id[id] = is_reduction ? split(to, node, new_id[node->in[0]]) : NO_NODE;
+        if (new_id[id] == NO_NODE) new_id[id] = graph_copy_node(to, node, new_id);
+    }
+    to->origin = NULL;
+    graph_copy_outputs(to, from, new_id);
+}
