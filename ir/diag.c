@@ -62,8 +62,9 @@ static bool is_control(char c) { return (unsigned char)c < 32 || c == 127; }
 
 static void append_excerpt(Diag *diag, Place place) {
     const char *line = place.text ? find_line(place.text, place.line) : NULL;
-    if (!line) return;
-    size_t length = strcspn(line, "\n"), column = place.column > 0 ? (size_t)place.column - 1 : 0;
+    size_t length = line ? strcspn(line, "\n") : 0;
+    if (!length) return;
+    size_t column = place.column > 0 ? (size_t)place.column - 1 : 0;
     if (column > length) column = length;
     size_t first = length > EXCERPT_BYTES && column > EXCERPT_BEFORE ? column - EXCERPT_BEFORE : 0;
     while (first && continues_character(line[first])) first--;

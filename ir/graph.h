@@ -153,7 +153,7 @@ bool type_has_batch(Type type);                   /* some axis depends on n */
 const char *type_problem(Type type);              /* why no tensor may have this type; NULL if it may */
 /* Writes "f32[n,784]"; 128 bytes are always enough. Returns buffer. */
 char *type_print(Type type, char buffer[128]);
-bool type_parse(const char **text, Type *type);   /* moves *text behind what it read */
+bool type_parse(const char **text, Type *type);   /* moves *text behind what it read; false: no tensor's type */
 
 /* graph.c */
 Graph *graph_new(const char *name);               /* owns its arena */
@@ -178,6 +178,9 @@ bool infer_type(const Graph *graph, const Node *node, Type *type, const char **w
 
 /* verify.c: what every pass may rely on. Writes what is wrong to report. */
 bool graph_verify(const Graph *graph, FILE *report);
+/* What is wrong with one input or output, or NULL. */
+const char *graph_input_problem(const Graph *graph, uint32_t index);
+const char *graph_output_problem(const Graph *graph, uint32_t index);
 
 /* print.c, parse.c: inverse of each other. */
 void graph_print(const Graph *graph, FILE *out);

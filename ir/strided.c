@@ -62,7 +62,8 @@ bool strided_of(const Graph *graph, NodeId id, Strided *view) {
         strided_dense(&node->type, view->stride);
         return true;
     }
-    if (node->op != OP_transpose && node->op != OP_broadcast && node->op != OP_slice && node->op != OP_reshape) return false;
+    if (node->op != OP_transpose && node->op != OP_broadcast && node->op != OP_slice && node->op != OP_reshape)
+        return false;
     if (!strided_of(graph, node->in[0], view)) return false;
     const Type *from = &graph->nodes[node->in[0]].type;
     Strided below = *view;

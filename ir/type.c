@@ -144,6 +144,7 @@ bool type_parse(const char **text, Type *type) {
         if (!parse_dim(&s, &type->dim[type->rank])) return false;
         type->rank++;
     }
+    if (type_problem(*type)) return false;
     *text = s + 1;
-    return !type_problem(*type);
+    return true;
 }

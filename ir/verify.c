@@ -20,47 +20,43 @@ static bool node_verify(const Graph *graph, NodeId id, const char **why) {
     return !memcmp(&type, &node->type, sizeof type);
 }
 
-static bool input_verify(const Graph *graph, uint32_t index, const char **why) {
+static bool is_named(const GraphInput *input) { return input->name && *input->name; }
+
+const char *graph_input_problem(const Graph *graph, uint32_t index) {
     const GraphInput *input = &graph->inputs[index];
-    *why = type_problem(input->type);
-    if (*why) return false;
-    if (input->kind == INPUT_data) return true;
-    *why = "a parameter or state may not depend on the batch n";
-    if (type_has_batch(input->type)) return false;
-    *why = "a parameter or state of this name is already there";
-    for (uint32_t i = 0; i < index; i++) {
+    const char *problem = type_problem(input->type);
+    if (problem || input->kind == INPUT_data) return problem;
+    if (type_has_batch(input->type)) return "a parameter or state may not depend on the batch n";
+    for (uint32_t i = 0; is_named(input) && i < graph->input_count; i++) {
         const GraphInput *other = &graph->inputs[i];
-        bool named = other->kind != INPUT_data && input->name && *input->name && other->name;
-        if (named && !strcmp(other->name, input->name)) return false;
+        bool both_named = i != index && other->kind != INPUT_data && is_named(other);
+        if (both_named && !strcmp(other->name, input->name)) return "there is another parameter or state of this name";
     }
-    return true;
+    return NULL;
 }
 
-static bool output_verify(const Graph *graph, uint32_t index, const char **why) {
+const char *graph_output_problem(const Graph *graph, uint32_t index) {
     const GraphOutput *output = &graph->outputs[index];
-    *why = "there is no such node";
-    if (output->node >= graph->count) return false;
-    if (output->updates < 0) return *why = "updates must be an input or -1", output->updates == -1;
-    *why = "there is no input that it could update";
-    if ((uint32_t)output->updates >= graph->input_count) return false;
+    if (output->node >= graph->count) return "there is no such node";
+    if (output->updates < 0) return output->updates == -1 ? NULL : "updates must be an input or -1";
+    if ((uint32_t)output->updates >= graph->input_count) return "there is no input that it could update";
     const GraphInput *input = &graph->inputs[output->updates];
-    *why = "data cannot be updated, only parameters and states";
-    if (input->kind == INPUT_data) return false;
-    *why = "what is updated needs a name";
-    if (!input->name || !*input->name) return false;
-    *why = "the new value does not have the type of what it updates";
-    if (!type_equal(input->type, graph->nodes[output->node].type)) return false;
-    *why = "the same parameter or state is updated twice";
-    for (uint32_t i = 0; i < index; i++)
-        if (graph->outputs[i].updates == output->updates) return false;
-    return true;
+    if (input->kind == INPUT_data) return "data cannot be updated, only parameters and states";
+    if (!is_named(input)) return "what is updated needs a name";
+    if (!type_equal(input->type, graph->nodes[output->node].type))
+        return "the new value does not have the type of what it updates";
+    for (uint32_t i = 0; i < graph->output_count; i++)
+        if (i != index && graph->outputs[i].updates == output->updates)
+            return "this parameter or state is updated twice";
+    return NULL;
 }
 
 bool graph_verify(const Graph *graph, FILE *report) {
     bool good = true;
     const char *why = "";
     for (uint32_t i = 0; i < graph->input_count; i++) {
-        if (input_verify(graph, i, &why)) continue;
+        why = graph_input_problem(graph, i);
+        if (!why) continue;
         const char *name = graph->inputs[i].name;
         fprintf(report, "verify: input %u \"%s\": %s\n", i, name ? name : "", why);
         good = false;
@@ -72,7 +68,8 @@ bool graph_verify(const Graph *graph, FILE *report) {
         good = false;
     }
     for (uint32_t i = 0; i < graph->output_count; i++) {
-        if (output_verify(graph, i, &why)) continue;
+        why = graph_output_problem(graph, i);
+        if (!why) continue;
         const char *name = graph->outputs[i].name;
         fprintf(report, "verify: output %u \"%s\": %s\n", i, name ? name : "", why);
         good = false;
