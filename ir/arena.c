@@ -8,7 +8,6 @@
 #include "ir/diag.h"
 
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,9 +23,9 @@ struct Arena {
 };
 
 #ifdef SELFC_STRESS
-enum { FIRST_BLOCK = 16, LARGEST_BLOCK = 16 };
+enum { FIRST_BLOCK = 16, LARGEST_BLOCK = 16, FIRST_CAPACITY = 1 };
 #else
-enum { FIRST_BLOCK = 16 * 1024, LARGEST_BLOCK = 1024 * 1024 };
+enum { FIRST_BLOCK = 16 * 1024, LARGEST_BLOCK = 1024 * 1024, FIRST_CAPACITY = 32 };
 #endif
 
 Arena *arena_new(void) {
@@ -98,4 +97,12 @@ char *arena_printf(Arena *arena, const char *format, ...) {
     va_end(args);
     va_end(again);
     return text;
+}
+
+void *arena_grow(Arena *arena, void *array, uint32_t count, uint32_t *capacity, size_t size) {
+    if (count < *capacity) return array;
+    *capacity = *capacity ? *capacity * 2 : FIRST_CAPACITY;
+    void *larger = arena_alloc(arena, *capacity * size);
+    if (count) memcpy(larger, array, count * size);
+    return larger;
 }

@@ -3,6 +3,7 @@
 #ifndef SELFC_IR_ARENA_H
 #define SELFC_IR_ARENA_H
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct Arena Arena;
 
@@ -13,6 +14,9 @@ void arena_free(Arena *arena); /* NULL is fine */
 void *arena_alloc(Arena *arena, size_t size);
 char *arena_copy(Arena *arena, const char *text); /* NULL gives NULL */
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The array with room for one element more: itself, or a larger copy with *capacity brought up to date. */
+void *arena_grow(Arena *arena, void *array, uint32_t count, uint32_t *capacity, size_t size);
 
 #define arena_array(arena, Type, count) ((Type *)arena_alloc((arena), sizeof(Type) * (size_t)(count)))
 #endif

@@ -21,9 +21,9 @@ const OpInfo op_info[OP_COUNT] = {
 };
 
 #ifdef SELFC_STRESS
-enum { FIRST_CAPACITY = 1, FIRST_TABLE = 2 };
+enum { FIRST_TABLE = 2 };
 #else
-enum { FIRST_CAPACITY = 32, FIRST_TABLE = 64 };
+enum { FIRST_TABLE = 64 };
 #endif
 
 bool op_find(const char *name, OpKind *op) {
@@ -44,17 +44,8 @@ void graph_free(Graph *graph) {
     if (graph) arena_free(graph->arena);
 }
 
-/* The array with room for one more; what was there is copied. */
-static void *grown(Arena *arena, void *array, uint32_t count, uint32_t *capacity, size_t size) {
-    if (count < *capacity) return array;
-    *capacity = *capacity ? *capacity * 2 : FIRST_CAPACITY;
-    void *larger = arena_alloc(arena, *capacity * size);
-    if (count) memcpy(larger, array, count * size);
-    return larger;
-}
-
 uint32_t graph_add_input(Graph *graph, GraphInput input) {
-    graph->inputs = grown(graph->arena, graph->inputs, graph->input_count, &graph->input_capacity, sizeof input);
+    graph->inputs = arena_grow(graph->arena, graph->inputs, graph->input_count, &graph->input_capacity, sizeof input);
     input.name = arena_copy(graph->arena, input.name);
     graph->inputs[graph->input_count] = input;
     return graph->input_count++;
@@ -64,7 +55,8 @@ uint32_t graph_add_output(Graph *graph, const char *name, NodeId node, int32_t u
     CHECK(node < graph->count);
     CHECK(updates < (int32_t)graph->input_count);
     GraphOutput output = {.name = arena_copy(graph->arena, name), .node = node, .updates = updates};
-    graph->outputs = grown(graph->arena, graph->outputs, graph->output_count, &graph->output_capacity, sizeof output);
+    graph->outputs =
+        arena_grow(graph->arena, graph->outputs, graph->output_count, &graph->output_capacity, sizeof output);
     graph->outputs[graph->output_count] = output;
     return graph->output_count++;
 }
@@ -166,7 +158,7 @@ NodeId graph_try_add(Graph *graph, Node node, const char **why) {
     uint32_t *slot = find_slot(graph, &clean);
     if (*slot) return *slot - 1;
     clean.origin = keep_origin(graph, node.origin ? node.origin : graph->origin);
-    graph->nodes = grown(graph->arena, graph->nodes, graph->count, &graph->capacity, sizeof clean);
+    graph->nodes = arena_grow(graph->arena, graph->nodes, graph->count, &graph->capacity, sizeof clean);
     graph->nodes[graph->count++] = clean;
     *slot = graph->count;
     return graph->count - 1;

@@ -22,13 +22,7 @@ typedef struct {
 } Parser;
 
 static void add_number(Parser *parser, NodeId id) {
-    if (parser->known == parser->capacity) {
-        uint32_t capacity = parser->capacity ? parser->capacity * 2 : 64;
-        NodeId *ids = arena_array(parser->scratch, NodeId, capacity);
-        if (parser->known) memcpy(ids, parser->ids, parser->known * sizeof *ids);
-        parser->ids = ids;
-        parser->capacity = capacity;
-    }
+    parser->ids = arena_grow(parser->scratch, parser->ids, parser->known, &parser->capacity, sizeof id);
     parser->ids[parser->known++] = id;
 }
 

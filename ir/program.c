@@ -1,0 +1,134 @@
+/* Building programs and asking about kernels.
+ *
+ * A kernel whose code would be the same is kept once. What counts is the body's nodes and the schedule: names of
+ * inputs, origins and the estimates of cost do not. Names of kernels are made unique, because texts, profiles and
+ * symbols of machine code refer to them. */
+#include "ir/program.h"
+
+#include <string.h>
+
+Program *program_new(const char *name) {
+    Arena *arena = arena_new();
+    Program *program = arena_alloc(arena, sizeof *program);
+    program->arena = arena;
+    program->name = arena_copy(arena, name);
+    return program;
+}
+
+void program_free(Program *program) {
+    if (!program) return;
+    for (uint32_t i = 0; i < program->kernel_count; i++) graph_free(program->kernels[i].body);
+    arena_free(program->arena);
+}
+
+uint32_t program_add_buffer(Program *program, Buffer buffer) {
+    program->buffers =
+        arena_grow(program->arena, program->buffers, program->buffer_count, &program->buffer_capacity, sizeof buffer);
+    program->buffers[program->buffer_count] = buffer;
+    return program->buffer_count++;
+}
+
+static bool name_is_taken(const Program *program, const char *name) {
+    for (uint32_t i = 0; i < program->kernel_count; i++)
+        if (!strcmp(program->kernels[i].name, name)) return true;
+    return false;
+}
+
+static const char *unique_name(Program *program, const char *name) {
+    if (!name || !*name) name = "kernel";
+    const char *unique = name;
+    for (uint32_t i = 1; name_is_taken(program, unique); i++) unique = arena_printf(program->arena, "%s.%u", name, i);
+    return arena_copy(program->arena, unique);
+}
+
+uint32_t program_add_kernel(Program *program, Kernel kernel) {
+    for (uint32_t i = 0; i < program->kernel_count; i++) {
+        if (!kernel_equal(&program->kernels[i], &kernel)) continue;
+        if (program->kernels[i].body != kernel.body) graph_free(kernel.body);
+        return i;
+    }
+    kernel.name = unique_name(program, kernel.name);
+    program->kernels =
+        arena_grow(program->arena, program->kernels, program->kernel_count, &program->kernel_capacity, sizeof kernel);
+    program->kernels[program->kernel_count] = kernel;
+    return program->kernel_count++;
+}
+
+void program_add_call(Program *program, uint32_t kernel, const uint32_t *args, const char *origin) {
+    CHECK(kernel < program->kernel_count);
+    uint32_t count = kernel_arg_count(&program->kernels[kernel]);
+    Call call = {.kernel = kernel, .args = arena_array(program->arena, uint32_t, count)};
+    if (count) memcpy(call.args, args, count * sizeof *args);
+    call.origin = arena_copy(program->arena, origin);
+    program->calls =
+        arena_grow(program->arena, program->calls, program->call_count, &program->call_capacity, sizeof call);
+    program->calls[program->call_count++] = call;
+}
+
+uint32_t kernel_arg_count(const Kernel *kernel) { return kernel->body->input_count + kernel->body->output_count; }
+
+Dim grid_pieces_at(const Grid *grid, int64_t n) {
+    Dim pieces = 1;
+    for (uint32_t i = 0; i < grid->rank; i++) {
+        int64_t extent = dim_at(grid->axis[i].extent, n), block = grid->axis[i].block;
+        if (block) pieces *= (extent + block - 1) / block;
+    }
+    return pieces;
+}
+
+static bool grid_equal(const Grid *a, const Grid *b) {
+    if (a->rank != b->rank) return false;
+    for (uint32_t i = 0; i < a->rank; i++)
+        if (a->axis[i].extent != b->axis[i].extent || a->axis[i].block != b->axis[i].block) return false;
+    return true;
+}
+
+static bool body_equal(const Graph *a, const Graph *b) {
+    if (a->count != b->count || a->input_count != b->input_count || a->output_count != b->output_count) return false;
+    for (uint32_t i = 0; i < a->input_count; i++)
+        if (!type_equal(a->inputs[i].type, b->inputs[i].type)) return false;
+    for (uint32_t i = 0; i < a->output_count; i++)
+        if (a->outputs[i].node != b->outputs[i].node) return false;
+    for (NodeId id = 0; id < a->count; id++) {
+        const Node *x = &a->nodes[id], *y = &b->nodes[id];
+        bool equal = x->op == y->op && type_equal(x->type, y->type) && !memcmp(x->in, y->in, sizeof x->in) &&
+                     !memcmp(&x->attr, &y->attr, sizeof x->attr);
+        if (!equal) return false;
+    }
+    return true;
+}
+
+bool kernel_equal(const Kernel *a, const Kernel *b) {
+    return a->kind == b->kind && grid_equal(&a->grid, &b->grid) && a->reduced == b->reduced &&
+           (a->kind != KERNEL_contract || a->product == b->product) && a->tile_rows == b->tile_rows &&
+           a->tile_vectors == b->tile_vectors && a->depth_block == b->depth_block && a->pack_a == b->pack_a &&
+           a->pack_b == b->pack_b && body_equal(a->body, b->body);
+}
+
+static bool is_elementwise(OpKind op) {
+    OpClass class = op_info[op].class;
+    return class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
+}
+
+/* Every node that depends on the input has to be elementwise, not only those on the way to this output: a
+ * transposed read for another output could come after the write. And the output has to depend on the input: else
+ * nothing says that the input is loaded before the output is stored. */
+bool kernel_may_update(const Kernel *kernel, uint32_t input, uint32_t output) {
+    const Graph *body = kernel->body;
+    CHECK(input < body->input_count && output < body->output_count);
+    NodeId result = body->outputs[output].node;
+    if (!type_equal(body->inputs[input].type, body->nodes[result].type)) return false;
+
+    Arena *scratch = arena_new();
+    bool *depends = arena_array(scratch, bool, body->count), elementwise = true;
+    for (NodeId id = 0; id < body->count; id++) {
+        const Node *node = &body->nodes[id];
+        if (node->op == OP_input) depends[id] = node->attr.index == input;
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
+            if (depends[node->in[i]]) depends[id] = true;
+        if (depends[id] && node->op != OP_input && !is_elementwise(node->op)) elementwise = false;
+    }
+    bool may = elementwise && depends[result];
+    arena_free(scratch);
+    return may;
+}
