@@ -111,6 +111,12 @@ void cache_store(const char *folder, const uint8_t key[CODE_KEY_BYTES], const vo
     arena_free(arena);
 }
 
+void cache_drop(const char *folder, const uint8_t key[CODE_KEY_BYTES]) {
+    Arena *arena = arena_new();
+    unlink(cache_path(folder, key, arena));
+    arena_free(arena);
+}
+
 typedef struct {
     char *path;
     time_t used;

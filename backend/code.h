@@ -12,6 +12,7 @@ typedef struct {
     SelfcModule module;     /* complete but for `run` of the calls */
     const Kernel **kernels; /* the distinct ones of all programs */
     uint32_t kernel_count;
+    int64_t *scratch;       /* bytes that each of them wants */
     uint32_t **kernel_of;   /* [program][call]: position in kernels */
 } Manifest;
 bool manifest_make(const CompileInput *input, const Target *target, Arena *arena, Manifest *manifest, Diag *diag);
@@ -46,6 +47,7 @@ void compile_mark(LLVMValueRef function);
 /* cache.c: objects on disk, by key. Failures of the disk are not errors: the cache then holds less. */
 LLVMMemoryBufferRef cache_load(const char *folder, const uint8_t key[CODE_KEY_BYTES]); /* NULL: not there, or damaged */
 void cache_store(const char *folder, const uint8_t key[CODE_KEY_BYTES], const void *bytes, size_t size);
+void cache_drop(const char *folder, const uint8_t key[CODE_KEY_BYTES]);
 void cache_trim(const char *folder, int64_t most_bytes); /* drops the oldest beyond it */
 
 /* file.c */
@@ -56,10 +58,11 @@ char *file_temporary(const char *path, Arena *arena);              /* a name bes
 typedef struct {
     int64_t *offset; /* of each state of the module; -1: not used */
     int64_t bytes;
+    bool embedded;   /* false: the caller passes their address */
 } Weights;
-Weights weights_make(const SelfcModule *module, Arena *arena);
+Weights weights_make(const SelfcModule *module, bool embedded, Arena *arena);
 /* The packed bytes, taken by name from a segment that is laid out as `layout` says. NULL after an error. */
-void *weights_pack(const Weights *weights, const SelfcModule *module, const void *segment, const SelfcModule *layout,
+char *weights_pack(const Weights *weights, const SelfcModule *module, const void *segment, const SelfcModule *layout,
                    Arena *arena, Diag *diag);
 
 /* driver.c: a C function for each program, running its calls in order on the calling thread. */
@@ -68,21 +71,22 @@ typedef struct {
     const char *macro;       /* "VAE_GENERATE" */
     const char **parameters; /* names in C of inputs and outputs */
     SelfcExtent workspace;   /* bytes that the caller provides; zero: none */
+    int64_t scratch;         /* bytes of it that kernels use as their scratch */
+    int64_t most_n;          /* beyond it, sizes would overflow */
     bool wants_weights;      /* takes `const void *weights` after the outputs */
 } Driver;
-Driver driver_describe(const SelfcModule *module, const SelfcProgram *program, const Weights *weights, bool embedded,
-                       Arena *arena);
+Driver driver_describe(const Manifest *manifest, uint32_t program, const Weights *weights, Arena *arena);
 /* functions[k]: kernel k of the manifest in `module`. blob: the embedded weights, or NULL. */
 void driver_emit(const Driver *driver, const Manifest *manifest, uint32_t program, const Weights *weights,
-                 LLVMValueRef blob, LLVMValueRef const *functions, LLVMModuleRef module, LLVMTargetMachineRef machine);
+                 LLVMValueRef blob, LLVMValueRef const *functions, LLVMModuleRef module);
+/* A name in C made of any text: letters, digits and underscores, not starting with a digit. */
+char *driver_identifier(const char *text, Arena *arena);
 
 /* header.c: the C header of a built object. */
-void header_print(const SelfcModule *module, const Driver *drivers, const Weights *weights, bool embedded,
-                  const char *guard, FILE *out);
+void header_print(const SelfcModule *module, const Driver *drivers, const Weights *weights, FILE *out);
 
 /* constants.c: the manifest as constant data; returns the SelfcModule. */
-LLVMValueRef constants_emit(const Manifest *manifest, LLVMValueRef const *functions, LLVMModuleRef module,
-                            LLVMTargetMachineRef machine);
+LLVMValueRef constants_emit(const Manifest *manifest, LLVMValueRef const *functions, LLVMModuleRef module);
 
 /* archive.c: an ar archive of one object that defines `symbols`. Malloc'ed. */
 void *archive_make(const char *member, const void *object, size_t size, const char *const *symbols, size_t count,

@@ -194,11 +194,12 @@ static SelfcTraining manifest_training(const SelfcTraining *from, Arena *arena) 
     return training;
 }
 
-static void manifest_scratch(Manifest *manifest, const Target *target) {
+static void manifest_scratch(Manifest *manifest, const Target *target, Arena *arena) {
     int64_t most = 0;
+    manifest->scratch = arena_array(arena, int64_t, manifest->kernel_count);
     for (uint32_t i = 0; i < manifest->kernel_count; i++) {
-        int64_t bytes = kernel_scratch_bytes(manifest->kernels[i], target);
-        if (bytes > most) most = bytes;
+        manifest->scratch[i] = kernel_scratch_bytes(manifest->kernels[i], target);
+        if (manifest->scratch[i] > most) most = manifest->scratch[i];
     }
     manifest->module.scratch_bytes = (most + STATE_ALIGN - 1) / STATE_ALIGN * STATE_ALIGN;
 }
@@ -221,7 +222,7 @@ bool manifest_make(const CompileInput *input, const Target *target, Arena *arena
     for (uint32_t i = 0; i < input->program_count; i++) programs[i] = manifest_program(&maker, i);
     manifest->module.programs = programs;
     manifest->module.program_count = input->program_count;
-    manifest_scratch(manifest, target);
+    manifest_scratch(manifest, target, arena);
     return true;
 }
 
