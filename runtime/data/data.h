@@ -18,6 +18,8 @@ SelfcSource *selfc_source_open(const char *source, const char *path, SelfcSplit 
 void selfc_source_close(SelfcSource *source);
 int64_t selfc_source_count(const SelfcSource *source);            /* samples; 0: this split does not exist */
 uint32_t selfc_source_fields(const SelfcSource *source, const SelfcField **fields);
+/* The field called `name`; "image" and "value" both stand for what a sample is, the first field. -1 after selfc_fail. */
+int selfc_source_field(const SelfcSource *source, const char *name);
 /* Copies field `field` of the samples index[0..n) to out, dense. Thread-safe. */
 void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out);
 
@@ -48,6 +50,9 @@ typedef struct {
 int selfc_safetensors_read(const char *path, SelfcTensors *tensors); /* 0, or -1 after selfc_fail */
 int selfc_safetensors_parse(const void *bytes, size_t size, const char *name, SelfcTensors *tensors); /* copies bytes */
 void selfc_safetensors_free(SelfcTensors *tensors);
+const SelfcEntry *selfc_safetensors_find(const SelfcTensors *tensors, const char *name); /* NULL: none */
+/* The value of a key of __metadata__, as text; free(). NULL: none. */
+char *selfc_safetensors_metadata(const SelfcTensors *tensors, const char *key);
 typedef struct {
     const char *name;
     const SelfcTensor *tensor; /* fixed dims */
