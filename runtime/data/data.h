@@ -13,14 +13,17 @@ typedef struct {
 
 typedef enum { SELFC_TRAIN, SELFC_TEST } SelfcSplit;
 /* `source` "glyphs", "idx", "npy", or NULL: recognise what stands at path (IDX files, gzipped or not, a folder of them,
- * .npy). `path` may be NULL for glyphs. NULL after selfc_fail. */
+ * .npy). `path` may be NULL for glyphs. Reads no more than the headers. NULL after selfc_fail. */
 SelfcSource *selfc_source_open(const char *source, const char *path, SelfcSplit split);
+/* Reads or draws all samples and checks them: 0, or -1 after selfc_fail. Needed before gather. */
+int selfc_source_load(SelfcSource *source);
 void selfc_source_close(SelfcSource *source);
 int64_t selfc_source_count(const SelfcSource *source);            /* samples; 0: this split does not exist */
 uint32_t selfc_source_fields(const SelfcSource *source, const SelfcField **fields);
 /* The field called `name`; "image" and "value" both stand for what a sample is, the first field. -1 after selfc_fail. */
 int selfc_source_field(const SelfcSource *source, const char *name);
-/* Copies field `field` of the samples index[0..n) to out, dense. Thread-safe. */
+/* Copies field `field` of the samples index[0..n) to out, dense; zeros for numbers outside of the data
+ * set. Thread-safe. */
 void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out);
 
 /* A permutation of 0..count-1 that depends on (seed, epoch) alone. */

@@ -2,8 +2,10 @@
  * turned, f64 becomes f32 (a tensor has no f64) and bf16 is written as f32 (NumPy has no bf16). The header is matched
  * against what NumPy writes; a dictionary with other expressions in it is refused, not evaluated. */
 #include "runtime/data/file.h"
+#include "runtime/data/source.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,6 +159,10 @@ static void npy_doubles_to_floats(void *data, size_t count) {
     }
 }
 
+static void npy_clean_bools(uint8_t *data, size_t count) {
+    for (size_t i = 0; i < count; i++) data[i] = data[i] != 0;
+}
+
 static bool npy_count(NpyHeader *header, const SelfcTensor *tensor, const NpyType *type, size_t available,
                       size_t *count) {
     int64_t elements = 1, bytes;
@@ -178,28 +184,54 @@ static bool npy_count(NpyHeader *header, const SelfcTensor *tensor, const NpyTyp
     return true;
 }
 
+/* What the header says; its tensor gets the type that the elements become. Returns where they begin, or 0. */
+static size_t npy_open(NpyHeader *header, const void *bytes, size_t size, SelfcTensor *tensor, const NpyType **type,
+                       bool *is_swapped) {
+    *type = NULL;
+    *tensor = (SelfcTensor){.name = ""};
+    size_t start = npy_find_header(header, bytes, size);
+    if (!start || !npy_parse_header(header, tensor, type, is_swapped)) return 0;
+    tensor->dtype = (*type)->dtype;
+    return start;
+}
+
 int selfc_npy_read(const char *path, SelfcArray *array) {
     void *bytes;
     size_t size, count = 0;
     if (selfc_file_read(path, &bytes, &size)) return -1;
-    const NpyType *type = NULL;
+    const NpyType *type;
     bool is_swapped = false;
     NpyHeader header = {.path = path};
-    *array = (SelfcArray){.tensor = {.name = "", .dtype = SELFC_f32}};
-    size_t start = npy_find_header(&header, bytes, size);
-    if (!start || !npy_parse_header(&header, &array->tensor, &type, &is_swapped) ||
-        (array->tensor.dtype = type->dtype, !npy_count(&header, &array->tensor, type, size - start, &count))) {
+    size_t start = npy_open(&header, bytes, size, &array->tensor, &type, &is_swapped);
+    if (!start || !npy_count(&header, &array->tensor, type, size - start, &count)) {
         free(bytes);
         return -1;
     }
     memmove(bytes, (char *)bytes + start, size - start);
     if (is_swapped) npy_swap(bytes, type->bytes, count);
     if (type->bytes == 8 && type->dtype == SELFC_f32) npy_doubles_to_floats(bytes, count);
-    for (size_t i = 0; type->dtype == SELFC_bool && i < count; i++) ((uint8_t *)bytes)[i] = ((uint8_t *)bytes)[i] != 0;
+    if (type->dtype == SELFC_bool) npy_clean_bools(bytes, count);
     size_t kept = count * selfc_dtype_bytes(type->dtype);
     void *smaller = realloc(bytes, kept ? kept : 1);
     array->data = smaller ? smaller : bytes;
     return 0;
+}
+
+bool npy_read_shape(const char *path, SelfcTensor *tensor) {
+    enum { NPY_LONGEST_HEADER = 65536 };
+    FILE *in = fopen(path, "rbe");
+    char *start = malloc(NPY_LONGEST_HEADER);
+    bool is_fine = in && start;
+    if (!is_fine) selfc_fail("cannot read %s: %s", path, strerror(errno));
+    if (is_fine) {
+        const NpyType *type;
+        bool is_swapped = false;
+        NpyHeader header = {.path = path};
+        is_fine = npy_open(&header, start, fread(start, 1, NPY_LONGEST_HEADER, in), tensor, &type, &is_swapped) != 0;
+    }
+    if (in) fclose(in);
+    free(start);
+    return is_fine;
 }
 
 static const char *npy_name_of(int32_t dtype) {

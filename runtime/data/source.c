@@ -1,0 +1,164 @@
+/* Data sets: which kind stands at a path, and what all kinds do alike. Opening reads headers only, since the compiler
+ * wants to know the shape of a sample long before anything is trained; the samples are read in one go when
+ * training begins, so that a file that vanishes or changes later cannot hurt. */
+#include "runtime/data/source.h"
+#include "runtime/data/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    bool (*open)(SelfcSource *source, const char *path);
+    bool (*is_it)(const char *path); /* NULL: never found at a path */
+} source_kind[] = {
+    {"glyphs", source_open_glyphs, NULL},
+    {"idx", source_open_idx, source_is_idx},
+    {"npy", source_open_npy, source_is_npy},
+};
+enum { SOURCE_KINDS = sizeof source_kind / sizeof *source_kind };
+
+bool source_fail_empty(const char *path) {
+    selfc_fail("%s: holds no samples", path);
+    return false;
+}
+
+void source_add_field(SelfcSource *source, const char *name, SelfcTensor sample, char *path) {
+    sample.name = name;
+    source->path[source->field_count] = path;
+    source->fields[source->field_count++] = (SelfcField){.name = name, .sample = sample};
+}
+
+char *source_replace_in_name(const char *path, const char *from, const char *to) {
+    const char *slash = strrchr(path, '/'), *found = NULL;
+    for (const char *at = slash ? slash : path; (at = strstr(at, from)); at++) found = at;
+    if (!found) return NULL;
+    char *text;
+    if (asprintf(&text, "%.*s%s%s", (int)(found - path), path, to, found + strlen(from)) < 0) abort();
+    return text;
+}
+
+char *source_find_in_folder(const char *folder, bool (*is_wanted)(const char *name)) {
+    DIR *directory = opendir(folder);
+    char *best = NULL;
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        if (!is_wanted(entry->d_name) || (best && strcmp(entry->d_name, best) >= 0)) continue;
+        free(best);
+        best = strdup(entry->d_name);
+    }
+    if (directory) closedir(directory);
+    char *path = best ? file_join(folder, best) : NULL;
+    free(best);
+    return path;
+}
+
+/* The position of the kind, or -1 after selfc_fail. */
+static int source_recognise(const char *path) {
+    if (!path) return selfc_fail("where is the data? The description names no source: use --data PATH"), -1;
+    if (!file_exists(path)) return selfc_fail("cannot read %s: %s", path, strerror(errno)), -1;
+    for (int i = 0; i < SOURCE_KINDS; i++)
+        if (source_kind[i].is_it && source_kind[i].is_it(path)) return i;
+    selfc_fail("%s: neither IDX files (as MNIST's train-images-idx3-ubyte.gz) nor .npy files (train.npy)", path);
+    return -1;
+}
+
+static int source_find_kind(const char *name) {
+    for (int i = 0; i < SOURCE_KINDS; i++)
+        if (!strcmp(source_kind[i].name, name)) return i;
+    selfc_fail("no data source is called \"%s\"; there are glyphs, idx and npy", name);
+    return -1;
+}
+
+SelfcSource *selfc_source_open(const char *source_name, const char *path, SelfcSplit split) {
+    int kind = source_name ? source_find_kind(source_name) : source_recognise(path);
+    if (kind < 0) return NULL;
+    if (!path && source_kind[kind].is_it) {
+        selfc_fail("the source \"%s\" needs a path: give it in the description or as --data PATH", source_name);
+        return NULL;
+    }
+    SelfcSource *source = calloc(1, sizeof *source);
+    if (!source) return selfc_fail("no memory for a data set"), NULL;
+    source->split = split;
+    pthread_mutex_init(&source->loading, NULL);
+    bool is_fine = source_kind[kind].open(source, path);
+    if (is_fine && source->count > INT32_MAX) {
+        selfc_fail("%s: %lld samples are more than selfc can count", path, (long long)source->count);
+        is_fine = false;
+    }
+    if (is_fine) return source;
+    selfc_source_close(source);
+    return NULL;
+}
+
+void selfc_source_close(SelfcSource *source) {
+    if (!source) return;
+    for (int i = 0; i < SOURCE_FIELDS; i++) {
+        free(source->path[i]);
+        free(source->data[i]);
+    }
+    pthread_mutex_destroy(&source->loading);
+    free(source);
+}
+
+int64_t selfc_source_count(const SelfcSource *source) { return source->count; }
+
+uint32_t selfc_source_fields(const SelfcSource *source, const SelfcField **fields) {
+    *fields = source->fields;
+    return source->field_count;
+}
+
+int selfc_source_field(const SelfcSource *source, const char *name) {
+    if (!name || !strcmp(name, "image") || !strcmp(name, "value")) return 0;
+    for (uint32_t i = 0; i < source->field_count; i++)
+        if (!strcmp(source->fields[i].name, name)) return (int)i;
+    selfc_fail("the data set has no field \"%s\"%s", name,
+               strcmp(name, "label") ? "" : ": no file with labels was found");
+    return -1;
+}
+
+static bool source_is_finite(const void *data, int32_t dtype, int64_t element) {
+    if (dtype == SELFC_f32) return isfinite(((const float *)data)[element]);
+    return (((const uint16_t *)data)[element] & 0x7C00) != 0x7C00;
+}
+
+static bool source_check_finite(const SelfcSource *source, uint32_t field) {
+    const SelfcTensor *sample = &source->fields[field].sample;
+    if (sample->dtype != SELFC_f32 && sample->dtype != SELFC_f16) return true;
+    int64_t size = selfc_tensor_elements(sample, 0);
+    for (int64_t i = 0; i < source->count * size; i++) {
+        if (source_is_finite(source->data[field], sample->dtype, i)) continue;
+        selfc_fail("%s: sample %lld has a value that is no finite number (NaN or infinity), at element %lld",
+                   source->path[field], (long long)(i / size), (long long)(i % size));
+        return false;
+    }
+    return true;
+}
+
+int selfc_source_load(SelfcSource *source) {
+    if (atomic_load(&source->is_loaded) || source->count == 0) return 0;
+    pthread_mutex_lock(&source->loading);
+    bool is_fine = atomic_load(&source->is_loaded) || source->load(source);
+    for (uint32_t i = 0; is_fine && i < source->field_count; i++) is_fine = source_check_finite(source, i);
+    if (is_fine) atomic_store(&source->is_loaded, true);
+    pthread_mutex_unlock(&source->loading);
+    return is_fine ? 0 : -1;
+}
+
+void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out) {
+    enum { SOURCE_AHEAD = 4 }; /* samples stand anywhere in memory: ask for the next ones early */
+    size_t bytes = selfc_tensor_bytes(&source->fields[field].sample, 0);
+    const char *data = source->data[field];
+    for (int64_t i = 0; i < n; i++) {
+        char *to = (char *)out + (size_t)i * bytes;
+        if (i + SOURCE_AHEAD < n)
+            for (size_t line = 0; line < bytes && line < 1024; line += 64)
+                __builtin_prefetch(data + (size_t)(uint32_t)index[i + SOURCE_AHEAD] * bytes + line);
+        if (data && index[i] >= 0 && index[i] < source->count)
+            memcpy(to, data + (size_t)index[i] * bytes, bytes);
+        else
+            memset(to, 0, bytes);
+    }
+}

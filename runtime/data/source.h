@@ -1,0 +1,43 @@
+/* What the kinds of sources share. Opening fills fields, count and where things are; loading fills data, which is kept
+ * as it was stored: a byte for a pixel. Private to the runtime. */
+#ifndef SELFC_RUNTIME_SOURCE_H
+#define SELFC_RUNTIME_SOURCE_H
+#include "runtime/data/data.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum { SOURCE_FIELDS = 2 };
+
+struct SelfcSource {
+    SelfcSplit split;
+    int64_t count;
+    uint32_t field_count;
+    SelfcField fields[SOURCE_FIELDS];
+    char *path[SOURCE_FIELDS];         /* the file of each field; NULL for glyphs */
+    void *data[SOURCE_FIELDS];         /* count samples each, once loaded */
+    bool (*load)(SelfcSource *source); /* of the kind; false after selfc_fail */
+    atomic_bool is_loaded;
+    pthread_mutex_t loading;
+};
+
+/* source.c */
+bool source_fail_empty(const char *path);
+void source_add_field(SelfcSource *source, const char *name, SelfcTensor sample, char *path); /* takes the path */
+/* "folder/a-train-b" with the last "train" of the file's name as "test"; NULL if it has none. free(). */
+char *source_replace_in_name(const char *path, const char *from, const char *to);
+/* The first file of the folder, by name, that `is_wanted`; NULL: none. free(). */
+char *source_find_in_folder(const char *folder, bool (*is_wanted)(const char *name));
+
+/* The kinds. Each opens one split at path; false after selfc_fail. A split that is not there has count 0. */
+bool source_open_glyphs(SelfcSource *source, const char *path);
+bool source_open_idx(SelfcSource *source, const char *path);
+bool source_open_npy(SelfcSource *source, const char *path);
+/* Whether the path looks like one of theirs. */
+bool source_is_idx(const char *path);
+bool source_is_npy(const char *path);
+
+/* npy.c: only the header. */
+bool npy_read_shape(const char *path, SelfcTensor *tensor);
+#endif
