@@ -214,11 +214,9 @@ static void driver_call(Writer *w, const SelfcCall *call, LLVMValueRef kernel) {
 }
 
 static void driver_open(Writer *w, LLVMModuleRef module) {
-    uint32_t count = 0;
-    LLVMTypeRef types[3 + 64], *parameters = types;
-    Arena *arena = NULL;
-    uint32_t io = w->program->input_count + w->program->output_count;
-    if (io > 64) parameters = arena_array(arena = arena_new(), LLVMTypeRef, io + 3);
+    Arena *arena = arena_new();
+    uint32_t count = 0, io = w->program->input_count + w->program->output_count;
+    LLVMTypeRef *parameters = arena_array(arena, LLVMTypeRef, io + 3);
     while (count < io) parameters[count++] = w->pointer;
     if (w->driver->wants_weights) parameters[count++] = w->pointer;
     parameters[count++] = w->i64;

@@ -1,0 +1,107 @@
+/* The C header of a built object: everything its caller must know, and nothing else. */
+#include "backend/code.h"
+
+#include <string.h>
+
+static const char *const header_type[DTYPE_COUNT] = {
+    [DTYPE_f32] = "float",    [DTYPE_bf16] = "uint16_t", [DTYPE_f16] = "uint16_t", [DTYPE_i8] = "int8_t",
+    [DTYPE_u8] = "uint8_t",   [DTYPE_i32] = "int32_t",   [DTYPE_i64] = "int64_t",  [DTYPE_bool] = "uint8_t",
+};
+
+/* A name as it was given, but for what would end a comment. */
+static void header_text(const char *text, FILE *out) {
+    for (; *text; text++) fputc((unsigned char)*text < ' ' || strchr("*/\\", *text) ? '_' : *text, out);
+}
+
+/* f32[n,784] */
+static void header_shape(const SelfcTensor *tensor, FILE *out) {
+    fprintf(out, "%s[", dtype_info[tensor->dtype].name);
+    for (int32_t i = 0; i < tensor->rank; i++) {
+        if (i) fputc(',', out);
+        if (tensor->dim[i] >= 0) fprintf(out, "%lld", (long long)tensor->dim[i]);
+        else if (tensor->dim[i] == -1) fputc('n', out);
+        else fprintf(out, "%lldn", (long long)-tensor->dim[i]);
+    }
+    fputc(']', out);
+}
+
+static void header_tensors(const SelfcTensor *io, const char **names, uint32_t count, FILE *out) {
+    for (uint32_t i = 0; i < count; i++) {
+        fprintf(out, "%s%s ", i ? ", " : "", names[i]);
+        header_shape(&io[i], out);
+    }
+}
+
+/* What the random operations of a function are fed with. */
+static void header_random(const SelfcProgram *program, const Driver *driver, FILE *out) {
+    for (uint32_t i = 0; i < program->input_count; i++) {
+        if (strcmp(program->io[i].name, "$key") == 0)
+            fprintf(out, " * %s: what random numbers are drawn with: seed (low, high) and a step to count up.\n", driver->parameters[i]);
+        if (strcmp(program->io[i].name, "$sample") == 0)
+            fprintf(out, " * %s: a number for each sample; equal numbers draw equal random values.\n", driver->parameters[i]);
+    }
+}
+
+static void header_workspace(const Driver *driver, FILE *out) {
+    if (!driver->workspace.fixed) {
+        fprintf(out, "#define %s_WORKSPACE(n) ((size_t)0) /* bytes: none, workspace may be NULL */\n", driver->macro);
+        return;
+    }
+    fprintf(out, "#define %s_WORKSPACE(n) ((size_t)%lld", driver->macro, (long long)driver->workspace.fixed);
+    if (driver->workspace.per_n) fprintf(out, " + (size_t)%lld * (size_t)(n)", (long long)driver->workspace.per_n);
+    fprintf(out, ") /* bytes, at any address */\n");
+}
+
+static void header_prototype(const SelfcProgram *program, const Driver *driver, FILE *out) {
+    fprintf(out, "int %s(", driver->symbol);
+    for (uint32_t i = 0; i < program->input_count + program->output_count; i++)
+        fprintf(out, "%s%s *%s, ", i < program->input_count ? "const " : "", header_type[program->io[i].dtype], driver->parameters[i]);
+    if (driver->wants_weights) fprintf(out, "const void *weights, ");
+    fprintf(out, "size_t n, void *workspace);\n");
+}
+
+static void header_function(const SelfcModule *module, const SelfcProgram *program, const Driver *driver, FILE *out) {
+    fprintf(out, "\n/* ");
+    header_text(program->name, out);
+    fprintf(out, ": ");
+    header_tensors(program->io, driver->parameters, program->input_count, out);
+    fprintf(out, " → ");
+    header_tensors(program->io + program->input_count, driver->parameters + program->input_count, program->output_count, out);
+    fprintf(out, "; from ");
+    header_text(module->name, out);
+    fprintf(out, ", %s. Re-entrant, allocates nothing, calls nothing.\n",
+            driver->wants_weights ? "weights from the caller" : "weights embedded");
+    header_random(program, driver, out);
+    if (program->batch) fprintf(out, " * n must be %lld.\n", (long long)program->batch);
+    fprintf(out, " * Returns 0; 1 if n is 0 or too large; 2 if a pointer is NULL or not aligned to its type%s. */\n",
+            driver->wants_weights ? " (weights: to 64 bytes)" : "");
+    header_workspace(driver, out);
+    header_prototype(program, driver, out);
+}
+
+/* Where each weight lies in the file, for those who want to look. */
+static void header_weights(const SelfcModule *module, const Weights *weights, FILE *out) {
+    fprintf(out, "\n/* The weights are %lld bytes, passed by address, a multiple of 64:\n", (long long)weights->bytes);
+    for (uint32_t i = 0; i < module->state_count; i++) {
+        if (weights->offset[i] < 0) continue;
+        fprintf(out, " *   %10lld  ", (long long)weights->offset[i]);
+        header_text(module->states[i].tensor.name, out);
+        fputc(' ', out);
+        header_shape(&module->states[i].tensor, out);
+        fputc('\n', out);
+    }
+    fprintf(out, " */\n");
+}
+
+void header_print(const SelfcModule *module, const Driver *drivers, const Weights *weights, FILE *out) {
+    const char *guard = module->program_count ? drivers[0].macro : "EMPTY";
+    fprintf(out, "/* Made by selfc from ");
+    header_text(module->name, out);
+    fprintf(out, ". Tensors are dense and row-major; the first axis named varies slowest.\n");
+    fprintf(out, " * bf16 and f16 are passed as their 16 bits; n is the batch. */\n");
+    fprintf(out, "#ifndef SELFC_%s_H\n#define SELFC_%s_H\n#include <stddef.h>\n#include <stdint.h>\n", guard, guard);
+    fprintf(out, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
+    if (!weights->embedded && weights->bytes) header_weights(module, weights, out);
+    for (uint32_t i = 0; i < module->program_count; i++) header_function(module, &module->programs[i], &drivers[i], out);
+    fprintf(out, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
+}
