@@ -1,7 +1,8 @@
 /* Emission of kernels: what map.c, contract.c and math.c share. Private to backend/.
  *
  * An Emitter is one kernel on its way into one LLVM function. Values are vectors of `lanes` elements of the
- * type they have in the body (f32: <lanes x float>); bool is <lanes x i1>. Lanes == 1 is a scalar, not <1 x>. */
+ * type they have in the body (f32: <lanes x float>); bool is <lanes x i1>, bf16 and f16 are their bits as
+ * <lanes x i16>. Lanes == 1 is a scalar, not <1 x>. */
 #ifndef SELFC_BACKEND_EMIT_H
 #define SELFC_BACKEND_EMIT_H
 #include "backend/backend.h"
@@ -28,6 +29,7 @@ LLVMValueRef math_log(Emitter *e, LLVMValueRef x);
 LLVMValueRef math_tanh(Emitter *e, LLVMValueRef x);
 LLVMValueRef math_sigmoid(Emitter *e, LLVMValueRef x);
 LLVMValueRef math_erf(Emitter *e, LLVMValueRef x);
+/* sin and cos leave the builder in a new block: ask for the current one before adding to a phi. */
 LLVMValueRef math_sin(Emitter *e, LLVMValueRef x);
 LLVMValueRef math_cos(Emitter *e, LLVMValueRef x);
 /* Philox4x32-10 (Salmon et al., SC'11): counter and key are (vectors of) i32, or scalars that are splatted; the
