@@ -86,6 +86,9 @@ bool kernel_may_update(const Kernel *kernel, uint32_t input, uint32_t output);
 
 /* program_verify.c: bodies, types of args, order, phases, and that live buffers do not overlap. */
 bool program_verify(const Program *program, FILE *report);
+/* The first and last phase that touches each buffer; first > last: none does. What is an output lives to the end.
+ * False while there is no plan yet. */
+bool program_lives(const Program *program, uint32_t *first, uint32_t *last);
 
 /* program_print.c, program_parse.c: inverse of each other. */
 void program_print(const Program *program, FILE *out);

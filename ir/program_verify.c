@@ -1,0 +1,291 @@
+/* What code generation and the runtime rely on: sound bodies and schedules, arguments that fit, calls of one phase
+ * that do not disturb one another, and temporaries that share memory only when their lives do not meet.
+ *
+ * A program is completed step by step, so what is not there yet is not asked for: phases count once there are
+ * any (phase_count), offsets once there is an arena (arena_size). Sizes that depend on the batch are compared
+ * for a few batches; offsets are linear in n, so what fits for a small, an odd and a large one fits. */
+#include "ir/program.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+typedef struct {
+    const Program *program;
+    FILE *report;
+    Arena *scratch;
+    bool good;
+} Verifier;
+
+static const int64_t batches[] = {1, 7, 129};
+
+__attribute__((format(printf, 2, 3))) static void complain(Verifier *verifier, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("verify: ", verifier->report);
+    vfprintf(verifier->report, format, args);
+    fputc('\n', verifier->report);
+    va_end(args);
+    verifier->good = false;
+}
+
+static const char *input_buffer_problem(const Program *program, const Buffer *buffer) {
+    if (buffer->index >= program->input_count) return "there is no such input";
+    const GraphInput *input = &program->inputs[buffer->index];
+    if ((input->kind == INPUT_data) != (buffer->kind == BUFFER_input))
+        return "data must be an input buffer; a parameter or state must be a state buffer";
+    return type_equal(input->type, buffer->type) ? NULL : "the type is not the input's";
+}
+
+static bool is_aligned(int64_t bytes) { return bytes >= 0 && bytes % 64 == 0; }
+
+static const char *buffer_problem(const Program *program, const Buffer *buffer) {
+    const char *problem = type_problem(buffer->type);
+    if (problem) return problem;
+    switch (buffer->kind) {
+    case BUFFER_input:
+    case BUFFER_state: return input_buffer_problem(program, buffer);
+    case BUFFER_output: return buffer->index < program->output_count ? NULL : "there is no such output";
+    case BUFFER_temporary:
+        if (is_aligned(buffer->offset.fixed) && is_aligned(buffer->offset.per_n)) return NULL;
+        return "the offset must be a multiple of 64 for every n, and not negative";
+    }
+    return "there is no such kind of buffer";
+}
+
+static const char *output_problem(const Program *program, const GraphOutput *output) {
+    if (output->node >= program->buffer_count) return "there is no such buffer";
+    if (output->updates < 0) return NULL;
+    const Buffer *buffer = &program->buffers[output->node];
+    if ((uint32_t)output->updates >= program->input_count) return "there is no input that it could update";
+    bool own = buffer->kind == BUFFER_state && buffer->index == (uint32_t)output->updates;
+    return own ? NULL : "an update must end in the buffer of its own state";
+}
+
+static uint32_t count_products(const Graph *body) {
+    uint32_t products = 0;
+    for (NodeId id = 0; id < body->count; id++) products += op_info[body->nodes[id].op].class == CLASS_contract;
+    return products;
+}
+
+static bool has_meta(const Graph *body) {
+    for (NodeId id = 0; id < body->count; id++)
+        if (op_info[body->nodes[id].op].class == CLASS_meta) return true;
+    return false;
+}
+
+static const char *grid_problem(const Kernel *kernel) {
+    const Grid *grid = &kernel->grid;
+    Type space = {.rank = grid->rank};
+    if (grid->rank > MAX_RANK) return "the grid has too many axes";
+    for (uint32_t i = 0; i < grid->rank; i++) {
+        space.dim[i] = grid->axis[i].extent;
+        if (grid->axis[i].block < 0) return "a block must not be negative";
+        if (kernel->reduced >> i & 1 && grid->axis[i].block) return "a reduced axis must not be cut";
+    }
+    if (kernel->reduced >> grid->rank) return "a reduced axis is not in the grid";
+    return type_problem(space);
+}
+
+static const char *contract_problem(const Kernel *kernel) {
+    const Graph *body = kernel->body;
+    if (count_products(body) != 1) return "a contraction has one product";
+    if (kernel->product >= body->count || op_info[body->nodes[kernel->product].op].class != CLASS_contract)
+        return "the product must be named";
+    Type space = {.rank = kernel->grid.rank};
+    for (uint32_t i = 0; i < kernel->grid.rank; i++) space.dim[i] = kernel->grid.axis[i].extent;
+    if (!shape_equal(space, body->nodes[kernel->product].type)) return "the grid must have the axes of the product";
+    if (kernel->reduced) return "a contraction reduces nothing but the product's own axis";
+    if (!kernel->tile_rows != !kernel->tile_vectors) return "a tile has both rows and vectors";
+    return kernel->depth_block < 0 ? "the depth of a block must not be negative" : NULL;
+}
+
+static const char *kernel_problem(const Program *program, uint32_t index) {
+    const Kernel *kernel = &program->kernels[index];
+    const char *problem = grid_problem(kernel);
+    if (problem) return problem;
+    if (has_meta(kernel->body)) return "an operation without code is left in the body";
+    for (uint32_t i = 0; i < index; i++)
+        if (!strcmp(program->kernels[i].name, kernel->name)) return "another kernel has this name";
+    if (kernel->kind == KERNEL_contract) return contract_problem(kernel);
+    return count_products(kernel->body) ? "a map kernel cannot hold a product" : NULL;
+}
+
+static void verify_kernels(Verifier *verifier) {
+    for (uint32_t i = 0; i < verifier->program->kernel_count; i++) {
+        const Kernel *kernel = &verifier->program->kernels[i];
+        if (!kernel->name || !kernel->body) {
+            complain(verifier, "kernel %u has no %s", i, kernel->name ? "body" : "name");
+            continue;
+        }
+        bool sound = graph_verify(kernel->body, verifier->report);
+        const char *problem = sound ? kernel_problem(verifier->program, i) : "its body is not sound";
+        if (problem) complain(verifier, "kernel %u \"%s\": %s", i, kernel->name, problem);
+    }
+}
+
+static Type arg_type(const Graph *body, uint32_t arg) {
+    if (arg < body->input_count) return body->inputs[arg].type;
+    return body->nodes[body->outputs[arg - body->input_count].node].type;
+}
+
+static void verify_args(Verifier *verifier, uint32_t index) {
+    const Program *program = verifier->program;
+    const Call *call = &program->calls[index];
+    const Graph *body = program->kernels[call->kernel].body;
+    char wanted[128], given[128];
+    for (uint32_t i = 0; i < kernel_arg_count(&program->kernels[call->kernel]); i++) {
+        if (call->args[i] >= program->buffer_count) {
+            complain(verifier, "call %u: there is no buffer b%u", index, call->args[i]);
+            continue;
+        }
+        const Buffer *buffer = &program->buffers[call->args[i]];
+        if (!type_equal(arg_type(body, i), buffer->type))
+            complain(verifier, "call %u: argument %u must be %s, but b%u is %s", index, i,
+                     type_print(arg_type(body, i), wanted), call->args[i], type_print(buffer->type, given));
+        if (i >= body->input_count && buffer->kind == BUFFER_input)
+            complain(verifier, "call %u: writes b%u, which is an input", index, call->args[i]);
+    }
+}
+
+/* A buffer may be read and written by one call when the kernel can update in place, and be written once. */
+static void verify_updates(Verifier *verifier, uint32_t index) {
+    const Call *call = &verifier->program->calls[index];
+    const Kernel *kernel = &verifier->program->kernels[call->kernel];
+    uint32_t inputs = kernel->body->input_count;
+    for (uint32_t o = 0; o < kernel->body->output_count; o++) {
+        uint32_t written = call->args[inputs + o];
+        for (uint32_t i = 0; i < inputs; i++)
+            if (call->args[i] == written && !kernel_may_update(kernel, i, o))
+                complain(verifier, "call %u: output %u cannot be written over input %u (b%u)", index, o, i, written);
+        for (uint32_t other = 0; other < o; other++)
+            if (call->args[inputs + other] == written) complain(verifier, "call %u: writes b%u twice", index, written);
+    }
+}
+
+static void verify_calls(Verifier *verifier) {
+    const Program *program = verifier->program;
+    for (uint32_t i = 0; i < program->call_count; i++) {
+        if (program->calls[i].kernel >= program->kernel_count) {
+            complain(verifier, "call %u: there is no kernel %u", i, program->calls[i].kernel);
+            continue;
+        }
+        verify_args(verifier, i);
+        if (verifier->good) verify_updates(verifier, i);
+    }
+}
+
+/* Everything is written before it is read, and what the program promises is written. */
+static void verify_order(Verifier *verifier) {
+    const Program *program = verifier->program;
+    bool *written = arena_array(verifier->scratch, bool, program->buffer_count);
+    for (uint32_t b = 0; b < program->buffer_count; b++)
+        written[b] = program->buffers[b].kind == BUFFER_input || program->buffers[b].kind == BUFFER_state;
+    for (uint32_t c = 0; c < program->call_count; c++) {
+        const Call *call = &program->calls[c];
+        const Kernel *kernel = &program->kernels[call->kernel];
+        for (uint32_t i = 0; i < kernel_arg_count(kernel); i++) {
+            uint32_t buffer = call->args[i];
+            if (i < kernel->body->input_count && !written[buffer])
+                complain(verifier, "call %u: reads b%u before it is written", c, buffer);
+            if (i >= kernel->body->input_count) written[buffer] = true;
+        }
+    }
+    for (uint32_t i = 0; i < program->output_count; i++)
+        if (!written[program->outputs[i].node])
+            complain(verifier, "output %u: b%u is never written", i, program->outputs[i].node);
+}
+
+/* Calls of one phase run at the same time: what one writes, no other may touch. writer and reader hold the last
+ * call + 1 that did so, which is of this phase if it comes after its first call. */
+static void verify_phases(Verifier *verifier) {
+    const Program *program = verifier->program;
+    uint32_t *writer = arena_array(verifier->scratch, uint32_t, program->buffer_count);
+    uint32_t *reader = arena_array(verifier->scratch, uint32_t, program->buffer_count);
+    uint32_t first = 0, phase = 0;
+    for (uint32_t c = 0; c < program->call_count; c++) {
+        const Call *call = &program->calls[c];
+        const Kernel *kernel = &program->kernels[call->kernel];
+        if (call->phase < phase || call->phase >= program->phase_count)
+            complain(verifier, "call %u: phase %u is out of order or not below %u", c, call->phase,
+                     program->phase_count);
+        if (call->phase != phase) first = c;
+        phase = call->phase;
+        for (uint32_t i = 0; i < kernel_arg_count(kernel); i++) {
+            uint32_t buffer = call->args[i];
+            bool writes = i >= kernel->body->input_count;
+            uint32_t other = writer[buffer] > first && writer[buffer] != c + 1 ? writer[buffer] : 0;
+            if (writes && !other && reader[buffer] > first && reader[buffer] != c + 1) other = reader[buffer];
+            if (other) complain(verifier, "calls %u and %u of phase %u share b%u", other - 1, c, phase, buffer);
+        }
+        for (uint32_t i = 0; i < kernel_arg_count(kernel); i++)
+            *(i < kernel->body->input_count ? &reader[call->args[i]] : &writer[call->args[i]]) = c + 1;
+    }
+}
+
+bool program_lives(const Program *program, uint32_t *first, uint32_t *last) {
+    for (uint32_t b = 0; b < program->buffer_count; b++) first[b] = UINT32_MAX, last[b] = 0;
+    for (uint32_t c = 0; c < program->call_count; c++) {
+        const Call *call = &program->calls[c];
+        for (uint32_t i = 0; i < kernel_arg_count(&program->kernels[call->kernel]); i++) {
+            uint32_t b = call->args[i];
+            if (call->phase < first[b]) first[b] = call->phase;
+            if (call->phase > last[b]) last[b] = call->phase;
+        }
+    }
+    for (uint32_t i = 0; i < program->output_count; i++) {
+        uint32_t b = program->outputs[i].node;
+        if (program->phase_count) last[b] = program->phase_count - 1;
+    }
+    return program->phase_count && (program->arena_size.fixed || program->arena_size.per_n);
+}
+
+static bool lives_meet(const uint32_t *first, const uint32_t *last, uint32_t a, uint32_t b) {
+    return first[a] <= last[b] && first[b] <= last[a];
+}
+
+static void verify_place(Verifier *verifier, const uint32_t *first, const uint32_t *last, uint32_t b, int64_t n) {
+    const Program *program = verifier->program;
+    const Buffer *buffer = &program->buffers[b];
+    int64_t begin = extent_at(buffer->offset, n), end = begin + (int64_t)type_bytes_at(buffer->type, n);
+    if (end > extent_at(program->arena_size, n))
+        complain(verifier, "b%u ends at byte %lld of an arena of %lld (n = %lld)", b, (long long)end,
+                 (long long)extent_at(program->arena_size, n), (long long)n);
+    for (uint32_t o = 0; o < b; o++) {
+        const Buffer *other = &program->buffers[o];
+        if (other->kind != BUFFER_temporary || !lives_meet(first, last, o, b)) continue;
+        int64_t other_begin = extent_at(other->offset, n),
+                other_end = other_begin + (int64_t)type_bytes_at(other->type, n);
+        if (begin < other_end && other_begin < end)
+            complain(verifier, "b%u and b%u live in one phase and overlap (n = %lld)", o, b, (long long)n);
+    }
+}
+
+static void verify_plan(Verifier *verifier) {
+    const Program *program = verifier->program;
+    uint32_t *first = arena_array(verifier->scratch, uint32_t, program->buffer_count);
+    uint32_t *last = arena_array(verifier->scratch, uint32_t, program->buffer_count);
+    if (!program_lives(program, first, last)) return;
+    for (size_t i = 0; verifier->good && i < sizeof batches / sizeof *batches; i++)
+        for (uint32_t b = 0; b < program->buffer_count; b++)
+            if (program->buffers[b].kind == BUFFER_temporary && first[b] <= last[b])
+                verify_place(verifier, first, last, b, batches[i]);
+}
+
+bool program_verify(const Program *program, FILE *report) {
+    Verifier verifier = {.program = program, .report = report, .scratch = arena_new(), .good = true};
+    for (uint32_t b = 0; b < program->buffer_count; b++) {
+        const char *problem = buffer_problem(program, &program->buffers[b]);
+        if (problem) complain(&verifier, "b%u: %s", b, problem);
+    }
+    for (uint32_t i = 0; i < program->output_count; i++) {
+        const char *problem = output_problem(program, &program->outputs[i]);
+        if (problem) complain(&verifier, "output %u: %s", i, problem);
+    }
+    verify_kernels(&verifier);
+    if (verifier.good) verify_calls(&verifier);
+    if (verifier.good) verify_order(&verifier);
+    if (verifier.good && program->phase_count) verify_phases(&verifier);
+    if (verifier.good) verify_plan(&verifier);
+    arena_free(verifier.scratch);
+    return verifier.good;
+}
