@@ -1,0 +1,563 @@
+/* See pull.h. A position names, for each axis of a node, where the lanes stand: mostly a scalar base and a constant
+ * step, so that loads of neighbouring elements are recognised for what they are; a vector of indices only where
+ * nothing simpler is true (a reshape that mixes axes). Equal (node, position) pairs are computed once. */
+#include "backend/pull.h"
+
+#include "ir/strided.h"
+
+#include <string.h>
+
+static LLVMBuilderRef builder(Pull *p) { return p->e->builder; }
+static LLVMTypeRef i64_type(Pull *p) { return LLVMInt64TypeInContext(p->e->context); }
+static const Graph *body(Pull *p) { return p->e->kernel->body; }
+
+static LLVMTypeRef lanes_of(LLVMTypeRef element, uint32_t lanes) { return lanes == 1 ? element : LLVMVectorType(element, lanes); }
+
+static bool is_vector(LLVMValueRef value) { return LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMVectorTypeKind; }
+
+LLVMTypeRef pull_type(Pull *p, DType dtype, uint32_t lanes) {
+    LLVMContextRef c = p->e->context;
+    LLVMTypeRef element = NULL;
+    switch (dtype) {
+    case DTYPE_f32: element = LLVMFloatTypeInContext(c); break;
+    case DTYPE_bf16: case DTYPE_f16: element = LLVMInt16TypeInContext(c); break;
+    case DTYPE_i8: case DTYPE_u8: element = LLVMInt8TypeInContext(c); break;
+    case DTYPE_i32: element = LLVMInt32TypeInContext(c); break;
+    case DTYPE_i64: element = LLVMInt64TypeInContext(c); break;
+    case DTYPE_bool: element = LLVMInt1TypeInContext(c); break;
+    }
+    return lanes_of(element, lanes);
+}
+
+LLVMTypeRef pull_memory_type(Pull *p, DType dtype, uint32_t lanes) {
+    return dtype == DTYPE_bool ? lanes_of(LLVMInt8TypeInContext(p->e->context), lanes) : pull_type(p, dtype, lanes);
+}
+
+LLVMValueRef pull_i64(Pull *p, int64_t value) { return LLVMConstInt(i64_type(p), (unsigned long long)value, true); }
+
+static bool is_const(LLVMValueRef value, int64_t number) {
+    return LLVMIsAConstantInt(value) && LLVMConstIntGetSExtValue(value) == number;
+}
+
+LLVMValueRef pull_add(Pull *p, LLVMValueRef a, LLVMValueRef b) {
+    return is_const(a, 0) ? b : is_const(b, 0) ? a : LLVMBuildNSWAdd(builder(p), a, b, "");
+}
+
+LLVMValueRef pull_mul(Pull *p, LLVMValueRef a, LLVMValueRef b) {
+    if (is_const(a, 1) || is_const(b, 0)) return b;
+    if (is_const(b, 1) || is_const(a, 0)) return a;
+    return LLVMBuildNSWMul(builder(p), a, b, "");
+}
+
+LLVMValueRef pull_min(Pull *p, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildSelect(builder(p), LLVMBuildICmp(builder(p), LLVMIntSLT, a, b, ""), a, b, "");
+}
+
+LLVMValueRef pull_extent(Pull *p, Extent extent) {
+    return pull_add(p, pull_i64(p, extent.fixed), pull_mul(p, pull_i64(p, extent.per_n), p->n));
+}
+
+LLVMValueRef pull_dim(Pull *p, Dim dim) { return pull_extent(p, dim_extent(dim)); }
+
+LLVMValueRef pull_splat(Pull *p, LLVMValueRef value, uint32_t lanes) {
+    if (lanes == 1 || is_vector(value)) return value;
+    LLVMTypeRef type = LLVMVectorType(LLVMTypeOf(value), lanes);
+    LLVMValueRef one = LLVMBuildInsertElement(builder(p), LLVMGetPoison(type), value, pull_i64(p, 0), "");
+    LLVMValueRef zeros = LLVMConstNull(LLVMVectorType(LLVMInt32TypeInContext(p->e->context), lanes));
+    return LLVMBuildShuffleVector(builder(p), one, LLVMGetPoison(type), zeros, "");
+}
+
+LLVMValueRef pull_mask(Pull *p, LLVMValueRef remaining, uint32_t lanes) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(p->e->context);
+    LLVMValueRef most = pull_min(p, remaining, pull_i64(p, lanes));
+    LLVMValueRef narrow = LLVMBuildTrunc(builder(p), most, i32, ""), numbers[64];
+    for (uint32_t i = 0; i < lanes; i++) numbers[i] = LLVMConstInt(i32, i, false);
+    return LLVMBuildICmp(builder(p), LLVMIntSGT, pull_splat(p, narrow, lanes), LLVMConstVector(numbers, lanes), "");
+}
+
+LLVMValueRef pull_address(Pull *p, LLVMValueRef base, LLVMTypeRef element, LLVMValueRef offset) {
+    return is_const(offset, 0) ? base : LLVMBuildInBoundsGEP2(builder(p), element, base, &offset, 1, "");
+}
+
+LLVMValueRef pull_intrinsic(Pull *p, const char *name, LLVMTypeRef *types, uint32_t type_count, LLVMValueRef *args, uint32_t arg_count) {
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    CHECK(id);
+    LLVMValueRef function = LLVMGetIntrinsicDeclaration(p->e->module, id, types, type_count);
+    LLVMTypeRef type = LLVMIntrinsicGetType(p->e->context, id, types, type_count);
+    return LLVMBuildCall2(builder(p), type, function, args, arg_count, "");
+}
+
+/* The pointer operand of a masked operation carries its alignment as an attribute. */
+static void set_alignment(Pull *p, LLVMValueRef call, unsigned parameter, uint32_t align) {
+    unsigned kind = LLVMGetEnumAttributeKindForName("align", 5);
+    LLVMAddCallSiteAttribute(call, parameter + 1, LLVMCreateEnumAttribute(p->e->context, kind, align));
+}
+
+static void mark_constant(Pull *p, LLVMValueRef load) {
+    unsigned kind = LLVMGetMDKindIDInContext(p->e->context, "invariant.load", 14);
+    LLVMValueRef empty = LLVMMetadataAsValue(p->e->context, LLVMMDNodeInContext2(p->e->context, NULL, 0));
+    LLVMSetMetadata(load, kind, empty);
+}
+
+LLVMValueRef pull_load(Pull *p, LLVMTypeRef type, LLVMValueRef pointer, uint32_t align, LLVMValueRef mask, bool is_constant) {
+    if (mask) {
+        LLVMTypeRef types[] = {type, LLVMTypeOf(pointer)};
+        LLVMValueRef args[] = {pointer, mask, LLVMConstNull(type)};
+        LLVMValueRef call = pull_intrinsic(p, "llvm.masked.load", types, 2, args, 3);
+        set_alignment(p, call, 0, align);
+        return call;
+    }
+    LLVMValueRef load = LLVMBuildLoad2(builder(p), type, pointer, "");
+    LLVMSetAlignment(load, align);
+    if (is_constant) mark_constant(p, load);
+    return load;
+}
+
+void pull_store_to(Pull *p, LLVMValueRef value, LLVMValueRef pointer, uint32_t align, LLVMValueRef mask) {
+    if (mask) {
+        LLVMTypeRef types[] = {LLVMTypeOf(value), LLVMTypeOf(pointer)};
+        LLVMValueRef args[] = {value, pointer, mask};
+        set_alignment(p, pull_intrinsic(p, "llvm.masked.store", types, 2, args, 3), 1, align);
+        return;
+    }
+    LLVMSetAlignment(LLVMBuildStore(builder(p), value, pointer), align);
+}
+
+uint32_t pull_mark(const Pull *p) { return p->known_count; }
+void pull_forget(Pull *p, uint32_t mark) { p->known_count = mark; }
+
+/* ---- positions ---- */
+
+static LLVMValueRef index_vector(Pull *p, const Index *index, uint32_t lanes) {
+    if (index->vector) return index->vector;
+    LLVMValueRef steps[64];
+    for (uint32_t i = 0; i < lanes; i++) steps[i] = pull_i64(p, index->step * (int64_t)i);
+    return LLVMBuildAdd(builder(p), pull_splat(p, index->base, lanes), LLVMConstVector(steps, lanes), "");
+}
+
+static bool index_is_uniform(const Index *index) { return !index->vector && index->step == 0; }
+
+/* Σ index·stride + offset, itself an index into the flat tensor. */
+static Index flat_index(Pull *p, const Position *at, const Extent *stride, uint32_t rank) {
+    Index flat = {pull_i64(p, 0), 0, NULL};
+    LLVMValueRef vectors = NULL;
+    for (uint32_t i = 0; i < rank; i++) {
+        const Index *index = &at->axis[i];
+        LLVMValueRef size = pull_extent(p, stride[i]);
+        if (index->vector || (index->step && !LLVMIsAConstantInt(size))) {
+            LLVMValueRef part = LLVMBuildMul(builder(p), index_vector(p, index, at->lanes), pull_splat(p, size, at->lanes), "");
+            vectors = vectors ? LLVMBuildAdd(builder(p), vectors, part, "") : part;
+            continue;
+        }
+        flat.base = pull_add(p, flat.base, pull_mul(p, index->base, size));
+        if (index->step) flat.step += index->step * LLVMConstIntGetSExtValue(size);
+    }
+    if (vectors) flat.vector = LLVMBuildAdd(builder(p), index_vector(p, &flat, at->lanes), vectors, "");
+    return flat;
+}
+
+/* The position of the operand of a reshape: axes of size 1 come and go; anything else goes through the flat index. */
+static Position reshaped(Pull *p, const Position *at, const Type *type, const Type *from) {
+    Position result = {.rank = from->rank, .lanes = at->lanes, .mask = at->mask};
+    uint32_t next = 0;
+    bool same = true;
+    for (uint32_t i = 0; i < from->rank && same; i++) {
+        result.axis[i] = (Index){pull_i64(p, 0), 0, NULL};
+        if (from->dim[i] == 1) continue;
+        while (next < type->rank && type->dim[next] == 1) next++;
+        same = next < type->rank && type->dim[next] == from->dim[i];
+        if (same) result.axis[i] = at->axis[next++];
+    }
+    if (same) return result;
+    Extent dense[MAX_RANK];
+    strided_dense(type, dense);
+    Index flat = flat_index(p, at, dense, type->rank);
+    for (uint32_t i = from->rank; i--;) {
+        LLVMValueRef size = pull_dim(p, from->dim[i]);
+        if (index_is_uniform(&flat)) {
+            result.axis[i] = (Index){i ? LLVMBuildURem(builder(p), flat.base, size, "") : flat.base, 0, NULL};
+            flat.base = LLVMBuildUDiv(builder(p), flat.base, size, "");
+        } else {
+            LLVMValueRef vector = index_vector(p, &flat, at->lanes), sizes = pull_splat(p, size, at->lanes);
+            result.axis[i] = (Index){pull_i64(p, 0), 0, i ? LLVMBuildURem(builder(p), vector, sizes, "") : vector};
+            flat = (Index){pull_i64(p, 0), 0, LLVMBuildUDiv(builder(p), vector, sizes, "")};
+        }
+    }
+    return result;
+}
+
+static Position sliced(Pull *p, const Position *at, const Node *node) {
+    Position result = *at;
+    for (uint32_t i = 0; i < at->rank; i++) {
+        Index *index = &result.axis[i];
+        LLVMValueRef start = pull_i64(p, node->attr.slice.start[i]), step = pull_i64(p, node->attr.slice.step[i]);
+        index->base = pull_add(p, start, pull_mul(p, index->base, step));
+        index->step *= node->attr.slice.step[i];
+        if (index->vector)
+            index->vector = LLVMBuildAdd(builder(p), pull_splat(p, start, at->lanes),
+                                         LLVMBuildMul(builder(p), index->vector, pull_splat(p, step, at->lanes), ""), "");
+    }
+    return result;
+}
+
+/* Keeps an index inside [0, size): the condition that it was, and a position that is safe to load from. */
+static LLVMValueRef keep_inside(Pull *p, Position *at, uint32_t axis, Dim size) {
+    Index *index = &at->axis[axis];
+    LLVMValueRef limit = pull_dim(p, size);
+    if (index_is_uniform(index)) {
+        LLVMValueRef inside = LLVMBuildICmp(builder(p), LLVMIntULT, index->base, limit, "");
+        index->base = LLVMBuildSelect(builder(p), inside, index->base, pull_i64(p, 0), "");
+        return inside;
+    }
+    LLVMValueRef inside = LLVMBuildICmp(builder(p), LLVMIntULT, index_vector(p, index, at->lanes), pull_splat(p, limit, at->lanes), "");
+    at->mask = at->mask ? LLVMBuildAnd(builder(p), at->mask, inside, "") : inside;
+    return inside;
+}
+
+static void shift_index(Pull *p, Position *at, uint32_t axis, int64_t by) {
+    Index *index = &at->axis[axis];
+    if (!by) return;
+    index->base = pull_add(p, index->base, pull_i64(p, by));
+    if (index->vector) index->vector = LLVMBuildAdd(builder(p), index->vector, pull_splat(p, pull_i64(p, by), at->lanes), "");
+}
+
+static LLVMValueRef both(Pull *p, LLVMValueRef a, LLVMValueRef b, uint32_t lanes) {
+    if (!a || !b) return a ? a : b;
+    if (is_vector(a) || is_vector(b)) a = pull_splat(p, a, lanes), b = pull_splat(p, b, lanes);
+    return LLVMBuildAnd(builder(p), a, b, "");
+}
+
+static LLVMValueRef choose(Pull *p, LLVMValueRef condition, LLVMValueRef yes, LLVMValueRef no, uint32_t lanes) {
+    if (is_vector(condition) || is_vector(yes) || is_vector(no)) yes = pull_splat(p, yes, lanes), no = pull_splat(p, no, lanes);
+    return LLVMBuildSelect(builder(p), condition, yes, no, "");
+}
+
+static LLVMValueRef constant_of(Pull *p, DType dtype, double value) {
+    LLVMTypeRef type = pull_type(p, dtype, 1);
+    if (dtype == DTYPE_f32) return LLVMConstReal(type, (double)(float)value);
+    if (dtype == DTYPE_bf16 || dtype == DTYPE_f16) return math_cast(p->e, LLVMConstReal(pull_type(p, DTYPE_f32, 1), value), DTYPE_f32, dtype);
+    if (dtype == DTYPE_bool) return LLVMConstInt(type, value != 0, false);
+    return LLVMConstInt(type, (unsigned long long)(int64_t)value, true);
+}
+
+static LLVMValueRef pull_pad(Pull *p, const Node *node, const Position *at) {
+    Position inner = *at;
+    LLVMValueRef inside = NULL;
+    const Type *from = &body(p)->nodes[node->in[0]].type;
+    for (uint32_t i = 0; i < at->rank; i++) {
+        if (from->dim[i] == node->type.dim[i]) continue;
+        shift_index(p, &inner, i, -node->attr.pad.before[i]);
+        inside = both(p, inside, keep_inside(p, &inner, i, from->dim[i]), at->lanes);
+    }
+    LLVMValueRef value = pull_value(p, node->in[0], &inner);
+    return inside ? choose(p, inside, value, constant_of(p, node->type.dtype, node->attr.pad.value), at->lanes) : value;
+}
+
+static LLVMValueRef pull_concat(Pull *p, const Node *node, const Position *at) {
+    uint32_t axis = node->attr.axis;
+    Dim first = body(p)->nodes[node->in[0]].type.dim[axis], second = body(p)->nodes[node->in[1]].type.dim[axis];
+    Position a = *at, b = *at;
+    LLVMValueRef in_first = keep_inside(p, &a, axis, first);
+    b.axis[axis].base = LLVMBuildSub(builder(p), at->axis[axis].base, pull_dim(p, first), "");
+    if (b.axis[axis].vector)
+        b.axis[axis].vector = LLVMBuildSub(builder(p), at->axis[axis].vector, pull_splat(p, pull_dim(p, first), at->lanes), "");
+    keep_inside(p, &b, axis, second);
+    LLVMValueRef left = pull_value(p, node->in[0], &a), right = pull_value(p, node->in[1], &b);
+    return choose(p, in_first, left, right, at->lanes);
+}
+
+/* ---- leaves ---- */
+
+static LLVMValueRef from_memory(Pull *p, DType dtype, LLVMValueRef value) {
+    if (dtype != DTYPE_bool) return value;
+    return LLVMBuildICmp(builder(p), LLVMIntNE, value, LLVMConstNull(LLVMTypeOf(value)), "");
+}
+
+static LLVMValueRef pull_input(Pull *p, const Node *node, const Position *at) {
+    Extent dense[MAX_RANK];
+    strided_dense(&node->type, dense);
+    Index flat = flat_index(p, at, dense, node->type.rank);
+    DType dtype = node->type.dtype;
+    uint32_t bytes = dtype_info[dtype].bytes;
+    LLVMTypeRef element = pull_memory_type(p, dtype, 1), vector = pull_memory_type(p, dtype, at->lanes);
+    LLVMValueRef base = p->args[node->attr.index], value;
+    bool is_constant = p->is_constant[node->attr.index];
+    if (at->lanes == 1 || index_is_uniform(&flat)) {
+        value = pull_load(p, element, pull_address(p, base, element, flat.base), bytes, NULL, is_constant);
+    } else if (!flat.vector && flat.step == 1) {
+        value = pull_load(p, vector, pull_address(p, base, element, flat.base), bytes, at->mask, is_constant);
+    } else {
+        LLVMValueRef offsets = index_vector(p, &flat, at->lanes);
+        LLVMValueRef pointers = LLVMBuildGEP2(builder(p), element, base, &offsets, 1, "");
+        LLVMValueRef mask = at->mask ? at->mask : LLVMConstAllOnes(pull_type(p, DTYPE_bool, at->lanes));
+        LLVMTypeRef types[] = {vector, LLVMTypeOf(pointers)};
+        LLVMValueRef args[] = {pointers, mask, LLVMConstNull(vector)};
+        value = pull_intrinsic(p, "llvm.masked.gather", types, 2, args, 3);
+        set_alignment(p, value, 0, bytes);
+    }
+    return from_memory(p, dtype, value);
+}
+
+static LLVMValueRef index_value(Pull *p, const Index *index, uint32_t lanes) {
+    return index_is_uniform(index) ? index->base : index_vector(p, index, lanes);
+}
+
+static LLVMValueRef pull_iota(Pull *p, const Node *node, const Position *at) {
+    LLVMValueRef value = index_value(p, &at->axis[node->attr.axis], at->lanes);
+    return math_cast(p->e, value, DTYPE_i64, node->type.dtype);
+}
+
+static LLVMValueRef to_i32(Pull *p, LLVMValueRef value, uint32_t lanes) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(p->e->context);
+    return LLVMBuildTrunc(builder(p), value, is_vector(value) ? LLVMVectorType(i32, lanes) : i32, "");
+}
+
+static LLVMValueRef pull_random(Pull *p, const Node *node, const Position *at) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(p->e->context);
+    LLVMValueRef key[3];
+    for (int i = 0; i < 3; i++) {
+        Position one = {.rank = 1, .lanes = 1, .axis = {{pull_i64(p, i), 0, NULL}}};
+        key[i] = pull_value(p, node->in[0], &one);
+    }
+    const Type *samples = &body(p)->nodes[node->in[1]].type;
+    bool per_sample = node->type.rank && samples->dim[0] != 1;
+    Position sample_at = {.rank = 1, .lanes = at->lanes, .mask = at->mask, .axis = {{pull_i64(p, 0), 0, NULL}}};
+    if (per_sample) sample_at.axis[0] = at->axis[0];
+    LLVMValueRef sample = pull_value(p, node->in[1], &sample_at);
+    Extent dense[MAX_RANK];
+    strided_dense(&node->type, dense);
+    if (per_sample) dense[0] = (Extent){0};
+    Index flat = flat_index(p, at, dense, node->type.rank);
+    LLVMValueRef element = to_i32(p, index_value(p, &flat, at->lanes), at->lanes);
+    bool wide = is_vector(sample) || is_vector(element);
+    LLVMValueRef counter[4] = {element, sample, key[2], LLVMConstInt(i32, node->attr.random.stream, false)};
+    if (wide)
+        for (int i = 0; i < 4; i++) counter[i] = pull_splat(p, counter[i], at->lanes);
+    return math_philox(p->e, counter, key, node->attr.random.word);
+}
+
+/* ---- arithmetic ---- */
+
+/* Products may fuse with sums: one rounding less. */
+static LLVMValueRef contracted(LLVMValueRef value) {
+    if (LLVMCanValueUseFastMathFlags(value)) LLVMSetFastMathFlags(value, LLVMFastMathAllowContract);
+    return value;
+}
+
+static LLVMValueRef intrinsic_1(Pull *p, const char *name, LLVMValueRef a) {
+    LLVMTypeRef type = LLVMTypeOf(a);
+    return pull_intrinsic(p, name, &type, 1, &a, 1);
+}
+
+static LLVMValueRef sign_of(Pull *p, bool is_float, LLVMValueRef a) {
+    LLVMBuilderRef b = builder(p);
+    LLVMTypeRef type = LLVMTypeOf(a);
+    LLVMValueRef zero = LLVMConstNull(type);
+    LLVMValueRef above = is_float ? LLVMBuildFCmp(b, LLVMRealOGT, a, zero, "") : LLVMBuildICmp(b, LLVMIntSGT, a, zero, "");
+    LLVMValueRef below = is_float ? LLVMBuildFCmp(b, LLVMRealOLT, a, zero, "") : LLVMBuildICmp(b, LLVMIntSLT, a, zero, "");
+    if (!is_float) return LLVMBuildSub(b, LLVMBuildZExt(b, above, type, ""), LLVMBuildZExt(b, below, type, ""), "");
+    LLVMTypeRef element = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
+    uint32_t lanes = element == type ? 1 : LLVMGetVectorSize(type);
+    LLVMValueRef one = pull_splat(p, LLVMConstReal(element, 1), lanes), minus = pull_splat(p, LLVMConstReal(element, -1), lanes);
+    return LLVMBuildSelect(b, above, one, LLVMBuildSelect(b, below, minus, a, ""), ""); /* zeros and NaN stay */
+}
+
+static LLVMValueRef unary(Pull *p, const Node *node, LLVMValueRef a) {
+    LLVMBuilderRef b = builder(p);
+    bool is_float = node->type.dtype == DTYPE_f32;
+    switch ((int)node->op) {
+    case OP_neg: return is_float ? LLVMBuildFNeg(b, a, "") : LLVMBuildNeg(b, a, "");
+    case OP_abs:
+        if (is_float) return intrinsic_1(p, "llvm.fabs", a);
+        return LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, a, LLVMConstNull(LLVMTypeOf(a)), ""), LLVMBuildNeg(b, a, ""), a, "");
+    case OP_sign: return sign_of(p, is_float, a);
+    case OP_floor: return intrinsic_1(p, "llvm.floor", a);
+    case OP_exp: return math_exp(p->e, a);
+    case OP_log: return math_log(p->e, a);
+    case OP_sqrt: return intrinsic_1(p, "llvm.sqrt", a);
+    case OP_tanh: return math_tanh(p->e, a);
+    case OP_sigmoid: return math_sigmoid(p->e, a);
+    case OP_erf: return math_erf(p->e, a);
+    case OP_sin: return math_sin(p->e, a);
+    case OP_cos: return math_cos(p->e, a);
+    case OP_not: return LLVMBuildNot(b, a, "");
+    case OP_cast: return math_cast(p->e, a, body(p)->nodes[node->in[0]].type.dtype, node->type.dtype);
+    case OP_stop_gradient: return a;
+    }
+    BUG("%s is not unary", op_info[node->op].name);
+}
+
+/* The larger (or smaller) of two floats; NaN if either is. A comparison is false for NaN, so the operand that may be
+ * NaN must be what a false comparison picks. */
+static LLVMValueRef float_extreme(Pull *p, LLVMValueRef a, LLVMValueRef b, LLVMRealPredicate worse) {
+    if (LLVMIsConstant(a)) {
+        LLVMValueRef swap = a;
+        a = b;
+        b = swap;
+    }
+    LLVMValueRef result = LLVMBuildSelect(builder(p), LLVMBuildFCmp(builder(p), worse, a, b, ""), b, a, "");
+    if (LLVMIsConstant(b)) return result;
+    LLVMValueRef is_nan = LLVMBuildFCmp(builder(p), LLVMRealUNO, b, b, "");
+    return LLVMBuildSelect(builder(p), is_nan, b, result, "");
+}
+
+static LLVMValueRef shift_amount(Pull *p, LLVMValueRef amount, DType dtype, uint32_t lanes) {
+    LLVMValueRef width = LLVMConstInt(pull_type(p, dtype, 1), dtype_info[dtype].bytes * 8 - 1, false);
+    return LLVMBuildAnd(builder(p), amount, is_vector(amount) ? pull_splat(p, width, lanes) : width, "");
+}
+
+static LLVMValueRef integer_extreme(Pull *p, LLVMIntPredicate better, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildSelect(builder(p), LLVMBuildICmp(builder(p), better, a, b, ""), a, b, "");
+}
+
+static LLVMValueRef binary(Pull *p, const Node *node, LLVMValueRef x, LLVMValueRef y, uint32_t lanes) {
+    LLVMBuilderRef b = builder(p);
+    DType dtype = body(p)->nodes[node->in[0]].type.dtype;
+    bool is_float = dtype == DTYPE_f32;
+    switch ((int)node->op) {
+    case OP_add: return is_float ? contracted(LLVMBuildFAdd(b, x, y, "")) : LLVMBuildAdd(b, x, y, "");
+    case OP_sub: return is_float ? contracted(LLVMBuildFSub(b, x, y, "")) : LLVMBuildSub(b, x, y, "");
+    case OP_mul: return is_float ? contracted(LLVMBuildFMul(b, x, y, "")) : LLVMBuildMul(b, x, y, "");
+    case OP_div: return LLVMBuildFDiv(b, x, y, "");
+    case OP_max: return is_float ? float_extreme(p, x, y, LLVMRealOLT) : integer_extreme(p, LLVMIntSGT, x, y);
+    case OP_min: return is_float ? float_extreme(p, x, y, LLVMRealOGT) : integer_extreme(p, LLVMIntSLT, x, y);
+    case OP_less: return is_float ? LLVMBuildFCmp(b, LLVMRealOLT, x, y, "") : LLVMBuildICmp(b, LLVMIntSLT, x, y, "");
+    case OP_equal: return is_float ? LLVMBuildFCmp(b, LLVMRealOEQ, x, y, "") : LLVMBuildICmp(b, LLVMIntEQ, x, y, "");
+    case OP_and: return LLVMBuildAnd(b, x, y, "");
+    case OP_or: return LLVMBuildOr(b, x, y, "");
+    case OP_xor: return LLVMBuildXor(b, x, y, "");
+    case OP_shift_left: return LLVMBuildShl(b, x, shift_amount(p, y, dtype, lanes), "");
+    case OP_shift_right: return LLVMBuildLShr(b, x, shift_amount(p, y, dtype, lanes), "");
+    }
+    BUG("%s is not binary", op_info[node->op].name);
+}
+
+static LLVMValueRef elementwise(Pull *p, const Node *node, const Position *at) {
+    LLVMValueRef in[MAX_INPUTS];
+    bool wide = false;
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) {
+        in[i] = pull_value(p, node->in[i], at);
+        wide |= is_vector(in[i]);
+    }
+    for (uint32_t i = 0; wide && i < op_info[node->op].inputs; i++) in[i] = pull_splat(p, in[i], at->lanes);
+    switch (op_info[node->op].inputs) {
+    case 1: return unary(p, node, in[0]);
+    case 2: return binary(p, node, in[0], in[1], at->lanes);
+    default: return LLVMBuildSelect(builder(p), in[0], in[1], in[2], "");
+    }
+}
+
+LLVMValueRef pull_combine(Pull *p, const Node *reduction, LLVMValueRef a, LLVMValueRef b) {
+    bool is_float = reduction->type.dtype == DTYPE_f32;
+    if (reduction->op == OP_sum) return is_float ? contracted(LLVMBuildFAdd(builder(p), a, b, "")) : LLVMBuildAdd(builder(p), a, b, "");
+    return is_float ? float_extreme(p, a, b, LLVMRealOLT) : integer_extreme(p, LLVMIntSGT, a, b);
+}
+
+/* A reduction that was not given has only axes of size 1 to reduce. */
+static LLVMValueRef pull_trivial_reduction(Pull *p, const Node *node, const Position *at) {
+    const Type *from = &body(p)->nodes[node->in[0]].type;
+    for (uint32_t i = 0; i < from->rank; i++) CHECK(!(node->attr.axes >> i & 1) || from->dim[i] == 1);
+    return pull_value(p, node->in[0], at);
+}
+
+static Position transposed(const Position *at, const Node *node) {
+    Position result = *at;
+    for (uint32_t i = 0; i < at->rank; i++) result.axis[node->attr.permutation[i]] = at->axis[i];
+    return result;
+}
+
+static Position broadcast_from(Pull *p, const Position *at, const Type *from) {
+    Position result = *at;
+    for (uint32_t i = 0; i < at->rank; i++)
+        if (from->dim[i] == 1) result.axis[i] = (Index){pull_i64(p, 0), 0, NULL};
+    return result;
+}
+
+static LLVMValueRef compute(Pull *p, NodeId id, const Position *at) {
+    const Node *node = &body(p)->nodes[id];
+    const Type *from = &body(p)->nodes[node->in[0]].type;
+    Position inner;
+    switch (op_info[node->op].class) {
+    case CLASS_unary: case CLASS_binary: case CLASS_ternary: return elementwise(p, node, at);
+    case CLASS_reduce: return pull_trivial_reduction(p, node, at);
+    case CLASS_leaf: case CLASS_index: case CLASS_contract: case CLASS_meta: break;
+    }
+    switch ((int)node->op) {
+    case OP_input: return pull_input(p, node, at);
+    case OP_constant: return constant_of(p, node->type.dtype, node->attr.value);
+    case OP_iota: return pull_iota(p, node, at);
+    case OP_random: return pull_random(p, node, at);
+    case OP_pad: return pull_pad(p, node, at);
+    case OP_concat: return pull_concat(p, node, at);
+    case OP_broadcast: inner = broadcast_from(p, at, from); break;
+    case OP_reshape: inner = reshaped(p, at, &node->type, from); break;
+    case OP_transpose: inner = transposed(at, node); break;
+    case OP_slice: inner = sliced(p, at, node); break;
+    default: BUG("%s cannot be pulled", op_info[node->op].name);
+    }
+    return pull_value(p, node->in[0], &inner);
+}
+
+static bool same_position(const Position *a, const Position *b) {
+    if (a->rank != b->rank || a->lanes != b->lanes || a->mask != b->mask) return false;
+    for (uint32_t i = 0; i < a->rank; i++)
+        if (a->axis[i].base != b->axis[i].base || a->axis[i].step != b->axis[i].step || a->axis[i].vector != b->axis[i].vector)
+            return false;
+    return true;
+}
+
+static void remember(Pull *p, NodeId id, const Position *at, LLVMValueRef value) {
+    if (p->known_count == p->known_capacity) {
+        uint32_t capacity = p->known_capacity ? p->known_capacity * 2 : 256;
+        Known *known = arena_array(p->e->arena, Known, capacity);
+        if (p->known_count) memcpy(known, p->known, p->known_count * sizeof *known);
+        p->known = known;
+        p->known_capacity = capacity;
+    }
+    p->known[p->known_count++] = (Known){id, *at, value};
+}
+
+LLVMValueRef pull_value(Pull *p, NodeId id, const Position *at) {
+    if (p->given[id]) return p->given[id];
+    for (uint32_t i = p->known_count; i--;)
+        if (p->known[i].node == id && same_position(&p->known[i].at, at)) return p->known[i].value;
+    LLVMValueRef value = compute(p, id, at);
+    remember(p, id, at, value);
+    return value;
+}
+
+void pull_store(Pull *p, uint32_t output, const Position *at, LLVMValueRef value) {
+    const Type *type = &body(p)->nodes[body(p)->outputs[output].node].type;
+    Extent dense[MAX_RANK];
+    strided_dense(type, dense);
+    Index flat = flat_index(p, at, dense, type->rank);
+    uint32_t lanes = index_is_uniform(&flat) ? 1 : at->lanes;
+    CHECK(lanes == 1 || (!flat.vector && flat.step == 1));
+    LLVMTypeRef element = pull_memory_type(p, type->dtype, 1);
+    value = pull_splat(p, value, lanes);
+    if (type->dtype == DTYPE_bool) value = LLVMBuildZExt(builder(p), value, lanes_of(element, lanes), "");
+    LLVMValueRef pointer = pull_address(p, p->args[body(p)->input_count + output], element, flat.base);
+    pull_store_to(p, value, pointer, dtype_info[type->dtype].bytes, lanes == 1 ? NULL : at->mask);
+}
+
+Pull *pull_begin(Emitter *e) {
+    Pull *p = arena_alloc(e->arena, sizeof *p);
+    const Graph *graph = e->kernel->body;
+    uint32_t count = graph->input_count + graph->output_count;
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(e->context, 0);
+    p->e = e;
+    p->n = LLVMGetParam(e->function, 1);
+    p->given = arena_array(e->arena, LLVMValueRef, graph->count + 1);
+    p->args = arena_array(e->arena, LLVMValueRef, count + 1);
+    p->is_constant = arena_array(e->arena, bool, graph->input_count + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        LLVMValueRef slot = pull_address(p, LLVMGetParam(e->function, 0), pointer, pull_i64(p, i));
+        p->args[i] = pull_load(p, pointer, slot, 8, NULL, true);
+    }
+    for (uint32_t i = 0; i < graph->input_count; i++) {
+        p->is_constant[i] = true;
+        for (uint32_t k = 0; k < graph->output_count; k++)
+            if (kernel_may_update(e->kernel, i, k)) p->is_constant[i] = false;
+    }
+    return p;
+}
