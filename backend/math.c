@@ -14,8 +14,15 @@
 #define LN2_HIGH 0x1.63p-1
 #define LN2_LOW (-0x1.bd0106p-13)
 
-/* e^r on |r| < 0.3468, error 2^-27.7 */
-static const float exp_terms[] = {0x1.6feed6p-10f, 0x1.1257f4p-7f, 0x1.5552fep-5f, 0x1.555466p-3f, 0.5f, 1.0f, 1.0f};
+/* e^r = 1 + r + r^2 p(r) on |r| < 0.3468, error 2^-27.7 */
+static const float exp_terms[] = {0x1.6feed6p-10f, 0x1.1257f4p-7f, 0x1.5552fep-5f, 0x1.555466p-3f, 0.5f};
+
+static LLVMValueRef exp_polynomial(Emitter *e, LLVMValueRef r) {
+    LLVMValueRef one = math_f32(e, r, 1), sum = MATH_POLYNOMIAL(e, r, exp_terms);
+    if (e->target->machine.has_fma) return math_fma(e, math_fma(e, sum, r, one), r, one);
+    LLVMValueRef square = LLVMBuildFMul(e->builder, r, r, ""); /* the products that are rounded shall be small */
+    return LLVMBuildFAdd(e->builder, math_fma(e, sum, square, r), one, "");
+}
 
 /* x = exponent * ln 2 + r, e^r = value; `whole` is the exponent plus the bias in the lowest bits of an i32. */
 typedef struct {
@@ -28,7 +35,7 @@ static Reduced exp_reduce(Emitter *e, LLVMValueRef x, double bias) {
     LLVMValueRef exponent = LLVMBuildFSub(e->builder, sum, round, "");
     LLVMValueRef r = math_fma_const(e, exponent, -LN2_HIGH, x);
     r = math_fma_const(e, exponent, -LN2_LOW, r);
-    return (Reduced){MATH_POLYNOMIAL(e, r, exp_terms), exponent, math_bits(e, sum)};
+    return (Reduced){exp_polynomial(e, r), exponent, math_bits(e, sum)};
 }
 
 /* e^x where neither x is NaN nor the result subnormal or infinite: -87 < x < 88. */
@@ -145,14 +152,16 @@ LLVMValueRef math_tanh(Emitter *e, LLVMValueRef x) {
     return odd_join(e, x, size, 0.625, near_zero, LLVMBuildFSub(b, one, part, ""));
 }
 
-/* With t = e^-|x|, which cannot overflow: 1 / (1 + t), or for negative x t / (1 + t). */
+/* With t = e^-|x|, which cannot overflow, and q = t / (1 + t): 1 - q, or for negative x t - t q. The error of q counts
+ * less than in t / (1 + t), since q is at most half of what it is taken from. */
 LLVMValueRef math_sigmoid(Emitter *e, LLVMValueRef x) {
     LLVMBuilderRef b = e->builder;
     LLVMValueRef one = math_f32(e, x, 1);
     LLVMValueRef power = exp_whole(e, math_at_least(e, LLVMBuildFNeg(b, math_abs(e, x), ""), -104));
+    LLVMValueRef part = LLVMBuildFDiv(b, power, LLVMBuildFAdd(b, power, one, ""), "");
     LLVMValueRef is_negative = LLVMBuildFCmp(b, LLVMRealOLT, x, math_f32(e, x, 0), "");
-    LLVMValueRef above = LLVMBuildSelect(b, is_negative, power, one, "");
-    return LLVMBuildFDiv(b, above, LLVMBuildFAdd(b, power, one, ""), "");
+    LLVMValueRef whole = LLVMBuildSelect(b, is_negative, power, one, "");
+    return math_fma(e, LLVMBuildFNeg(b, whole, ""), part, whole);
 }
 
 /* erf(x) = x + x p(x^2) on |x| < 475/512, error 2^-25.8 */

@@ -30,6 +30,10 @@ LLVMValueRef math_f32(Emitter *e, LLVMValueRef like, double value) {
     return math_splat(LLVMConstReal(LLVMFloatTypeInContext(e->context), value), like);
 }
 
+LLVMValueRef math_f64(Emitter *e, LLVMValueRef like, double value) {
+    return math_splat(LLVMConstReal(LLVMDoubleTypeInContext(e->context), value), like);
+}
+
 LLVMValueRef math_i32(Emitter *e, LLVMValueRef like, uint32_t value) {
     return math_splat(LLVMConstInt(LLVMInt32TypeInContext(e->context), value, false), like);
 }

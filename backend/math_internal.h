@@ -12,6 +12,7 @@
 uint32_t math_lanes(LLVMValueRef like);                         /* 1 for a scalar */
 LLVMTypeRef math_shape(LLVMTypeRef element, LLVMValueRef like); /* element, or a vector of as many as `like` has */
 LLVMValueRef math_f32(Emitter *e, LLVMValueRef like, double value);
+LLVMValueRef math_f64(Emitter *e, LLVMValueRef like, double value);
 LLVMValueRef math_i32(Emitter *e, LLVMValueRef like, uint32_t value);
 LLVMValueRef math_i64(Emitter *e, LLVMValueRef like, uint64_t value);
 LLVMValueRef math_bits(Emitter *e, LLVMValueRef x); /* f32 → its bits as i32 */

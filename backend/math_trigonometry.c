@@ -13,7 +13,7 @@
 static const float fused_parts[] = {0x1.921fb6p0f, -0x1.777a5cp-25f, -0x1.ee59dap-50f};
 static const float plain_parts[] = {0x1.921ep0f, 0x1.b544p-16f, 0x1.0b46p-34f, 0x1.1a6264p-54f};
 #define FUSED_LIMIT 1e5
-#define PLAIN_LIMIT 400.0
+#define PLAIN_LIMIT 128.0
 
 /* sin(r) = r + r^3 p(r^2) on |r| < 0.7933, error 2^-27.8 */
 static const float sin_terms[] = {-0x1.991c26p-13f, 0x1.1106c6p-7f, -0x1.555544p-3f};
@@ -77,12 +77,18 @@ static LLVMValueRef turn_product(Emitter *e, LLVMValueRef bits) {
     return LLVMBuildAdd(b, sum, LLVMBuildLShr(b, part[2], half, ""), "");
 }
 
-/* `bits` of x from bit `from` on, as f32, times `unit`. */
-static LLVMValueRef turn_digits(Emitter *e, LLVMValueRef x, uint32_t from, uint32_t bits, double unit) {
-    LLVMValueRef digits = math_to_i32(e, LLVMBuildLShr(e->builder, x, math_i64(e, x, from), ""));
-    digits = LLVMBuildAnd(e->builder, digits, math_i32(e, digits, (1u << bits) - 1), "");
-    LLVMTypeRef type = math_shape(LLVMFloatTypeInContext(e->context), x);
-    return LLVMBuildFMul(e->builder, LLVMBuildSIToFP(e->builder, digits, type, ""), math_f32(e, x, unit), "");
+/* A fraction of 2^64, at least -1/2 and below 1/2, of pi/2. In f64, so that it is rounded once. */
+static LLVMValueRef turn_radians(Emitter *e, LLVMValueRef fraction) {
+    LLVMBuilderRef b = e->builder;
+    LLVMTypeRef f32 = math_shape(LLVMFloatTypeInContext(e->context), fraction);
+    LLVMTypeRef f64 = math_shape(LLVMDoubleTypeInContext(e->context), fraction);
+    LLVMTypeRef i32 = math_shape(LLVMInt32TypeInContext(e->context), fraction);
+    LLVMValueRef half = math_i64(e, fraction, 32);
+    LLVMValueRef high = LLVMBuildSIToFP(b, math_to_i32(e, LLVMBuildLShr(b, fraction, half, "")), f64, "");
+    LLVMValueRef low = LLVMBuildUIToFP(b, LLVMBuildTrunc(b, fraction, i32, ""), f64, "");
+    high = LLVMBuildFMul(b, high, math_f64(e, fraction, 0x1.921fb54442d18p0 * 0x1p-32), "");
+    low = LLVMBuildFMul(b, low, math_f64(e, fraction, 0x1.921fb54442d18p0 * 0x1p-64), "");
+    return LLVMBuildFPTrunc(b, LLVMBuildFAdd(b, high, low, ""), f32, "");
 }
 
 static Turn turn_far(Emitter *e, LLVMValueRef size) {
@@ -90,18 +96,7 @@ static Turn turn_far(Emitter *e, LLVMValueRef size) {
     LLVMValueRef product = turn_product(e, math_bits(e, size));
     LLVMValueRef half = LLVMBuildAdd(b, product, math_i64(e, product, 1ull << 61), "");
     LLVMValueRef quadrant = math_to_i32(e, LLVMBuildLShr(b, half, math_i64(e, product, 62), ""));
-
-    /* The rest as a signed fraction of 2^64 between -1/2 and 1/2; its size is made of 24 + 24 + 16 bits, each exact. */
-    LLVMValueRef rest = LLVMBuildShl(b, product, math_i64(e, product, 2), "");
-    LLVMValueRef sign = LLVMBuildAShr(b, rest, math_i64(e, product, 63), "");
-    rest = LLVMBuildSub(b, LLVMBuildXor(b, rest, sign, ""), sign, "");
-    LLVMValueRef low =
-        LLVMBuildFAdd(b, turn_digits(e, rest, 16, 24, 0x1p-48), turn_digits(e, rest, 0, 16, 0x1p-64), "");
-    LLVMValueRef r = LLVMBuildFAdd(b, turn_digits(e, rest, 40, 24, 0x1p-24), low, "");
-    r = math_fma_const(e, r, 0x1.921fb6p0, LLVMBuildFMul(b, r, math_f32(e, r, -0x1.777a5cp-25), ""));
-
-    LLVMValueRef sign_bit = LLVMBuildAnd(b, math_to_i32(e, sign), math_i32(e, quadrant, 0x80000000), "");
-    r = math_from_bits(e, LLVMBuildXor(b, math_bits(e, r), sign_bit, ""));
+    LLVMValueRef r = turn_radians(e, LLVMBuildShl(b, product, math_i64(e, product, 2), ""));
     LLVMValueRef nothing = LLVMBuildFSub(b, size, size, ""); /* 0, but NaN for infinity and NaN */
     return (Turn){LLVMBuildFAdd(b, r, nothing, ""), quadrant};
 }
