@@ -7,77 +7,103 @@
 #define SELFC_H
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 typedef struct SelfcModel SelfcModel;
 
 typedef struct {
-    size_t size;              /* sizeof(SelfcOptions): lets the structure grow */
-    const char *file;         /* name of the description for messages; may be NULL */
-    const char *const *sets;  /* "training.batch=64", … */
+    size_t size;             /* sizeof(SelfcOptions): lets the structure grow */
+    const char *file;        /* name of the description for messages; may be NULL */
+    const char *const *sets; /* "training.batch=64", … */
     size_t set_count;
-    const char *data;         /* replaces the data sources' paths: their shape is part of the model */
-    const char *cpu;          /* NULL: this one; "x86-64-v3", … */
-    const char *triple;       /* NULL: this machine. Another one can be built for, not run */
-    const char *cache;        /* folder for machine code; NULL: $XDG_CACHE_HOME/selfc; "": none */
-    int threads;              /* 0: all that this process may use */
+    const char *data;   /* replaces the data sources' paths: their shape is part of the model */
+    const char *cpu;    /* NULL: this one; "x86-64-v3", … */
+    const char *triple; /* NULL: this machine. Another one can be built for, not run */
+    const char *cache;  /* folder for machine code; NULL: $XDG_CACHE_HOME/selfc; "": none */
+    int threads;        /* 0: all that this process may use */
     uint64_t seed;
-    int has_seed;             /* 0: the description's */
-    int times;                /* print how long each stage took to stderr */
+    int has_seed;      /* 0: the description's */
+    int times;         /* print how long each stage took to stderr */
+    int check_meaning; /* evaluate before and after each pass on random inputs; slow */
+    const char *dump;  /* print what this pass made to stderr; "all": every pass; may be NULL */
 } SelfcOptions;
 
 const char *selfc_version(void);
 const char *selfc_error(void);
+int selfc_cpus(void); /* what this process may use: affinity and limits counted */
 
-/* Reads and checks a description; compiles nothing yet. `text` is JSON of `length` bytes. */
+/* Reads and checks a description; compiles nothing yet. `text` is JSON of `length` bytes. options may be NULL. */
 SelfcModel *selfc_open(const char *text, size_t length, const SelfcOptions *options);
 SelfcModel *selfc_open_file(const char *path, const SelfcOptions *options); /* or a RUN folder: with its weights */
-void selfc_close(SelfcModel *model);
+void selfc_close(SelfcModel *model);                                        /* NULL is fine */
 
 /* Prints what `selfc check` shows: shapes, parameters, FLOP, memory. 0 or 1. */
-int selfc_check(SelfcModel *model, void *file /* FILE * */);
-/* stage: graph, gradient, fused, program, plan, llvm, asm; format: text, dot, html; function: NULL is the training step. */
-int selfc_show(SelfcModel *model, const char *stage, const char *format, const char *function, void *file /* FILE * */);
+int selfc_check(SelfcModel *model, FILE *out);
+/* stage: graph, gradient, fused, program, plan, llvm, asm, or the name of a pass; format: text, dot, html;
+ * function: NULL is the training step, or the first function of a description without training. */
+int selfc_show(SelfcModel *model, const char *stage, const char *format, const char *function, FILE *out);
+/* Runs the training step or a function for about `seconds` and prints where the time went, kernel by kernel. */
+int selfc_profile(SelfcModel *model, const char *function, int64_t n, double seconds, FILE *out);
 
 /* A tensor of the model (parameter or state) or of a function's interface. dtype: "f32", "u8", …
- * dim[i] < 0 stands for -dim[i] times the batch n. */
+ * dim[i] < 0 stands for -dim[i] times the batch n. Names live as long as the model. */
 typedef struct {
     const char *name, *dtype;
     int rank;
     int64_t dim[6];
-    size_t bytes;             /* of states; 0 for those that depend on n */
+    size_t bytes;     /* 0 where the size depends on n */
+    int is_parameter; /* 1: trained; 0: other state, inputs and outputs */
 } SelfcTensorInfo;
-size_t selfc_tensor_count(SelfcModel *model);                       /* compiles if need be; 0 after an error, too */
+size_t selfc_tensor_count(SelfcModel *model); /* compiles if need be; 0 after an error, too */
 int selfc_tensor_info(SelfcModel *model, size_t index, SelfcTensorInfo *info);
 int selfc_tensor_read(SelfcModel *model, const char *name, void *out, size_t bytes);
 int selfc_tensor_write(SelfcModel *model, const char *name, const void *data, size_t bytes);
-int selfc_weights_load(SelfcModel *model, const char *path);        /* safetensors, matched by name */
+int selfc_weights_load(SelfcModel *model, const char *path); /* safetensors, matched by name */
 int selfc_weights_save(SelfcModel *model, const char *path);
 
-/* One training step on data that the caller owns: inputs[i] belongs to the i-th data input in the order of
- * selfc_function_info(model, "train", …). sample[batch]: numbers of the samples. reports[report_count] receives loss first. */
-int selfc_train_step(SelfcModel *model, const void *const *inputs, const int32_t *sample, int64_t step, float *reports, size_t report_count);
+/* One training step on data that the caller owns: inputs[i] belongs to the i-th input in the order of
+ * selfc_function_info(model, "train", …). sample[batch]: numbers of the samples, for random operations.
+ * reports[report_count] receives the loss first, then what the description reports. */
+int selfc_train_step(SelfcModel *model, const void *const *inputs, const int32_t *sample, int64_t step, float *reports,
+                     size_t report_count);
 
-/* The whole training loop as `selfc train` runs it; see selfc help train. Returns the exit code. */
+/* The whole training loop as `selfc train` runs it; see `selfc help train`. Returns the exit code. What was learnt is
+ * in the RUN folder. */
 typedef struct {
-    size_t size;
-    const char *out;
-    int64_t epochs, steps;
-    double minutes;
-    int resume, quiet;
-} SelfcTraining_;
-int selfc_train_run(SelfcModel *model, const SelfcTraining_ *options);
+    size_t size;           /* sizeof(SelfcTrainRun) */
+    const char *out;       /* RUN folder; NULL: runs/NAME-1, -2, … the first that is free */
+    int64_t epochs, steps; /* 0: as described */
+    double minutes;        /* 0: no limit */
+    int resume;            /* go on from the checkpoint in `out` */
+    int quiet;
+} SelfcTrainRun;
+int selfc_train_run(SelfcModel *model, const SelfcTrainRun *run);
 
-/* Functions of the description; inputs and outputs in order. n: the batch. Outputs are written by the call. */
-int selfc_function_info(SelfcModel *model, const char *function, SelfcTensorInfo *infos, size_t most, size_t *inputs, size_t *outputs);
+/* Functions of the description (and "train", "evaluate"); inputs and outputs in order: *inputs + *outputs tensors, of
+ * which at most `most` are written to infos. Random numbers' seeds are not among the inputs. */
+int selfc_function_info(SelfcModel *model, const char *function, SelfcTensorInfo *infos, size_t most, size_t *inputs,
+                        size_t *outputs);
+/* n: the batch. Outputs are written by the call. */
 int selfc_run(SelfcModel *model, const char *function, int64_t n, const void *const *inputs, void *const *outputs);
+/* The same with .npy files: inputs and outputs are "NAME=FILE". An output that is not named goes to NAME.npy. */
+int selfc_run_files(SelfcModel *model, const char *function, const char *const *inputs, size_t input_count,
+                    const char *const *outputs, size_t output_count);
 
 /* kind by the ending of `out`: .o .a .so .ll .s, or a program. functions: NULL means all. */
-int selfc_build(SelfcModel *model, const char *out, const char *const *functions, size_t function_count, int embed_weights);
+int selfc_build(SelfcModel *model, const char *out, const char *const *functions, size_t function_count,
+                int embed_weights);
 
+/* What selfc knows: "schema" (JSON Schema of descriptions), "ops", "passes", "language" (reference in Markdown). */
+int selfc_describe(const char *what, FILE *out);
+/* Runs the passes in "simplify,dce" over a file of IR text and prints the result. stop_after may be NULL. */
+int selfc_passes(const char *path, const char *passes, const char *stop_after, const SelfcOptions *options, FILE *out);
+
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

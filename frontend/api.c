@@ -1,0 +1,166 @@
+/* include/selfc.h, the part that opens and closes: options, descriptions from memory, files and RUN folders, the
+ * error text. The other api_*.c files hold what can be done with an open model.
+ *
+ * A failure is one text of any length for each thread. Everything that a model needs until it is closed lives in its
+ * arena; what is compiled is owned by `Compiled`. */
+#include "frontend/api.h"
+
+#include "runtime/data/data.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+static _Thread_local char *api_text;
+
+const char *selfc_version(void) { return SELFC_VERSION; }
+const char *selfc_error(void) { return api_text ? api_text : ""; }
+int selfc_cpus(void) { return selfc_cpu_count(); }
+
+int api_fail(const char *format, ...) {
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0) text = NULL;
+    va_end(args);
+    free(api_text);
+    api_text = text;
+    return 1;
+}
+
+int api_fail_with(Diag *diag) {
+    size_t length = strlen(diag->text ? diag->text : "");
+    while (length && diag->text[length - 1] == '\n') length--;
+    api_fail("%.*s", (int)length, diag->text ? diag->text : "");
+    diag_free(diag);
+    return 1;
+}
+
+double api_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+uint64_t api_seed(const SelfcModel *model) {
+    return model->options.has_seed ? model->options.seed : model_seed(model->description);
+}
+
+/* NULL: none can be had. */
+static const char *api_default_cache(Arena *arena) {
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (base && base[0] == '/') return arena_printf(arena, "%s/selfc", base);
+    return home && home[0] ? arena_printf(arena, "%s/.cache/selfc", home) : NULL;
+}
+
+static void api_copy_options(SelfcModel *model, const SelfcOptions *given) {
+    SelfcOptions *options = &model->options;
+    if (given) memcpy(options, given, given->size < sizeof *options ? given->size : sizeof *options);
+    const char **sets = arena_array(model->arena, const char *, options->set_count + 1);
+    for (size_t i = 0; i < options->set_count; i++) sets[i] = arena_copy(model->arena, options->sets[i]);
+    options->sets = sets;
+    options->file = arena_copy(model->arena, options->file ? options->file : "description");
+    options->data = arena_copy(model->arena, options->data);
+    options->cpu = arena_copy(model->arena, options->cpu);
+    options->triple = arena_copy(model->arena, options->triple);
+    options->dump = arena_copy(model->arena, options->dump);
+    options->cache = options->cache ? arena_copy(model->arena, options->cache) : api_default_cache(model->arena);
+    if (options->cache && !options->cache[0]) options->cache = NULL;
+}
+
+SelfcModel *selfc_open(const char *text, size_t length, const SelfcOptions *options) {
+    Arena *arena = arena_new();
+    SelfcModel *model = arena_array(arena, SelfcModel, 1);
+    model->arena = arena;
+    api_copy_options(model, options);
+    double start = api_seconds();
+    Diag diag;
+    diag_init(&diag);
+    if (memchr(text, 0, length)) {
+        diag_error(&diag, (Place){0}, "%s: a zero byte stands in the text, which JSON cannot hold",
+                   model->options.file);
+    } else {
+        char *copy = arena_array(arena, char, length + 1);
+        memcpy(copy, text, length);
+        model->description =
+            model_parse(copy, model->options.file, model->options.sets, model->options.set_count, arena, &diag);
+    }
+    if (model->options.times) fprintf(stderr, "%8.2f ms  reading the description\n", 1e3 * (api_seconds() - start));
+    if (diag.errors || !model->description) {
+        api_fail_with(&diag);
+        selfc_close(model);
+        return NULL;
+    }
+    diag_free(&diag);
+    return model;
+}
+
+static bool api_is_folder(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* The description, and (a RUN folder) where its weights are. */
+static SelfcModel *api_open_at(const char *path, const char *weights, const SelfcOptions *options) {
+    void *bytes;
+    size_t size;
+    if (selfc_file_read(path, &bytes, &size)) {
+        api_fail("%s", selfc_failure());
+        return NULL;
+    }
+    SelfcOptions named = {.size = sizeof named};
+    if (options) memcpy(&named, options, options->size < sizeof named ? options->size : sizeof named);
+    named.size = sizeof named;
+    named.file = path;
+    SelfcModel *model = selfc_open(bytes, size, &named);
+    free(bytes);
+    if (model && weights) {
+        model->weights = arena_copy(model->arena, weights);
+        model->is_run = true;
+    }
+    return model;
+}
+
+SelfcModel *selfc_open_file(const char *path, const SelfcOptions *options) {
+    if (!api_is_folder(path)) return api_open_at(path, NULL, options);
+    Arena *arena = arena_new();
+    SelfcModel *model = api_open_at(arena_printf(arena, "%s/model.json", path),
+                                    arena_printf(arena, "%s/weights.safetensors", path), options);
+    arena_free(arena);
+    return model;
+}
+
+void selfc_close(SelfcModel *model) {
+    if (!model) return;
+    api_compiled_free(&model->compiled);
+    arena_free(model->arena);
+}
+
+static void api_describe_ops(FILE *out) {
+    fprintf(out, "| operation | operands | attribute | meaning |\n|---|---|---|---|\n");
+    static const char *const attr[] = {"",      "index",       "value",       "axis",         "axes", "stream, word",
+                                       "dtype", "permutation", "start, step", "before, value"};
+    for (int op = 0; op < OP_COUNT; op++)
+        fprintf(out, "| `%s` | %u | %s | %s |\n", op_info[op].name, op_info[op].inputs, attr[op_info[op].attr],
+                op_info[op].meaning);
+}
+
+static void api_describe_passes(FILE *out) {
+    fprintf(out, "| pass | what it does |\n|---|---|\n");
+    for (size_t i = 0; i < pass_count; i++) fprintf(out, "| `%s` | %s |\n", pass_list[i].name, pass_list[i].summary);
+}
+
+int selfc_describe(const char *what, FILE *out) {
+    static const struct {
+        const char *name;
+        void (*print)(FILE *out);
+    } topics[] = {{"schema", schema_print},
+                  {"ops", api_describe_ops},
+                  {"passes", api_describe_passes},
+                  {"language", reference_print}};
+    for (size_t i = 0; i < sizeof topics / sizeof *topics; i++)
+        if (!strcmp(what, topics[i].name)) return topics[i].print(out), 0;
+    return api_fail("there is no description of \"%s\": schema, ops, passes or language", what);
+}

@@ -1,0 +1,76 @@
+/* The inside of SelfcModel, shared by the api*.c files, which tie frontend, passes, backend and runtime together. */
+#ifndef SELFC_FRONTEND_API_H
+#define SELFC_FRONTEND_API_H
+#include "backend/backend.h"
+#include "frontend/frontend.h"
+#include "include/selfc.h"
+#include "passes/passes.h"
+#include "runtime/train/train.h"
+
+/* What has been compiled. A model that was compiled for its functions alone is compiled again when it is to be trained.
+ */
+typedef struct {
+    Jit *jit;
+    const SelfcModule *module;
+    SelfcSession *session;
+    bool has_training;
+    Program **programs; /* as in module->programs */
+    void **io;          /* of the training step: inputs, then outputs */
+    float *results;     /* the training step's outputs */
+    int32_t key[3];
+} Compiled;
+
+struct SelfcModel {
+    Arena *arena;         /* owns everything that is not freed in selfc_close */
+    SelfcOptions options; /* strings copied */
+    Model *description;
+    Target target;
+    bool has_target, is_run;
+    const char *weights; /* safetensors to begin with; NULL: drawn from the seed */
+    DataShape *shapes;   /* of the training inputs, once the data have been opened */
+    uint32_t shape_count;
+    int64_t samples; /* in the training split */
+    bool has_shapes;
+    Compiled compiled;
+};
+
+/* api.c: sets the error text; returns 1 for `return api_fail(…)`. */
+int api_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int api_fail_with(Diag *diag); /* takes what diag holds, and frees it */
+double api_seconds(void);
+uint64_t api_seed(const SelfcModel *model);
+
+/* api_compile.c. 0, or 1 after api_fail. */
+int api_need_target(SelfcModel *model);
+int api_need_shapes(SelfcModel *model); /* opens the data */
+/* What `function` means: NULL is the training step, or the first function of a description without training. NULL after
+ * api_fail if there is none of that name. */
+const char *api_function(SelfcModel *model, const char *function);
+/* name: "train", "evaluate" or a function. NULL with errors in diag. */
+Graph *api_lower(SelfcModel *model, const char *name, Diag *diag);
+Program *api_program(SelfcModel *model, const char *name, Diag *diag);
+PipelineOptions api_pipeline_options(const SelfcModel *model);
+/* functions: those to compile; training: with "train" and "evaluate", too. */
+typedef struct {
+    const char *const *functions;
+    uint32_t function_count;
+    bool has_training;
+} ApiWanted;
+/* The programs of what is wanted, for jit_compile or build_write; they are freed by api_input_free. */
+int api_input(SelfcModel *model, ApiWanted wanted, CompileInput *input);
+void api_input_free(CompileInput *input);
+/* Compiled code with a session whose states are initialised or loaded. */
+int api_need_session(SelfcModel *model, bool training);
+void api_compiled_free(Compiled *compiled);
+
+/* api_peak.c: what this machine can do in a second, all threads together. The first takes a millisecond, the second
+ * a tenth of a second. */
+double api_peak_flops(int threads);
+double api_peak_bytes(int threads);
+
+/* api_picture.c: graphs and programs for people. */
+void picture_graph_dot(const Graph *graph, FILE *out);
+void picture_graph_html(const Graph *graph, const char *title, FILE *out);
+void picture_program_dot(const Program *program, FILE *out);
+void picture_program_html(const Program *program, const char *title, FILE *out);
+#endif

@@ -1,0 +1,88 @@
+/* include/selfc.h, selfc_build: which programs go into a file, and with which weights.
+ *
+ * Weights to embed are the session's: those of the RUN, of selfc_weights_load, of training steps done; else the first
+ * values from the seed. The session is compiled for this machine even if the file is for another. */
+#include "frontend/api.h"
+
+#include "runtime/data/data.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static BuildKind build_kind(const char *out) {
+    static const struct {
+        const char *ending;
+        BuildKind kind;
+    } kinds[] = {{".o", BUILD_object}, {".a", BUILD_archive},  {".so", BUILD_shared},
+                 {".ll", BUILD_llvm},  {".s", BUILD_assembly}, {".dylib", BUILD_shared}};
+    const char *slash = strrchr(out, '/'), *dot = strrchr(slash ? slash : out, '.');
+    for (size_t i = 0; dot && i < sizeof kinds / sizeof *kinds; i++)
+        if (!strcmp(dot, kinds[i].ending)) return kinds[i].kind;
+    return BUILD_program;
+}
+
+/* A session on this machine, whatever the target: the states' values do not depend on it. */
+static int build_need_weights(SelfcModel *model) {
+    if (model->compiled.session) return 0;
+    Target wanted = model->target;
+    bool had = model->has_target;
+    const char *triple = model->options.triple, *cpu = model->options.cpu;
+    model->has_target = false;
+    model->options.triple = model->options.cpu = NULL;
+    int failed = api_need_session(model, false);
+    model->has_target = had;
+    model->target = wanted;
+    model->options.triple = triple;
+    model->options.cpu = cpu;
+    return failed;
+}
+
+/* Names must be functions of the description; "train" has a file kind of its own. */
+static int build_wanted(SelfcModel *model, BuildKind kind, const char *const *functions, size_t count,
+                        ApiWanted *wanted) {
+    *wanted = (ApiWanted){.has_training = kind == BUILD_program};
+    if (wanted->has_training && !model_has_training(model->description))
+        return api_fail("%s: error: the description has no \"training\" for a program; end the name of the file in .o, "
+                        ".a, .so, .ll or .s to build its functions",
+                        model->options.file);
+    if (wanted->has_training || !count) {
+        wanted->function_count = model_functions(model->description, &wanted->functions);
+        if (!wanted->has_training && !wanted->function_count)
+            return api_fail("%s: error: the description has no functions to build", model->options.file);
+        return 0;
+    }
+    const char **names = arena_array(model->arena, const char *, count);
+    for (size_t i = 0; i < count; i++) {
+        names[i] = api_function(model, functions[i]);
+        if (!names[i]) return 1;
+        if (!strcmp(names[i], "train") || !strcmp(names[i], "evaluate"))
+            return api_fail("\"%s\" is no function; build a program (no ending) to train elsewhere", names[i]);
+    }
+    wanted->functions = names;
+    wanted->function_count = (uint32_t)count;
+    return 0;
+}
+
+int selfc_build(SelfcModel *model, const char *out, const char *const *functions, size_t function_count,
+                int embed_weights) {
+    BuildKind kind = build_kind(out);
+    ApiWanted wanted;
+    CompileInput input;
+    if (build_wanted(model, kind, functions, function_count, &wanted) || api_need_target(model)) return 1;
+    bool wants_weights = kind != BUILD_program && kind != BUILD_llvm && kind != BUILD_assembly;
+    if (wants_weights && build_need_weights(model)) return 1;
+    if (api_input(model, wanted, &input)) return 1;
+    BuildOptions options = {.kind = kind, .out = out};
+    if (wants_weights) {
+        options.weights = model->compiled.session->state;
+        options.layout = model->compiled.module;
+        options.weights_beside = !embed_weights;
+    }
+    Diag diag;
+    diag_init(&diag);
+    bool good = build_write(&input, &model->target, &options, &diag);
+    api_input_free(&input);
+    if (!good) return api_fail_with(&diag);
+    diag_free(&diag);
+    return 0;
+}

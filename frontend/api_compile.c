@@ -1,0 +1,251 @@
+/* From an open model to compiled code with a session: shapes of the data, graphs, programs, the JIT, first states.
+ *
+ * Everything is done when it is first needed. A model that is only asked for its functions never opens its training
+ * data; when it is then trained, it is compiled again and the states that both know keep their values. */
+#include "frontend/api.h"
+
+#include "runtime/data/data.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int api_need_target(SelfcModel *model) {
+    if (model->has_target) return 0;
+    Diag diag;
+    diag_init(&diag);
+    if (!target_make(model->options.triple, model->options.cpu, model->arena, &model->target, &diag))
+        return api_fail_with(&diag);
+    diag_free(&diag);
+    model->has_target = true;
+    return 0;
+}
+
+PipelineOptions api_pipeline_options(const SelfcModel *model) {
+    return (PipelineOptions){.dump = model->options.dump,
+                             .check_meaning = model->options.check_meaning,
+                             .times = model->options.times,
+                             .machine = model->has_target ? model->target.machine : machine_generic()};
+}
+
+/* --- the data --- */
+
+static Type api_type(const SelfcTensor *tensor) {
+    Dim dim[MAX_RANK] = {0};
+    for (int32_t i = 0; i < tensor->rank; i++) dim[i] = tensor->dim[i];
+    return type_make((DType)tensor->dtype, (uint32_t)tensor->rank, dim);
+}
+
+static int api_shape_of(SelfcModel *model, const SelfcSource *source, const DataSpec *spec, DataShape *shape) {
+    const SelfcField *fields;
+    uint32_t count = selfc_source_fields(source, &fields);
+    for (uint32_t i = 0; i < count; i++)
+        if (!strcmp(fields[i].name, spec->field)) {
+            *shape = (DataShape){spec->input, arena_copy(model->arena, spec->field), api_type(&fields[i].sample)};
+            return 0;
+        }
+    Arena *arena = arena_new();
+    const char *there = "";
+    for (uint32_t i = 0; i < count; i++)
+        there = arena_printf(arena, "%s%s\"%s\"", there, i ? ", " : "", fields[i].name);
+    const char *path = model->options.data ? model->options.data : spec->path;
+    api_fail("%s: error: training input \"%s\" wants the field \"%s\", but %s has %s", model->options.file, spec->input,
+             spec->field, path ? path : spec->source, there);
+    arena_free(arena);
+    return 1;
+}
+
+int api_need_shapes(SelfcModel *model) {
+    if (model->has_shapes) return 0;
+    const DataSpec *specs;
+    uint32_t count = model_data(model->description, &specs);
+    double start = api_seconds();
+    model->shapes = arena_array(model->arena, DataShape, count + 1);
+    SelfcSource *source = NULL;
+    int failed = 0;
+    for (uint32_t i = 0; i < count && !failed; i++) {
+        const char *data = model->options.data, *kind = data ? NULL : specs[i].source;
+        const char *path = data ? data : specs[i].path;
+        selfc_source_close(source);
+        source = selfc_source_open(kind, path, SELFC_TRAIN);
+        failed = source ? api_shape_of(model, source, &specs[i], &model->shapes[i]) : api_fail("%s", selfc_failure());
+    }
+    if (source) model->samples = selfc_source_count(source);
+    selfc_source_close(source);
+    if (model->options.times) fprintf(stderr, "%8.2f ms  opening the data\n", 1e3 * (api_seconds() - start));
+    if (failed) return 1;
+    model->shape_count = count;
+    model->has_shapes = true;
+    return 0;
+}
+
+/* --- graphs and programs --- */
+
+const char *api_function(SelfcModel *model, const char *function) {
+    const char *const *names;
+    uint32_t count = model_functions(model->description, &names);
+    bool has_training = model_has_training(model->description);
+    if (!function && has_training) return "train";
+    if (!function && count) return names[0];
+    if (!function) {
+        api_fail("%s: error: there is neither training nor a function in it", model->options.file);
+        return NULL;
+    }
+    if (has_training && (!strcmp(function, "train") || !strcmp(function, "evaluate"))) return function;
+    for (uint32_t i = 0; i < count; i++)
+        if (!strcmp(names[i], function)) return names[i];
+    const char *nearest = diag_nearest(function, names, count);
+    if (nearest)
+        api_fail("%s: error: there is no function \"%s\"; did you mean \"%s\"?", model->options.file, function,
+                 nearest);
+    else if (count)
+        api_fail("%s: error: there is no function \"%s\"; the first of %u is \"%s\"", model->options.file, function,
+                 count, names[0]);
+    else
+        api_fail("%s: error: there is no function \"%s\": the description has no functions", model->options.file,
+                 function);
+    return NULL;
+}
+
+Graph *api_lower(SelfcModel *model, const char *name, Diag *diag) {
+    bool is_training = !strcmp(name, "train") || !strcmp(name, "evaluate");
+    if (!is_training) return lower_function(model->description, name, diag);
+    Graph *(*lower)(const Model *, const DataShape *, size_t, Diag *) =
+        !strcmp(name, "train") ? lower_train : lower_evaluate;
+    return lower(model->description, model->shapes, model->shape_count, diag);
+}
+
+Program *api_program(SelfcModel *model, const char *name, Diag *diag) {
+    double start = api_seconds();
+    Graph *graph = api_lower(model, name, diag), *stopped;
+    double lowered = api_seconds();
+    Program *program = NULL;
+    if (graph && !diag->errors && autodiff_check(graph, diag)) {
+        PipelineOptions options = api_pipeline_options(model);
+        pipeline_run(graph, &options, &stopped, &program);
+    }
+    graph_free(graph);
+    if (model->options.times)
+        fprintf(stderr, "%8.2f ms  lowering %s\n%8.2f ms  passes over %s\n", 1e3 * (lowered - start), name,
+                1e3 * (api_seconds() - lowered), name);
+    return program;
+}
+
+/* --- compiling --- */
+
+static SelfcTraining api_training(const SelfcModel *model) {
+    const Model *description = model->description;
+    const DataSpec *specs;
+    uint32_t count = model_data(description, &specs);
+    SelfcDataSpec *data = arena_array(model->arena, SelfcDataSpec, count + 1);
+    for (uint32_t i = 0; i < count; i++)
+        data[i] = (SelfcDataSpec){specs[i].input, specs[i].source, specs[i].path, specs[i].field};
+    SelfcTraining training = {.train = 0,
+                              .evaluate = 1,
+                              .data = data,
+                              .data_count = count,
+                              .batch = model_batch(description),
+                              .epochs = model_epochs(description),
+                              .seed = model_seed(description)};
+    training.report_count = model_reports(description, &training.reports);
+    return training;
+}
+
+static bool api_add_program(SelfcModel *model, CompileInput *input, const char *name, int64_t batch, Diag *diag) {
+    Program *program = api_program(model, name, diag);
+    if (!program) return false;
+    input->batches[input->program_count] = batch;
+    input->programs[input->program_count++] = program;
+    return true;
+}
+
+int api_input(SelfcModel *model, ApiWanted wanted, CompileInput *input) {
+    if (api_need_target(model) || (wanted.has_training && api_need_shapes(model))) return 1;
+    uint32_t most = wanted.function_count + 2;
+    *input = (CompileInput){.name = model_name(model->description),
+                            .description = model_resolved(model->description, model->arena),
+                            .programs = arena_array(model->arena, Program *, most),
+                            .batches = arena_array(model->arena, int64_t, most),
+                            .training = {.train = -1, .evaluate = -1}};
+    Diag diag;
+    diag_init(&diag);
+    bool good = true;
+    if (wanted.has_training) {
+        good = api_add_program(model, input, "train", model_batch(model->description), &diag);
+        good = api_add_program(model, input, "evaluate", 0, &diag) && good;
+        input->training = api_training(model);
+    }
+    for (uint32_t i = 0; i < wanted.function_count; i++)
+        good = api_add_program(model, input, wanted.functions[i], 0, &diag) && good;
+    if (good) return diag_free(&diag), 0;
+    api_input_free(input);
+    return api_fail_with(&diag);
+}
+
+void api_input_free(CompileInput *input) {
+    for (uint32_t i = 0; i < input->program_count; i++) program_free(input->programs[i]);
+    input->program_count = 0;
+}
+
+void api_compiled_free(Compiled *compiled) {
+    for (uint32_t i = 0; compiled->programs && compiled->programs[i]; i++) program_free(compiled->programs[i]);
+    selfc_session_free(compiled->session);
+    jit_free(compiled->jit);
+    free(compiled->programs);
+    free(compiled->io);
+    free(compiled->results);
+    *compiled = (Compiled){0};
+}
+
+static int api_jit(SelfcModel *model, bool training, Compiled *compiled) {
+    ApiWanted wanted = {.has_training = training};
+    wanted.function_count = model_functions(model->description, &wanted.functions);
+    CompileInput input;
+    if (api_input(model, wanted, &input)) return 1;
+    compiled->programs = calloc(input.program_count + 1, sizeof *compiled->programs);
+    if (!compiled->programs) die("no memory");
+    memcpy(compiled->programs, input.programs, input.program_count * sizeof *compiled->programs);
+    if (!model->target.is_host) return api_fail("code for %s cannot be run here, only built", model->target.triple);
+    CompileOptions options = {
+        .threads = (uint32_t)model->options.threads, .cache = model->options.cache, .times = model->options.times};
+    Diag diag;
+    diag_init(&diag);
+    double start = api_seconds();
+    compiled->jit = jit_compile(&input, &model->target, &options, &diag);
+    if (model->options.times) fprintf(stderr, "%8.2f ms  compiling\n", 1e3 * (api_seconds() - start));
+    if (!compiled->jit) return api_fail_with(&diag);
+    diag_free(&diag);
+    compiled->module = jit_module(compiled->jit);
+    compiled->has_training = training;
+    return 0;
+}
+
+static void api_keep_states(const Compiled *from, Compiled *to) {
+    for (uint32_t i = 0; from->session && i < from->module->state_count; i++) {
+        const SelfcState *old = &from->module->states[i], *new = selfc_find_state(to->module, old->tensor.name);
+        if (new)
+            memcpy((char *)to->session->state + new->offset, (char *)from->session->state + old->offset,
+                   selfc_tensor_bytes(&old->tensor, 1));
+    }
+}
+
+int api_need_session(SelfcModel *model, bool training) {
+    training = training && model_has_training(model->description);
+    if (model->compiled.session && (model->compiled.has_training || !training)) return 0;
+    Compiled compiled = {0};
+    if (api_jit(model, training, &compiled)) return api_compiled_free(&compiled), 1;
+    compiled.session = selfc_session_new(compiled.module, model->options.threads, api_seed(model));
+    if (!compiled.session) {
+        api_compiled_free(&compiled);
+        return api_fail("%s", selfc_failure());
+    }
+    Compiled old = model->compiled;
+    model->compiled = compiled;
+    if (model->weights && selfc_weights_load(model, model->weights)) {
+        api_compiled_free(&model->compiled);
+        model->compiled = old;
+        return 1;
+    }
+    api_keep_states(&old, &model->compiled);
+    api_compiled_free(&old);
+    return 0;
+}

@@ -1,0 +1,131 @@
+/* include/selfc.h, the part that holds and moves tensors: reading, writing, loading and saving states. */
+#include "frontend/api.h"
+
+#include "runtime/data/data.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void api_tensor_describe(const SelfcState *state, SelfcTensorInfo *info) {
+    *info = (SelfcTensorInfo){.name = state->tensor.name,
+                              .dtype = selfc_dtype_name(state->tensor.dtype),
+                              .rank = state->tensor.rank,
+                              .bytes = selfc_tensor_bytes(&state->tensor, 1),
+                              .is_parameter = state->is_parameter};
+    memcpy(info->dim, state->tensor.dim, sizeof info->dim);
+}
+
+size_t selfc_tensor_count(SelfcModel *model) {
+    return api_need_session(model, true) ? 0 : model->compiled.module->state_count;
+}
+
+int selfc_tensor_info(SelfcModel *model, size_t index, SelfcTensorInfo *info) {
+    if (api_need_session(model, true)) return 1;
+    uint32_t count = model->compiled.module->state_count;
+    if (index >= count) return api_fail("there is no tensor %zu: the model has %u", index, count);
+    api_tensor_describe(&model->compiled.module->states[index], info);
+    return 0;
+}
+
+static const SelfcState *api_state(SelfcModel *model, const char *name) {
+    const SelfcModule *module = model->compiled.module;
+    const SelfcState *state = selfc_find_state(module, name);
+    if (state) return state;
+    const char **names = malloc((module->state_count + 1) * sizeof *names);
+    if (!names) die("no memory");
+    for (uint32_t i = 0; i < module->state_count; i++) names[i] = module->states[i].tensor.name;
+    const char *nearest = diag_nearest(name, names, module->state_count);
+    free(names);
+    if (nearest)
+        api_fail("there is no tensor \"%s\"; did you mean \"%s\"?", name, nearest);
+    else
+        api_fail("there is no tensor \"%s\" among the model's %u", name, module->state_count);
+    return NULL;
+}
+
+/* Where the tensor is, if it has as many bytes as the caller thinks. */
+static void *api_state_data(SelfcModel *model, const char *name, size_t bytes) {
+    if (api_need_session(model, true)) return NULL;
+    const SelfcState *state = api_state(model, name);
+    if (!state) return NULL;
+    size_t has = selfc_tensor_bytes(&state->tensor, 1);
+    char shape[128];
+    if (has == bytes) return (char *)model->compiled.session->state + state->offset;
+    api_fail("%s is %s, which takes %zu bytes, not %zu", name, selfc_tensor_print(&state->tensor, shape), has, bytes);
+    return NULL;
+}
+
+int selfc_tensor_read(SelfcModel *model, const char *name, void *out, size_t bytes) {
+    const void *data = api_state_data(model, name, bytes);
+    if (!data) return 1;
+    memcpy(out, data, bytes);
+    return 0;
+}
+
+int selfc_tensor_write(SelfcModel *model, const char *name, const void *data, size_t bytes) {
+    void *place = api_state_data(model, name, bytes);
+    if (!place) return 1;
+    memcpy(place, data, bytes);
+    return 0;
+}
+
+static bool api_same_tensor(const SelfcTensor *a, const SelfcTensor *b) {
+    if (a->dtype != b->dtype || a->rank != b->rank) return false;
+    for (int32_t i = 0; i < a->rank; i++)
+        if (a->dim[i] != b->dim[i]) return false;
+    return true;
+}
+
+static const SelfcEntry *api_entry(const SelfcTensors *tensors, const char *name) {
+    for (uint32_t i = 0; i < tensors->count; i++)
+        if (!strcmp(tensors->entries[i].name, name)) return &tensors->entries[i];
+    return NULL;
+}
+
+/* Every parameter must be in the file; other states are taken if they are there. */
+static int api_check_entry(const char *path, const SelfcState *state, const SelfcEntry *entry) {
+    char want[128], have[128];
+    if (!entry && state->is_parameter)
+        return api_fail("%s: error: the parameter \"%s\", %s, is not in it", path, state->tensor.name,
+                        selfc_tensor_print(&state->tensor, want));
+    if (entry && !api_same_tensor(&state->tensor, &entry->tensor))
+        return api_fail("%s: error: \"%s\" is %s in it, but the description wants %s", path, state->tensor.name,
+                        selfc_tensor_print(&entry->tensor, have), selfc_tensor_print(&state->tensor, want));
+    return 0;
+}
+
+int selfc_weights_load(SelfcModel *model, const char *path) {
+    if (!model->compiled.session && api_need_session(model, !model->is_run)) return 1;
+    SelfcTensors tensors;
+    if (selfc_safetensors_read(path, &tensors)) return api_fail("%s", selfc_failure());
+    const SelfcModule *module = model->compiled.module;
+    int failed = 0;
+    for (uint32_t i = 0; i < module->state_count && !failed; i++)
+        failed = api_check_entry(path, &module->states[i], api_entry(&tensors, module->states[i].tensor.name));
+    for (uint32_t i = 0; i < module->state_count && !failed; i++) {
+        const SelfcState *state = &module->states[i];
+        const SelfcEntry *entry = api_entry(&tensors, state->tensor.name);
+        void *place = (char *)model->compiled.session->state + state->offset;
+        if (entry) memcpy(place, entry->data, selfc_tensor_bytes(&state->tensor, 1));
+    }
+    selfc_safetensors_free(&tensors);
+    if (!failed && path != model->weights) model->weights = arena_copy(model->arena, path);
+    return failed;
+}
+
+int selfc_weights_save(SelfcModel *model, const char *path) {
+    if (api_need_session(model, true)) return 1;
+    const SelfcModule *module = model->compiled.module;
+    SelfcWrite *writes = calloc(module->state_count + 1, sizeof *writes);
+    if (!writes) die("no memory");
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < module->state_count; i++) {
+        const SelfcState *state = &module->states[i];
+        const void *data = (const char *)model->compiled.session->state + state->offset;
+        if (state->is_parameter) writes[count++] = (SelfcWrite){state->tensor.name, &state->tensor, data};
+    }
+    const char *const metadata[] = {"format", "pt", "model", module->name, NULL};
+    int failed = selfc_safetensors_write(path, writes, count, metadata);
+    free(writes);
+    return failed ? api_fail("%s", selfc_failure()) : 0;
+}

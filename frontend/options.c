@@ -1,0 +1,274 @@
+/* Parses the command line by the tables of options.def, and prints help from them.
+ *
+ * `--name value` and `--name=value` mean the same; `-o` is --output. Options may stand anywhere; `--` ends them. */
+#include "frontend/options.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum { KIND_flag, KIND_text, KIND_list, KIND_count, KIND_number, KIND_whole } OptionKind;
+
+#define IN(command) (1u << COMMAND_##command)
+#define ON_A_MODEL (IN(check) | IN(train) | IN(run) | IN(build) | IN(show) | IN(profile))
+#define COMPILES ON_A_MODEL
+
+typedef struct {
+    const char *spelling, *value, *meaning;
+    OptionKind kind;
+    unsigned commands;
+    size_t offset;
+} OptionInfo;
+
+static const OptionInfo option_info[] = {
+#define COMMAND(...)
+#define OPTION(field, kind, spelling, value, commands, meaning) \
+    {spelling, value, meaning, KIND_##kind, commands, offsetof(Options, field)},
+#include "frontend/options.def"
+};
+enum { OPTION_COUNT = sizeof option_info / sizeof *option_info };
+
+static const struct {
+    const char *name, *takes, *summary;
+} command_info[] = {
+#define COMMAND(name, takes, summary) {#name, takes, summary},
+#define OPTION(...)
+#include "frontend/options.def"
+};
+
+/* --- spelling --- */
+
+static size_t options_smallest(size_t a, size_t b, size_t c) {
+    size_t least = a < b ? a : b;
+    return least < c ? least : c;
+}
+
+/* Edit distance, with 99 for what is too long to be a slip. */
+static size_t options_distance(const char *a, const char *b) {
+    size_t m = strlen(a), n = strlen(b), row[64];
+    if (m > 60 || n > 60) return 99;
+    for (size_t j = 0; j <= n; j++) row[j] = j;
+    for (size_t i = 1; i <= m; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            size_t above = row[j];
+            row[j] = options_smallest(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
+            diagonal = above;
+        }
+    }
+    return row[n];
+}
+
+static void options_consider(const char *word, const char *name, const char **best, size_t *distance) {
+    size_t d = options_distance(word, name);
+    if (d < *distance) *best = name, *distance = d;
+}
+
+static bool options_unknown(const char *what, const char *word, const char *nearest, const char *command) {
+    fprintf(stderr, "selfc: there is no %s \"%s\"", what, word);
+    if (nearest) fprintf(stderr, "; did you mean \"%s\"?", nearest);
+    fprintf(stderr, "\nselfc help%s%s lists them\n", command ? " " : "", command ? command : "");
+    return false;
+}
+
+/* --- parsing --- */
+
+static bool options_find_command(const char *word, CommandKind *command) {
+    const char *nearest = NULL;
+    size_t distance = strlen(word) / 3 + 2;
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (!strcmp(word, command_info[i].name)) return *command = (CommandKind)i, true;
+        options_consider(word, command_info[i].name, &nearest, &distance);
+    }
+    return options_unknown("command", word, nearest, NULL);
+}
+
+/* The option of `length` letters of word, if the command has it. */
+static const OptionInfo *options_find(const char *word, size_t length, CommandKind command) {
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)length, word);
+    const char *nearest = NULL;
+    size_t distance = length / 3 + 1;
+    const OptionInfo *elsewhere = NULL;
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        const OptionInfo *info = &option_info[i];
+        bool belongs = info->commands >> command & 1;
+        if (!strcmp(name, info->spelling) && belongs) return info;
+        if (!strcmp(name, info->spelling)) elsewhere = info;
+        if (belongs) options_consider(name, info->spelling, &nearest, &distance);
+    }
+    if (!elsewhere) return options_unknown("option", name, nearest, command_info[command].name), NULL;
+    fprintf(stderr, "selfc: %s has no option %s; selfc help %s lists those that it has\n", command_info[command].name,
+            name, command_info[command].name);
+    return NULL;
+}
+
+static bool options_bad(const OptionInfo *info, const char *value, const char *want) {
+    fprintf(stderr, "selfc: %s is \"%s\", but must be %s\n", info->spelling, value, want);
+    return false;
+}
+
+static bool options_store(const OptionInfo *info, const char *value, Options *options) {
+    void *field = (char *)options + info->offset;
+    char *end = (char *)(uintptr_t)value;
+    errno = 0;
+    switch (info->kind) {
+    case KIND_flag: *(Option_flag *)field = true; return true;
+    case KIND_text: *(Option_text *)field = value; return true;
+    case KIND_list: {
+        Option_list *list = field;
+        if (list->count == OPTIONS_MOST) return options_bad(info, value, "given 64 times at most");
+        list->item[list->count++] = value;
+        return true;
+    }
+    case KIND_count: {
+        long long count = strtoll(value, &end, 10);
+        if (!*value || *end || errno || count < 1) return options_bad(info, value, "a whole number of at least 1");
+        *(Option_count *)field = count;
+        return true;
+    }
+    case KIND_number: {
+        double number = strtod(value, &end);
+        if (!*value || *end || !isfinite(number) || number <= 0) return options_bad(info, value, "a number above 0");
+        *(Option_number *)field = number;
+        return true;
+    }
+    case KIND_whole: {
+        unsigned long long whole = strtoull(value, &end, 10);
+        if (!*value || *end || errno || strchr(value, '-'))
+            return options_bad(info, value, "a whole number of at least 0");
+        *(Option_whole *)field = (Option_whole){whole, true};
+        return true;
+    }
+    }
+    return false;
+}
+
+/* Reads argv[*i], an option, and its value, which may be the next word. */
+static bool options_read(int argc, char **argv, int *i, Options *options) {
+    char *word = argv[*i];
+    if (!strncmp(word, "-o", 2) && word[2] != '-') {
+        static char spelling[] = "--output";
+        const OptionInfo *info = options_find(spelling, strlen(spelling), options->command);
+        if (!info) return false;
+        if (word[2]) return options_store(info, word + 2 + (word[2] == '='), options);
+        if (*i + 1 == argc) return options_bad(info, "", "followed by a file");
+        return options_store(info, argv[++*i], options);
+    }
+    const char *equals = strchr(word, '=');
+    const OptionInfo *info = options_find(word, equals ? (size_t)(equals - word) : strlen(word), options->command);
+    if (!info) return false;
+    if (info->kind == KIND_flag && equals) return options_bad(info, equals + 1, "alone: it takes no value");
+    if (info->kind == KIND_flag || equals) return options_store(info, equals ? equals + 1 : "", options);
+    if (*i + 1 == argc) {
+        fprintf(stderr, "selfc: %s wants %s after it\n", info->spelling, info->value);
+        return false;
+    }
+    return options_store(info, argv[++*i], options);
+}
+
+static bool options_check_positional(const Options *options) {
+    const char *takes = command_info[options->command].takes;
+    size_t most = !*takes ? 0 : strchr(takes, ' ') ? 2 : 1, least = takes[0] == '[' ? 0 : most;
+    if (options->positional_count >= least && options->positional_count <= most) return true;
+    fprintf(stderr, "usage: selfc %s %s\nselfc help %s says more\n", command_info[options->command].name, takes,
+            command_info[options->command].name);
+    return false;
+}
+
+/* The command, and where the rest begins; `selfc --passes=… FILE` needs no command. */
+static bool options_parse_command(int argc, char **argv, Options *options, int *first) {
+    *first = 2;
+    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+        options->command = COMMAND_help;
+        return true;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        options->command = COMMAND_version;
+        return true;
+    }
+    if (argv[1][0] != '-') return options_find_command(argv[1], &options->command);
+    options->command = COMMAND_passes;
+    *first = 1;
+    return true;
+}
+
+bool options_parse(int argc, char **argv, Options *options) {
+    *options = (Options){0};
+    int i;
+    if (!options_parse_command(argc, argv, options, &i)) return false;
+    bool only_words = false;
+    for (; i < argc; i++) {
+        if (!only_words && !strcmp(argv[i], "--help")) {
+            *options = (Options){.command = COMMAND_help, .positional_count = 1};
+            options->positional[0] = argv[1];
+            return true;
+        }
+        if (!only_words && !strcmp(argv[i], "--")) {
+            only_words = true;
+        } else if (!only_words && argv[i][0] == '-' && argv[i][1]) {
+            if (!options_read(argc, argv, &i, options)) return false;
+        } else if (options->positional_count < OPTIONS_POSITIONAL) {
+            options->positional[options->positional_count++] = argv[i];
+        } else {
+            fprintf(stderr, "selfc: \"%s\" is one word too many\n", argv[i]);
+            return false;
+        }
+    }
+    return options_check_positional(options);
+}
+
+/* --- help --- */
+
+static void options_help_all(FILE *out) {
+    fprintf(out, "selfc compiles descriptions of self-supervised learning to native code.\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  selfc %-8s%-15s %s\n", command_info[i].name, command_info[i].takes, command_info[i].summary);
+    fprintf(out,
+            "\nMODEL is a description (JSON) or a RUN, the folder that `train` writes. selfc help COMMAND lists the "
+            "options of a command.\n");
+}
+
+static void options_help_command(CommandKind command, FILE *out) {
+    fprintf(out, "selfc %s %s\n    %s\n\n", command_info[command].name, command_info[command].takes,
+            command_info[command].summary);
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        if (!(option_info[i].commands >> command & 1)) continue;
+        char usage[64];
+        snprintf(usage, sizeof usage, "%s %s", option_info[i].spelling,
+                 option_info[i].value ? option_info[i].value : "");
+        fprintf(out, "  %-22s %s\n", usage, option_info[i].meaning);
+    }
+}
+
+static void options_help_markdown(FILE *out) {
+    fprintf(out, "# The command line\n\nMade by `selfc help markdown` from `frontend/options.def`. MODEL is a "
+                 "description (JSON) or a RUN, the folder that `train` writes. `--name value` and `--name=value` mean "
+                 "the same; `-o` is `--output`. The exit code is 0, 1 after an error (with a message on stderr), 2 for "
+                 "a mistake on the command line, 130 after Ctrl-C.\n");
+    for (int c = 0; c < COMMAND_COUNT; c++) {
+        bool is_first = true;
+        fprintf(out, "\n## selfc %s %s\n\n%s\n", command_info[c].name, command_info[c].takes, command_info[c].summary);
+        for (int i = 0; i < OPTION_COUNT; i++) {
+            const OptionInfo *info = &option_info[i];
+            if (!(info->commands >> c & 1)) continue;
+            if (is_first) fprintf(out, "\n| option | meaning |\n|---|---|\n");
+            is_first = false;
+            fprintf(out, "| `%s%s", info->spelling, info->value ? " " : "");
+            for (const char *p = info->value ? info->value : ""; *p; p++) fprintf(out, *p == '|' ? "\\|" : "%c", *p);
+            fprintf(out, "` | %s |\n", info->meaning);
+        }
+    }
+}
+
+bool options_help(const char *topic, FILE *out) {
+    CommandKind command;
+    if (!topic) return options_help_all(out), true;
+    if (!strcmp(topic, "markdown")) return options_help_markdown(out), true;
+    if (!options_find_command(topic, &command)) return false;
+    options_help_command(command, out);
+    return true;
+}
