@@ -9,6 +9,29 @@
  * the side that hands it on. */
 #include "backend/math_internal.h"
 
+#include <stdio.h>
+
+/* Whether AVX-512 has its operations on exponents for the width of x. */
+static bool wide_exists(const Emitter *e, LLVMValueRef x) {
+    uint32_t lanes = math_lanes(x);
+    return lanes == 16 ? math_has(e, "+avx512f") : (lanes == 8 || lanes == 4) && math_has(e, "+avx512vl");
+}
+
+/* AVX-512's operation `name` on args[0 .. count): all lanes, usual rounding. */
+static LLVMValueRef wide_call(Emitter *e, const char *name, LLVMValueRef *args, uint32_t count) {
+    enum { MOST = 5 };
+    uint32_t lanes = math_lanes(args[0]);
+    LLVMTypeRef mask = lanes == 16 ? LLVMInt16TypeInContext(e->context) : LLVMInt8TypeInContext(e->context);
+    LLVMValueRef all[MOST];
+    char text[64];
+    snprintf(text, sizeof text, "llvm.x86.avx512.mask.%s.ps.%u", name, lanes * 32);
+    for (uint32_t i = 0; i < count; i++) all[i] = args[i];
+    all[count++] = args[0];
+    all[count++] = LLVMConstAllOnes(mask);
+    if (lanes == 16) all[count++] = LLVMConstInt(LLVMInt32TypeInContext(e->context), 4, false);
+    return math_machine(e, text, all, count);
+}
+
 #define LOG2_E 0x1.715476p0
 /* ln 2 in two parts; the first has 9 bits, so that its product with a float's exponent is exact. */
 #define LN2_HIGH 0x1.63p-1
@@ -45,23 +68,6 @@ static LLVMValueRef exp_inside(Emitter *e, LLVMValueRef x) {
     return math_from_bits(e, LLVMBuildAdd(e->builder, math_bits(e, reduced.value), shifted, ""));
 }
 
-/* The name of AVX-512's masked operation for this width, or NULL. */
-static const char *exp_wide_name(Emitter *e, LLVMValueRef x) {
-    uint32_t lanes = math_lanes(x);
-    if (!math_has(e, "+avx512f")) return NULL;
-    if (lanes == 16) return "llvm.x86.avx512.mask.scalef.ps.512";
-    if (!math_has(e, "+avx512vl")) return NULL;
-    return lanes == 8 ? "llvm.x86.avx512.mask.scalef.ps.256" : lanes == 4 ? "llvm.x86.avx512.mask.scalef.ps.128" : NULL;
-}
-
-static LLVMValueRef exp_scale_wide(Emitter *e, const char *name, Reduced reduced) {
-    bool is_widest = math_lanes(reduced.value) == 16;
-    LLVMTypeRef mask = is_widest ? LLVMInt16TypeInContext(e->context) : LLVMInt8TypeInContext(e->context);
-    LLVMValueRef usual_rounding = LLVMConstInt(LLVMInt32TypeInContext(e->context), 4, false);
-    LLVMValueRef args[] = {reduced.value, reduced.exponent, reduced.value, LLVMConstAllOnes(mask), usual_rounding};
-    return math_machine(e, name, args, is_widest ? 5 : 4);
-}
-
 /* value * 2^(exponent / 2) * 2^(the rest): only the second product rounds, when the result is subnormal or infinite. */
 static LLVMValueRef exp_scale_halves(Emitter *e, Reduced reduced) {
     LLVMBuilderRef b = e->builder;
@@ -75,9 +81,10 @@ static LLVMValueRef exp_scale_halves(Emitter *e, Reduced reduced) {
 
 /* e^x for x from -104 to 89 and NaN; subnormal and infinite results too. */
 static LLVMValueRef exp_whole(Emitter *e, LLVMValueRef x) {
-    const char *wide = exp_wide_name(e, x);
-    if (wide) return exp_scale_wide(e, wide, exp_reduce(e, x, 0));
-    return exp_scale_halves(e, exp_reduce(e, x, 254)); /* twice the exponent's bias: 127 for each half */
+    if (!wide_exists(e, x))
+        return exp_scale_halves(e, exp_reduce(e, x, 254)); /* twice the exponent's bias: 127 for each half */
+    Reduced reduced = exp_reduce(e, x, 0);
+    return wide_call(e, "scalef", (LLVMValueRef[]){reduced.value, reduced.exponent}, 2);
 }
 
 LLVMValueRef math_exp(Emitter *e, LLVMValueRef x) {
@@ -104,24 +111,42 @@ static void log_split(Emitter *e, LLVMValueRef x, LLVMValueRef *mantissa, LLVMVa
     *exponent = LLVMBuildFAdd(b, LLVMBuildSIToFP(b, whole, LLVMTypeOf(x), ""), correction, "");
 }
 
-/* exponent * ln 2 + log(mantissa). The sum's larger part is rounded, and what the rounding lost goes into the smaller.
- */
-static LLVMValueRef log_join(Emitter *e, LLVMValueRef mantissa, LLVMValueRef exponent) {
+/* exponent * ln 2 + log(mantissa) = large + small. Large is rounded, and what that lost goes into small. */
+typedef struct {
+    LLVMValueRef large, small;
+} Sum;
+
+static Sum log_join(Emitter *e, LLVMValueRef mantissa, LLVMValueRef exponent) {
     LLVMBuilderRef b = e->builder;
     LLVMValueRef r = LLVMBuildFSub(b, mantissa, math_f32(e, mantissa, 1), "");
     LLVMValueRef large = math_fma_const(e, exponent, LN2_HIGH, r);
     LLVMValueRef lost = LLVMBuildFAdd(b, math_fma_const(e, exponent, LN2_HIGH, LLVMBuildFNeg(b, large, "")), r, "");
     LLVMValueRef small = math_fma_const(e, exponent, LN2_LOW, lost);
     small = math_fma(e, LLVMBuildFMul(b, r, r, ""), MATH_POLYNOMIAL(e, r, log_terms), small);
-    return LLVMBuildFAdd(b, large, small, "");
+    return (Sum){large, small};
+}
+
+/* AVX-512 splits every float, and so that `large` is right where the logarithm is infinite or NaN: there `small` is
+ * NaN. */
+static LLVMValueRef log_wide(Emitter *e, LLVMValueRef x) {
+    enum { FROM_THREE_QUARTERS = 3, NEGATIVE_IS_NAN = 2 << 2 };
+    LLVMBuilderRef b = e->builder;
+    LLVMValueRef how = LLVMConstInt(LLVMInt32TypeInContext(e->context), FROM_THREE_QUARTERS | NEGATIVE_IS_NAN, false);
+    LLVMValueRef mantissa = wide_call(e, "getmant", (LLVMValueRef[]){x, how}, 2);
+    LLVMValueRef exponent = LLVMBuildFSub(b, wide_call(e, "getexp", &x, 1), wide_call(e, "getexp", &mantissa, 1), "");
+    Sum sum = log_join(e, mantissa, exponent);
+    LLVMValueRef is_special = LLVMBuildFCmp(b, LLVMRealUNO, sum.small, sum.small, "");
+    return LLVMBuildSelect(b, is_special, sum.large, LLVMBuildFAdd(b, sum.large, sum.small, ""), "");
 }
 
 LLVMValueRef math_log(Emitter *e, LLVMValueRef x) {
+    if (wide_exists(e, x)) return log_wide(e, x);
     LLVMBuilderRef b = e->builder;
     LLVMValueRef mantissa, exponent;
     LLVMValueRef zero = math_f32(e, x, 0), infinity = math_f32(e, x, __builtin_inf());
     log_split(e, x, &mantissa, &exponent);
-    LLVMValueRef y = log_join(e, mantissa, exponent);
+    Sum sum = log_join(e, mantissa, exponent);
+    LLVMValueRef y = LLVMBuildFAdd(b, sum.large, sum.small, "");
     y = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOEQ, x, infinity, ""), x, y, "");
     LLVMValueRef pole = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOEQ, x, zero, ""), LLVMBuildFNeg(b, infinity, ""),
                                         math_f32(e, x, __builtin_nan("")), "");
