@@ -146,7 +146,7 @@ static Hand glyph_hand(Dice *dice) {
         .xy = (int32_t)((int64_t)unit * high / 1024 * -(lean + turn) / 1024),
         .yx = (int32_t)((int64_t)unit * wide / 1024 * turn / 1024),
         .yy = (int32_t)((int64_t)unit * high / 1024),
-        .radius = dice_between(dice, 170, 400),
+        .radius = dice_between(dice, 210, 410),
         .ink = dice_between(dice, 225, 255),
     };
     hand.middle.x = 14 * GLYPH_UNIT + dice_between(dice, -300, 300);

@@ -1,0 +1,109 @@
+/* Progress for people, on stderr: on a terminal a bar that is drawn over itself, in a pipe a plain line for each
+ * epoch (and every ten seconds, if epochs are long). */
+#include "runtime/train/trainer.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const double progress_bar_pause = 0.1, progress_line_pause = 10;
+
+double progress_clock(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void progress_clear(Progress *progress) {
+    if (progress->is_bar_shown) fputs("\r\033[K", stderr);
+    progress->is_bar_shown = false;
+}
+
+static int64_t progress_parameters(const SelfcModule *module) {
+    int64_t count = 0;
+    for (uint32_t i = 0; i < module->state_count; i++)
+        if (module->states[i].is_parameter) count += selfc_tensor_elements(&module->states[i].tensor, 0);
+    return count;
+}
+
+void progress_begin(Progress *progress, const Trainer *trainer) {
+    *progress = (Progress){
+        .is_quiet = trainer->options->quiet, .is_terminal = isatty(STDERR_FILENO), .shown_at = progress_clock()};
+    if (progress->is_quiet) return;
+    int threads = selfc_pool_threads(trainer->session->pool);
+    fprintf(stderr, "%s: %lld parameters, %lld samples (%lld to test), batch %lld, %d thread%s, seed %llu",
+            trainer->module->name, (long long)progress_parameters(trainer->module),
+            (long long)trainer->feed.count[SELFC_TRAIN], (long long)trainer->feed.count[SELFC_TEST],
+            (long long)trainer->train.capacity, threads, threads == 1 ? "" : "s", (unsigned long long)trainer->seed);
+    if (trainer->options->prepare_seconds > 0)
+        fprintf(stderr, ", ready after %.2f s", trainer->options->prepare_seconds);
+    if (trainer->step > 0) fprintf(stderr, ", goes on after step %lld", (long long)trainer->step);
+    fprintf(stderr, "\n");
+}
+
+static void progress_put_duration(double seconds) {
+    if (seconds < 60)
+        fprintf(stderr, "%.0f s", seconds);
+    else if (seconds < 3600)
+        fprintf(stderr, "%d min %02d s", (int)(seconds / 60), (int)seconds % 60);
+    else
+        fprintf(stderr, "%d h %02d min", (int)(seconds / 3600), (int)(seconds / 60) % 60);
+}
+
+/* The share of the run that is done, by the limit that will end it; and the seconds left, or NaN. */
+static double progress_share(const Trainer *trainer, double samples_per_second, double *left) {
+    double total = trainer->step_limit == INT64_MAX ? 0 : (double)trainer->step_limit, share = 0;
+    *left = NAN;
+    if (total > 0) {
+        share = (double)trainer->step / total;
+        *left = (total - (double)trainer->step) * (double)trainer->train.capacity / samples_per_second;
+    }
+    double minutes = trainer->options->minutes;
+    if (minutes <= 0) return share;
+    double used = trainer->seconds / (minutes * 60);
+    if (used <= share) return share;
+    *left = minutes * 60 - trainer->seconds;
+    return used < 1 ? used : 1;
+}
+
+static void progress_bar(const Trainer *trainer, double loss, double samples_per_second) {
+    enum { PROGRESS_CELLS = 24 };
+    double left, share = progress_share(trainer, samples_per_second, &left);
+    int filled = (int)(share * PROGRESS_CELLS);
+    fputs("\r\033[K", stderr);
+    for (int i = 0; i < PROGRESS_CELLS; i++) fputs(i < filled ? "█" : "░", stderr);
+    fprintf(stderr, " %3.0f%%  epoch %.2f  loss %.5g  %.3g samples/s", 100 * share,
+            (double)trainer->step / (double)trainer->epoch_steps, loss, samples_per_second);
+    if (isfinite(left)) fputs("  ", stderr), progress_put_duration(left), fputs(" left", stderr);
+    fflush(stderr);
+}
+
+void progress_step(Progress *progress, const Trainer *trainer, double loss, double samples_per_second) {
+    if (progress->is_quiet) return;
+    double now = progress_clock();
+    if (now - progress->shown_at < (progress->is_terminal ? progress_bar_pause : progress_line_pause)) return;
+    progress->shown_at = now;
+    if (progress->is_terminal) {
+        progress_bar(trainer, loss, samples_per_second);
+        progress->is_bar_shown = true;
+    } else {
+        fprintf(stderr, "step %lld  epoch %.3f  loss %.6g  %.3g samples/s\n", (long long)trainer->step,
+                (double)trainer->step / (double)trainer->epoch_steps, loss, samples_per_second);
+    }
+}
+
+void progress_epoch(Progress *progress, const Trainer *trainer, const Record *record) {
+    if (progress->is_quiet) return;
+    progress_clear(progress);
+    fprintf(stderr, "epoch %.6g", record->epoch);
+    if (trainer->epoch_limit) fprintf(stderr, " of %lld", (long long)trainer->epoch_limit);
+    for (uint32_t i = 0; i < trainer->metrics.name_count; i++)
+        fprintf(stderr, "  %s %.6g", metrics_name(&trainer->metrics, i), record->values[i]);
+    for (uint32_t i = 0; record->test && i < trainer->metrics.name_count; i++)
+        fprintf(stderr, "  test_%s %.6g", metrics_name(&trainer->metrics, i), record->test[i]);
+    fprintf(stderr, "  %.3g samples/s  %.2f s\n", record->samples_per_second, record->seconds);
+    progress->shown_at = progress_clock();
+}
+
+void progress_end(Progress *progress) { progress_clear(progress); }

@@ -1,0 +1,87 @@
+/* Where a run is written: the folder that was asked for, or the first of runs/NAME-1, -2, … that is free. */
+#include "runtime/data/file.h"
+#include "runtime/train/trainer.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *run_folder_numbered(const char *name, int number) {
+    char *path;
+    if (asprintf(&path, "runs/%s-%d", *name ? name : "model", number) < 0) abort();
+    for (char *at = path + strlen("runs/"); *at; at++)
+        if (!isalnum((unsigned char)*at) && !strchr("-_.", *at)) *at = '_';
+    return path;
+}
+
+static char *run_folder_new(const char *name) {
+    if (selfc_make_folders("runs")) return NULL;
+    for (int number = 1;; number++) {
+        char *path = run_folder_numbered(name, number);
+        if (!mkdir(path, 0777)) return path;
+        if (errno != EEXIST) {
+            selfc_fail("cannot make the folder %s: %s", path, strerror(errno));
+            free(path);
+            return NULL;
+        }
+        free(path);
+    }
+}
+
+static bool run_folder_has_checkpoint(const char *folder) {
+    char *path = file_join(folder, "checkpoint.safetensors");
+    bool has = file_exists(path);
+    free(path);
+    return has;
+}
+
+/* The newest run of this model that has a checkpoint. */
+static char *run_folder_latest(const char *name) {
+    char *latest = NULL;
+    for (int number = 1;; number++) {
+        char *path = run_folder_numbered(name, number);
+        if (!file_exists(path)) {
+            free(path);
+            break;
+        }
+        char *other = path;
+        if (run_folder_has_checkpoint(path)) other = latest, latest = path;
+        free(other);
+    }
+    if (!latest) selfc_fail("there is no run of \"%s\" in runs/ to resume; name its folder with --out", name);
+    return latest;
+}
+
+static bool run_folder_check(const char *folder, bool resume) {
+    bool has_checkpoint = run_folder_has_checkpoint(folder);
+    if (resume && !has_checkpoint) selfc_fail("%s: holds no checkpoint.safetensors to resume from", folder);
+    if (!resume && has_checkpoint)
+        selfc_fail("%s: holds a run already; use --resume to go on with it, or another --out", folder);
+    return resume == has_checkpoint;
+}
+
+char *run_folder_make(const SelfcModule *module, const SelfcTrainOptions *options) {
+    if (!options->out) return options->resume ? run_folder_latest(module->name) : run_folder_new(module->name);
+    if (!run_folder_check(options->out, options->resume)) return NULL;
+    if (selfc_make_folders(options->out)) return NULL;
+    if (access(options->out, W_OK)) {
+        selfc_fail("cannot write into the folder %s: %s", options->out, strerror(errno));
+        return NULL;
+    }
+    return strdup(options->out);
+}
+
+void run_folder_clean(const char *folder) {
+    DIR *directory = opendir(folder);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        if (!strstr(entry->d_name, ".tmp-")) continue;
+        char *path = file_join(folder, entry->d_name);
+        unlink(path);
+        free(path);
+    }
+    if (directory) closedir(directory);
+}

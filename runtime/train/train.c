@@ -1,0 +1,320 @@
+/* The training loop. A run is a function of (module, data, seed): the order of samples comes from (seed, epoch), noise
+ * from (seed, step, sample), so a run that is stopped and resumed, at any step, ends with the same bits.
+ *
+ * What can go wrong with the world (data, folder, disk) is tried before the first step where possible; after that a
+ * failure ends the run and leaves the last checkpoint as it was. */
+#include "runtime/data/file.h"
+#include "runtime/train/trainer.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Seconds between checkpoints within an epoch, and between refreshed reports. */
+static const double train_checkpoint_pause = 30, train_report_pause = 30;
+/* Noise of evaluation is that of a step which training never reaches: equal for every evaluation. */
+static const int64_t train_evaluation_step = (int64_t)1 << 31;
+
+typedef enum { TRAIN_failed, TRAIN_finished, TRAIN_interrupted } TrainEnd;
+
+static volatile sig_atomic_t train_signal;
+static void train_on_signal(int number) { train_signal = number; }
+
+/* The second signal of a kind finds the default again, and kills. */
+static void train_catch_signals(struct sigaction kept[2]) {
+    struct sigaction action = {.sa_handler = train_on_signal, .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
+    train_signal = 0;
+    sigaction(SIGINT, &action, &kept[0]);
+    sigaction(SIGTERM, &action, &kept[1]);
+}
+
+static void train_release_signals(const struct sigaction kept[2]) {
+    sigaction(SIGINT, &kept[0], NULL);
+    sigaction(SIGTERM, &kept[1], NULL);
+}
+
+static const float *train_report(const Trainer *trainer, const Binding *binding, uint32_t report) {
+    int output = binding_find_output(binding->program, trainer->module->training.reports[report]);
+    return binding->io[output];
+}
+
+static bool train_check_module(const SelfcModule *module) {
+    const SelfcTraining *training = &module->training;
+    int32_t programs = (int32_t)module->program_count;
+    if (!training->reports || training->report_count == 0 || training->train < 0 || training->train >= programs) {
+        selfc_fail("%s: the description has no \"training\"", module->name);
+        return false;
+    }
+    if (training->batch <= 0) {
+        selfc_fail("%s: a batch of %lld samples; training.batch must be at least 1", module->name,
+                   (long long)training->batch);
+        return false;
+    }
+    for (uint32_t i = 0; i < training->report_count; i++) {
+        bool is_there = binding_find_output(&module->programs[training->train], training->reports[i]) >= 0 &&
+                        (training->evaluate < 0 ||
+                         binding_find_output(&module->programs[training->evaluate], training->reports[i]) >= 0);
+        if (is_there) continue;
+        selfc_fail("%s: the compiled training step does not report \"%s\"", module->name, training->reports[i]);
+        return false;
+    }
+    return true;
+}
+
+static bool train_check_options(const SelfcTrainOptions *options) {
+    const char *wrong = options->epochs < 0 ? "epochs" : options->steps < 0 ? "steps" : NULL;
+    if (options->minutes < 0 || !isfinite(options->minutes)) wrong = "minutes";
+    if (options->threads < 0) wrong = "threads";
+    if (wrong) selfc_fail("--%s must be a positive number", wrong);
+    int cpus = selfc_cpu_count();
+    if (!wrong && options->threads > cpus && !options->quiet)
+        fprintf(stderr, "warning: %d threads on %d CPU%s: slower than --threads %d, same results\n", options->threads,
+                cpus, cpus == 1 ? "" : "s", cpus);
+    return !wrong;
+}
+
+static int64_t train_smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* --epochs, --steps and --minutes each replace the epochs of the description; of several, the first to be met ends. */
+static bool train_set_limits(Trainer *trainer) {
+    const SelfcTrainOptions *options = trainer->options;
+    int64_t samples = trainer->feed.count[SELFC_TRAIN], batch = trainer->train.capacity;
+    trainer->epoch_steps = samples / batch;
+    if (trainer->epoch_steps == 0) {
+        selfc_fail("the data set has %lld samples, fewer than one batch of %lld", (long long)samples, (long long)batch);
+        return false;
+    }
+    bool is_limited = options->steps > 0 || options->minutes > 0;
+    trainer->epoch_limit = options->epochs > 0 ? options->epochs : is_limited ? 0 : trainer->module->training.epochs;
+    trainer->step_limit = options->steps > 0 ? options->steps : INT64_MAX;
+    int64_t epochs_steps;
+    if (trainer->epoch_limit > 0 && !__builtin_mul_overflow(trainer->epoch_limit, trainer->epoch_steps, &epochs_steps))
+        trainer->step_limit = train_smaller(trainer->step_limit, epochs_steps);
+    trainer->step_limit = train_smaller(trainer->step_limit, INT32_MAX); /* the key's step is an i32 */
+    if (trainer->epoch_limit > 0 || is_limited) return true;
+    selfc_fail("for how long? The description names no training.epochs: use --epochs, --steps or --minutes");
+    return false;
+}
+
+static bool train_open(Trainer *trainer) {
+    const SelfcModule *module = trainer->module;
+    const SelfcTraining *training = &module->training;
+    const SelfcTrainOptions *options = trainer->options;
+    if (!train_check_module(module) || !train_check_options(options)) return false;
+    if (!feed_open(&trainer->feed, module, options->data)) return false;
+    trainer->seed = options->has_seed ? options->seed : training->seed;
+    trainer->session = selfc_session_new(module, options->threads, trainer->seed);
+    if (!trainer->session) return false;
+    if (!binding_make(&trainer->train, trainer->session, &module->programs[training->train], training->batch))
+        return false;
+    if (training->evaluate >= 0 && trainer->feed.count[SELFC_TEST] > 0) {
+        const SelfcProgram *evaluate = &module->programs[training->evaluate];
+        if (!binding_make(&trainer->evaluate, trainer->session, evaluate,
+                          evaluate->batch ? evaluate->batch : training->batch))
+            return false;
+    }
+    trainer->order = malloc((size_t)trainer->feed.count[SELFC_TRAIN] * sizeof *trainer->order);
+    trainer->window = calloc(training->report_count, sizeof *trainer->window);
+    trainer->epoch_sum = calloc(training->report_count, sizeof *trainer->epoch_sum);
+    if (trainer->order && trainer->window && trainer->epoch_sum) return train_set_limits(trainer);
+    selfc_fail("no memory to train %s", module->name);
+    return false;
+}
+
+static bool train_open_folder(Trainer *trainer) {
+    trainer->folder = run_folder_make(trainer->module, trainer->options);
+    if (!trainer->folder) return false;
+    run_folder_clean(trainer->folder);
+    trainer->saved_step = -1;
+    if (trainer->options->resume && !checkpoint_read(trainer)) return false;
+    if (!metrics_open(&trainer->metrics, trainer->folder, &trainer->module->training,
+                      trainer->options->resume ? trainer->step : -1))
+        return false;
+    const char *description = trainer->module->description ? trainer->module->description : "{}\n";
+    char *path = file_join(trainer->folder, "model.json");
+    bool is_fine = !selfc_file_replace(path, description, strlen(description));
+    free(path);
+    return is_fine;
+}
+
+static void train_close(Trainer *trainer) {
+    metrics_close(&trainer->metrics);
+    binding_free(&trainer->train);
+    binding_free(&trainer->evaluate);
+    selfc_session_free(trainer->session);
+    feed_close(&trainer->feed);
+    free(trainer->order);
+    free(trainer->window);
+    free(trainer->epoch_sum);
+    free(trainer->folder);
+}
+
+/* Mean of the reports over the test data; the last batch may be smaller, and counts by its size. */
+static void train_evaluate(Trainer *trainer, double *means) {
+    Binding *binding = &trainer->evaluate;
+    int64_t count = trainer->feed.count[SELFC_TEST], done = 0;
+    uint32_t reports = trainer->module->training.report_count;
+    int32_t *index = malloc((size_t)binding->capacity * sizeof *index);
+    memset(means, 0, reports * sizeof *means);
+    binding_set_key(binding, trainer->seed, train_evaluation_step);
+    while (index && done < count) {
+        int64_t n = train_smaller(binding->capacity, count - done);
+        if (n < binding->capacity && binding->program->batch) break;
+        for (int64_t i = 0; i < n; i++) index[i] = (int32_t)(done + i);
+        feed_fill(&trainer->feed, SELFC_TEST, binding, index, n, trainer->session->pool);
+        selfc_execute(trainer->session, binding->program, binding->io, n);
+        for (uint32_t i = 0; i < reports; i++) means[i] += *train_report(trainer, binding, i) * (double)n;
+        done += n;
+    }
+    for (uint32_t i = 0; i < reports; i++) means[i] = done ? means[i] / (double)done : NAN;
+    free(index);
+}
+
+static double train_samples_per_second(const Trainer *trainer) {
+    double samples = (double)(trainer->window_steps * trainer->train.capacity);
+    return trainer->window_seconds > 0 ? samples / trainer->window_seconds : 0;
+}
+
+/* Writes the means since the last line. */
+static bool train_write_window(Trainer *trainer, double *last_rate) {
+    uint32_t reports = trainer->module->training.report_count;
+    if (trainer->window_steps == 0) return true;
+    for (uint32_t i = 0; i < reports; i++) trainer->window[i] /= (double)trainer->window_steps;
+    Record record = {.step = trainer->step,
+                     .epoch = (double)trainer->step / (double)trainer->epoch_steps,
+                     .seconds = trainer->seconds,
+                     .samples_per_second = train_samples_per_second(trainer),
+                     .values = trainer->window};
+    bool is_fine = metrics_append(&trainer->metrics, &record);
+    *last_rate = record.samples_per_second;
+    memset(trainer->window, 0, reports * sizeof *trainer->window);
+    trainer->window_steps = 0;
+    trainer->window_seconds = 0;
+    return is_fine;
+}
+
+/* The line that ends an epoch (or the run): means over the epoch, and over the test data. */
+static bool train_write_epoch(Trainer *trainer, Progress *progress, double rate) {
+    uint32_t reports = trainer->module->training.report_count;
+    double *test = malloc(reports * sizeof *test);
+    if (!test) return selfc_fail("no memory to evaluate"), false;
+    bool has_test = trainer->evaluate.program != NULL;
+    if (has_test) train_evaluate(trainer, test);
+    for (uint32_t i = 0; i < reports; i++) trainer->epoch_sum[i] /= (double)trainer->epoch_sum_steps;
+    Record record = {.step = trainer->step,
+                     .epoch = (double)trainer->step / (double)trainer->epoch_steps,
+                     .seconds = trainer->seconds,
+                     .samples_per_second = rate,
+                     .values = trainer->epoch_sum,
+                     .test = has_test ? test : NULL};
+    bool is_fine = metrics_append(&trainer->metrics, &record);
+    progress_epoch(progress, trainer, &record);
+    memset(trainer->epoch_sum, 0, reports * sizeof *trainer->epoch_sum);
+    trainer->epoch_sum_steps = 0;
+    free(test);
+    return is_fine;
+}
+
+/* One step on the next batch; its loss. */
+static double train_step(Trainer *trainer) {
+    double start = progress_clock();
+    int64_t epoch = trainer->step / trainer->epoch_steps, position = trainer->step % trainer->epoch_steps,
+            batch = trainer->train.capacity;
+    if (trainer->order_epoch != epoch) {
+        selfc_shuffle(trainer->order, trainer->feed.count[SELFC_TRAIN], trainer->seed, epoch);
+        trainer->order_epoch = epoch;
+    }
+    feed_fill(&trainer->feed, SELFC_TRAIN, &trainer->train, trainer->order + position * batch, batch,
+              trainer->session->pool);
+    binding_set_key(&trainer->train, trainer->seed, trainer->step);
+    selfc_execute(trainer->session, trainer->train.program, trainer->train.io, batch);
+    for (uint32_t i = 0; i < trainer->module->training.report_count; i++) {
+        double value = *train_report(trainer, &trainer->train, i);
+        trainer->window[i] += value;
+        trainer->epoch_sum[i] += value;
+    }
+    trainer->step++;
+    trainer->window_steps++;
+    trainer->epoch_sum_steps++;
+    double seconds = progress_clock() - start;
+    trainer->seconds += seconds;
+    trainer->window_seconds += seconds;
+    return *train_report(trainer, &trainer->train, 0);
+}
+
+static bool train_fail_loss(const Trainer *trainer, double loss) {
+    selfc_fail("the loss is %g at step %lld (epoch %.2f); a smaller learning rate may help. %s", loss,
+               (long long)trainer->step, (double)trainer->step / (double)trainer->epoch_steps,
+               trainer->saved_step < 0 ? "No checkpoint had been written yet" : "The last checkpoint is kept");
+    if (trainer->saved_step >= 0)
+        fprintf(stderr, "the last good checkpoint in %s is that of step %lld\n", trainer->folder,
+                (long long)trainer->saved_step);
+    return false;
+}
+
+static bool train_is_asked_to_stop(const Trainer *trainer, double loss) {
+    const SelfcTrainOptions *options = trainer->options;
+    return train_signal || (options->progress && options->progress(options->progress_context, trainer->step, loss));
+}
+
+static TrainEnd train_loop(Trainer *trainer, Progress *progress) {
+    int64_t line_steps = trainer->epoch_steps < 10 ? 1 : train_smaller(trainer->epoch_steps / 10, 50);
+    double began = progress_clock(), saved = began, reported = began, rate = 0;
+    bool is_last = trainer->step >= trainer->step_limit;
+    while (!is_last) {
+        double loss = train_step(trainer);
+        if (!isfinite(loss)) return train_fail_loss(trainer, loss), TRAIN_failed;
+        double now = progress_clock();
+        bool is_interrupted = train_is_asked_to_stop(trainer, loss);
+        is_last = trainer->step >= trainer->step_limit ||
+                  (trainer->options->minutes > 0 && now - began >= trainer->options->minutes * 60);
+        bool is_epoch = trainer->step % trainer->epoch_steps == 0,
+             is_saved = is_epoch || is_last || is_interrupted || now - saved > train_checkpoint_pause;
+        if ((is_saved || trainer->window_steps >= line_steps) && !train_write_window(trainer, &rate))
+            return TRAIN_failed;
+        progress_step(progress, trainer, loss, rate > 0 ? rate : train_samples_per_second(trainer));
+        if ((is_epoch || (is_last && !is_interrupted)) && !train_write_epoch(trainer, progress, rate))
+            return TRAIN_failed;
+        if (is_saved && !checkpoint_write(trainer)) return TRAIN_failed;
+        if (is_saved) saved = progress_clock();
+        if (is_interrupted) return TRAIN_interrupted;
+        if (is_epoch && !is_last && now - reported > train_report_pause) {
+            if (!pictures_write(trainer) || !report_write(trainer)) return TRAIN_failed;
+            reported = progress_clock();
+        }
+    }
+    return TRAIN_finished;
+}
+
+static bool train_finish(Trainer *trainer) {
+    return checkpoint_write(trainer) && checkpoint_write_weights(trainer) && pictures_write(trainer) &&
+           report_write(trainer);
+}
+
+static TrainEnd train_run(Trainer *trainer) {
+    if (!train_open(trainer) || !train_open_folder(trainer)) return TRAIN_failed;
+    Progress progress;
+    struct sigaction kept[2];
+    trainer->order_epoch = -1;
+    progress_begin(&progress, trainer);
+    train_catch_signals(kept);
+    TrainEnd end = train_loop(trainer, &progress);
+    progress_end(&progress);
+    if (end != TRAIN_failed && !train_finish(trainer)) end = TRAIN_failed;
+    train_release_signals(kept);
+    if (end == TRAIN_interrupted && !trainer->options->quiet)
+        fprintf(stderr, "stopped after step %lld; go on with --resume --out %s\n", (long long)trainer->step,
+                trainer->folder);
+    if (end != TRAIN_failed) printf("%s\n", trainer->folder);
+    fflush(stdout);
+    return end;
+}
+
+int selfc_train(const SelfcModule *module, const SelfcTrainOptions *options) {
+    static const int exit_code[] = {[TRAIN_failed] = 1, [TRAIN_finished] = 0, [TRAIN_interrupted] = 130};
+    Trainer trainer = {.module = module, .options = options, .metrics.file = -1};
+    TrainEnd end = train_run(&trainer);
+    train_close(&trainer);
+    return exit_code[end];
+}

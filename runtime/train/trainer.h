@@ -1,0 +1,101 @@
+/* What the files of the training loop share: one Trainer is one run. Private to runtime/train. */
+#ifndef SELFC_RUNTIME_TRAINER_H
+#define SELFC_RUNTIME_TRAINER_H
+#include "runtime/data/data.h"
+#include "runtime/train/train.h"
+
+#include <stdbool.h>
+
+/* binding.c: a program with a buffer for each input and output. */
+typedef struct {
+    const SelfcProgram *program; /* NULL: nothing is bound */
+    void **io;                   /* inputs, then outputs; owned, 64-byte aligned, for up to `capacity` samples */
+    int64_t capacity;
+    int32_t *key, *sample;       /* among io; NULL where the program has none */
+} Binding;
+bool binding_make(Binding *binding, SelfcSession *session, const SelfcProgram *program, int64_t capacity); /* false after selfc_fail */
+void binding_free(Binding *binding);
+void binding_set_key(Binding *binding, uint64_t seed, int64_t step);
+bool binding_is_data_input(const SelfcTensor *tensor); /* not $key or $sample */
+int binding_find_output(const SelfcProgram *program, const char *name); /* in io; -1: none */
+
+/* feed.c: from data sets to the inputs of programs. */
+typedef struct {
+    const char *input;           /* its name in the programs */
+    SelfcSource *source[2];      /* by split; inputs may share them */
+    uint32_t field;
+} FeedInput;
+typedef struct {
+    FeedInput *inputs;
+    uint32_t input_count;
+    int64_t count[2];            /* samples of each split */
+} Feed;
+bool feed_open(Feed *feed, const SelfcModule *module, const char *data); /* false after selfc_fail */
+void feed_close(Feed *feed);
+/* Copies the samples index[0..n) into the binding's inputs, and their numbers to $sample. */
+void feed_fill(const Feed *feed, SelfcSplit split, Binding *binding, const int32_t *index, int64_t n, SelfcPool *pool);
+
+/* metrics.c: what was measured, in memory and as lines of metrics.jsonl. values and test: one for each report. */
+typedef struct {
+    int64_t step;
+    double epoch, seconds, samples_per_second;
+    double *values, *test;       /* test NULL: not at the end of an epoch, or no test data */
+} Record;
+typedef struct {
+    char *path;
+    int file;
+    const char *const *names;    /* of the reports; the first is written as "loss" */
+    uint32_t name_count;
+    Record *records;
+    size_t count, capacity;
+} Metrics;
+/* Begins the file anew, or keeps what it has up to `step` if that is not negative. */
+bool metrics_open(Metrics *metrics, const char *folder, const SelfcTraining *training, int64_t step);
+bool metrics_append(Metrics *metrics, const Record *record); /* copies it; false after selfc_fail: nothing was written */
+void metrics_close(Metrics *metrics);
+const char *metrics_name(const Metrics *metrics, uint32_t report);
+
+typedef struct {
+    const SelfcModule *module;
+    const SelfcTrainOptions *options;
+    SelfcSession *session;
+    Feed feed;
+    Binding train, evaluate;
+    Metrics metrics;
+    char *folder;                /* the RUN folder */
+    uint64_t seed;
+    int32_t *order;              /* of the epoch `order_epoch` */
+    int64_t order_epoch;
+    int64_t step, step_limit;    /* done; to do in all, or INT64_MAX */
+    int64_t epoch_steps, epoch_limit;
+    double *window, *epoch_sum;  /* sums of reports since the last line of metrics; since the epoch began */
+    int64_t window_steps, epoch_sum_steps;
+    double seconds, window_seconds; /* spent training */
+    double best_test;            /* NaN: none yet */
+    int64_t saved_step;          /* of the checkpoint on disk, or -1 */
+} Trainer;
+
+/* run_folder.c: makes or finds the RUN folder. NULL after selfc_fail. free(). */
+char *run_folder_make(const SelfcModule *module, const SelfcTrainOptions *options);
+void run_folder_clean(const char *folder); /* removes temporary files that a killed run left behind */
+
+/* checkpoint.c: false after selfc_fail; what was there before is then still there. */
+bool checkpoint_write(Trainer *trainer);
+bool checkpoint_read(Trainer *trainer);
+bool checkpoint_write_weights(const Trainer *trainer);
+
+/* progress.c: for people, on stderr. */
+typedef struct {
+    bool is_quiet, is_terminal, is_bar_shown;
+    double shown_at;
+} Progress;
+void progress_begin(Progress *progress, const Trainer *trainer);
+void progress_step(Progress *progress, const Trainer *trainer, double loss, double samples_per_second);
+void progress_epoch(Progress *progress, const Trainer *trainer, const Record *record);
+void progress_end(Progress *progress);
+double progress_clock(void);     /* seconds, monotonic */
+
+/* pictures.c, report.c */
+bool pictures_write(Trainer *trainer); /* samples.png, plane.png, reconstructions.png: those that the functions allow */
+bool report_write(const Trainer *trainer);
+#endif
