@@ -534,7 +534,7 @@ void pull_store(Pull *p, uint32_t output, const Position *at, LLVMValueRef value
     uint32_t lanes = index_is_uniform(&flat) ? 1 : at->lanes;
     CHECK(lanes == 1 || (!flat.vector && flat.step == 1));
     LLVMTypeRef element = pull_memory_type(p, type->dtype, 1);
-    value = pull_splat(p, value, lanes);
+    value = lanes == 1 && is_vector(value) ? LLVMBuildExtractElement(builder(p), value, pull_i64(p, 0), "") : pull_splat(p, value, lanes);
     if (type->dtype == DTYPE_bool) value = LLVMBuildZExt(builder(p), value, lanes_of(element, lanes), "");
     LLVMValueRef pointer = pull_address(p, p->args[body(p)->input_count + output], element, flat.base);
     pull_store_to(p, value, pointer, dtype_info[type->dtype].bytes, lanes == 1 ? NULL : at->mask);

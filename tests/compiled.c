@@ -1,0 +1,192 @@
+/* See compiled.h. Values travel as doubles, as the evaluator wants them, and are converted at the border. */
+#include "tests/compiled.h"
+
+#include "runtime/core/core.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+double compiled_random(uint64_t *state) {
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (double)(int64_t)*state / 9223372036854775808.0;
+}
+
+static double draw(DType dtype, uint64_t *state) {
+    double x = compiled_random(state);
+    switch (dtype) {
+    case DTYPE_f32: return (double)(float)x;
+    case DTYPE_bf16: case DTYPE_f16: return round(x * 64) / 64;
+    case DTYPE_i8: return floor(x * 128);
+    case DTYPE_u8: return floor((x + 1) * 128);
+    case DTYPE_i32: case DTYPE_i64: return floor(x * 1000);
+    case DTYPE_bool: return x > 0;
+    }
+    return 0;
+}
+
+static void store(DType dtype, double value, void *out, size_t i) {
+    float f = (float)value;
+    uint32_t bits;
+    memcpy(&bits, &f, 4);
+    switch (dtype) {
+    case DTYPE_f32: ((float *)out)[i] = f; break;
+    case DTYPE_bf16: ((uint16_t *)out)[i] = (uint16_t)(bits >> 16); break;
+    case DTYPE_f16: {
+        _Float16 half = (_Float16)f;
+        memcpy((uint16_t *)out + i, &half, 2);
+        break;
+    }
+    case DTYPE_i8: ((int8_t *)out)[i] = (int8_t)value; break;
+    case DTYPE_u8: case DTYPE_bool: ((uint8_t *)out)[i] = (uint8_t)value; break;
+    case DTYPE_i32: ((int32_t *)out)[i] = (int32_t)value; break;
+    case DTYPE_i64: ((int64_t *)out)[i] = (int64_t)value; break;
+    }
+}
+
+static double load(DType dtype, const void *in, size_t i) {
+    uint32_t bits;
+    float f;
+    switch (dtype) {
+    case DTYPE_f32: return (double)((const float *)in)[i];
+    case DTYPE_bf16:
+        bits = (uint32_t)((const uint16_t *)in)[i] << 16;
+        memcpy(&f, &bits, 4);
+        return (double)f;
+    case DTYPE_f16: {
+        _Float16 half;
+        memcpy(&half, (const uint16_t *)in + i, 2);
+        return (double)half;
+    }
+    case DTYPE_i8: return ((const int8_t *)in)[i];
+    case DTYPE_u8: case DTYPE_bool: return ((const uint8_t *)in)[i];
+    case DTYPE_i32: return ((const int32_t *)in)[i];
+    case DTYPE_i64: return (double)((const int64_t *)in)[i];
+    }
+    return 0;
+}
+
+typedef struct {
+    Jit *jit;
+    SelfcSession *session;
+    void **io;           /* inputs of kind data, then outputs */
+    uint32_t io_count;
+} Run;
+
+static Run run_compiled(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads) {
+    PipelineOptions options = {.machine = target->machine};
+    Graph *stopped = NULL;
+    Program *program = NULL;
+    pipeline_run(graph, &options, &stopped, &program);
+    Diag diag;
+    diag_init(&diag);
+    int64_t batch = 0;
+    CompileInput input = {.name = "test", .programs = &program, .batches = &batch, .program_count = 1};
+    Run run = {.jit = jit_compile(&input, target, &(CompileOptions){.threads = 1}, &diag)};
+    if (!run.jit) die("%s", diag.text);
+    diag_free(&diag);
+    const SelfcModule *module = jit_module(run.jit);
+    run.session = selfc_session_new(module, threads, 1);
+    if (!run.session || selfc_session_reserve(run.session, &module->programs[0], n)) die("%s", selfc_failure());
+    run.io = calloc(graph->input_count + graph->output_count, sizeof *run.io);
+    for (uint32_t i = 0; i < graph->input_count; i++) {
+        Type type = graph->inputs[i].type;
+        size_t elements = (size_t)dim_at(type_elements(type), n);
+        void *data;
+        if (graph->inputs[i].kind == INPUT_data) {
+            data = aligned_alloc(64, (type_bytes_at(type, n) + 63) / 64 * 64);
+            run.io[run.io_count++] = data;
+        } else {
+            const SelfcState *state = selfc_find_state(module, graph->inputs[i].name);
+            CHECK(state);
+            data = (char *)run.session->state + state->offset;
+        }
+        for (size_t k = 0; k < elements; k++) store(type.dtype, inputs[i][k], data, k);
+    }
+    for (uint32_t i = 0; i < graph->output_count; i++)
+        if (graph->outputs[i].updates < 0)
+            run.io[run.io_count++] = aligned_alloc(64, (type_bytes_at(graph->nodes[graph->outputs[i].node].type, n) + 63) / 64 * 64);
+    selfc_execute(run.session, &module->programs[0], run.io, n);
+    program_free(program);
+    return run;
+}
+
+static void end_run(Run *run) {
+    for (uint32_t i = 0; i < run->io_count; i++) free(run->io[i]);
+    free(run->io);
+    selfc_session_free(run->session);
+    jit_free(run->jit);
+}
+
+/* Where output `output` of the graph is after the run. */
+static const void *output_data(const Graph *graph, const Run *run, uint32_t output) {
+    const GraphOutput *out = &graph->outputs[output];
+    if (out->updates >= 0) {
+        const SelfcState *state = selfc_find_state(jit_module(run->jit), graph->inputs[out->updates].name);
+        return (const char *)run->session->state + state->offset;
+    }
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < graph->input_count; i++) at += graph->inputs[i].kind == INPUT_data;
+    for (uint32_t i = 0; i < output; i++) at += graph->outputs[i].updates < 0;
+    return run->io[at];
+}
+
+static const double **draw_inputs(const Graph *graph, int64_t n, uint64_t seed, Arena *arena) {
+    const double **inputs = arena_array(arena, const double *, graph->input_count + 1);
+    for (uint32_t i = 0; i < graph->input_count; i++) {
+        size_t elements = (size_t)dim_at(type_elements(graph->inputs[i].type), n);
+        double *values = arena_array(arena, double, elements);
+        for (size_t k = 0; k < elements; k++) values[k] = draw(graph->inputs[i].type.dtype, &seed);
+        inputs[i] = values;
+    }
+    return inputs;
+}
+
+static int compare_output(const Graph *graph, uint32_t output, const double *want, const void *got, int64_t n, double tolerance) {
+    Type type = graph->nodes[graph->outputs[output].node].type;
+    size_t elements = (size_t)dim_at(type_elements(type), n);
+    bool is_float = dtype_info[type.dtype].is_float;
+    double largest = 0;
+    int wrong = 0;
+    for (size_t k = 0; k < elements; k++)
+        if (isfinite(want[k])) largest = fmax(largest, fabs(want[k]));
+    for (size_t k = 0; k < elements; k++) {
+        double value = load(type.dtype, got, k), error = fabs(value - want[k]);
+        bool good = isnan(want[k]) ? isnan(value) : value == want[k] || (is_float && error <= tolerance * (1 + largest));
+        if (good) continue;
+        if (!wrong) {
+            char text[128];
+            printf("output %u %s, element %zu: compiled %.9g, evaluated %.9g\n", output, type_print(type, text), k, value, want[k]);
+        }
+        wrong++;
+    }
+    return wrong;
+}
+
+int compiled_compare(const Graph *graph, const Target *target, int64_t n, uint64_t seed, int threads, double tolerance) {
+    Arena *arena = arena_new();
+    const double **inputs = draw_inputs(graph, n, seed, arena);
+    double **values = graph_eval(graph, n, inputs, arena);
+    Run run = run_compiled(graph, target, n, inputs, threads);
+    int wrong = 0;
+    for (uint32_t i = 0; i < graph->output_count; i++)
+        wrong += compare_output(graph, i, values[graph->outputs[i].node], output_data(graph, &run, i), n, tolerance);
+    end_run(&run);
+    arena_free(arena);
+    return wrong;
+}
+
+int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, uint64_t seed, int threads_a, int threads_b) {
+    Arena *arena = arena_new();
+    const double **inputs = draw_inputs(graph, n, seed, arena);
+    Run a = run_compiled(graph, target, n, inputs, threads_a), b = run_compiled(graph, target, n, inputs, threads_b);
+    int wrong = 0;
+    for (uint32_t i = 0; i < graph->output_count; i++) {
+        size_t bytes = type_bytes_at(graph->nodes[graph->outputs[i].node].type, n);
+        wrong += memcmp(output_data(graph, &a, i), output_data(graph, &b, i), bytes) != 0;
+    }
+    end_run(&a);
+    end_run(&b);
+    arena_free(arena);
+    return wrong;
+}

@@ -1,0 +1,156 @@
+/* Kernels against the evaluator: products and reductions over random shapes with awkward edges, in every form that
+ * fusion makes of them, for each vector width, and with the same bits for any number of threads. */
+#include "ir/build.h"
+#include "tests/compiled.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t state = 1;
+
+static int64_t pick(int64_t least, int64_t most) { return least + (int64_t)((compiled_random(&state) + 1) / 2 * (double)(most - least + 1)); }
+
+static NodeId data(Graph *g, const char *name, int64_t a, int64_t b) {
+    return build_input(g, name, INPUT_data, type_make(DTYPE_f32, 2, (Dim[]){a, b}), (Init){0});
+}
+
+/* C = epilogue(op(A) op(B)), transposed or not */
+static Graph *product(int64_t m, int64_t n, int64_t k, bool a_turned, bool b_turned, int epilogue) {
+    Graph *g = graph_new("product");
+    Dim open = m < 0 ? -1 : m;
+    NodeId a = a_turned ? build_swap_last(g, data(g, "a", k, open)) : data(g, "a", open, k);
+    NodeId b = b_turned ? build_swap_last(g, data(g, "b", n, k)) : data(g, "b", k, n);
+    NodeId c = build_matmul(g, a, b);
+    if (epilogue & 1) {
+        NodeId bias = build_input(g, "bias", INPUT_parameter, type_make(DTYPE_f32, 1, (Dim[]){n}), (Init){0});
+        c = build_binary(g, OP_add, c, build_broadcast(g, bias, g->nodes[c].type));
+    }
+    if (epilogue & 2) c = build_binary(g, OP_max, c, build_like(g, c, 0));
+    if (epilogue & 4) {
+        NodeId before = build_input(g, "w", INPUT_state, g->nodes[c].type, (Init){0});
+        if (m > 0) {
+            c = build_binary(g, OP_sub, before, build_binary(g, OP_mul, c, build_like(g, c, 0.25)));
+            graph_add_output(g, "w", c, (int32_t)g->nodes[before].attr.index);
+            return g;
+        }
+    }
+    graph_add_output(g, "c", c, -1);
+    return g;
+}
+
+static int check(Graph *g, const Target *target, int64_t n, const char *what) {
+    int wrong = compiled_compare(g, target, n, (uint64_t)pick(1, 1 << 20), (int)pick(1, 3), 2e-5);
+    if (wrong) {
+        printf("FAIL %s, n = %lld, %u-byte vectors: %d elements differ in\n", what, (long long)n, target->machine.vector_bytes, wrong);
+        graph_print(g, stdout);
+    }
+    graph_free(g);
+    return wrong != 0;
+}
+
+static int products(const Target *target, int count) {
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        bool open = pick(0, 3) == 0, big = pick(0, 9) == 0;
+        int64_t m = pick(1, big ? 300 : 60), n = pick(1, big ? 300 : 70), k = pick(1, big ? 900 : 80);
+        bool a_turned = pick(0, 1), b_turned = pick(0, 1);
+        int epilogue = (int)pick(0, open ? 3 : 7);
+        failed += check(product(open ? -1 : m, n, k, a_turned, b_turned, epilogue), target, m, "product");
+    }
+    return failed;
+}
+
+static int batched_products(const Target *target, int count) {
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        Graph *g = graph_new("batched");
+        int64_t b = pick(1, 5), m = pick(1, 20), n = pick(1, 40), k = pick(1, 30);
+        NodeId x = build_input(g, "x", INPUT_data, type_make(DTYPE_f32, 3, (Dim[]){b, m, k}), (Init){0});
+        NodeId y = build_input(g, "y", INPUT_data, type_make(DTYPE_f32, 3, (Dim[]){b, n, k}), (Init){0});
+        graph_add_output(g, "c", build_unary(g, OP_tanh, build_matmul(g, x, build_swap_last(g, y))), -1);
+        failed += check(g, target, 1, "batched product");
+    }
+    return failed;
+}
+
+static NodeId softmax(Graph *g, NodeId x, uint32_t axes) {
+    Type type = g->nodes[x].type;
+    NodeId top = build_broadcast(g, build_reduce_max(g, x, axes), type);
+    NodeId e = build_unary(g, OP_exp, build_binary(g, OP_sub, x, top));
+    return build_binary(g, OP_div, e, build_broadcast(g, build_sum(g, e, axes), type));
+}
+
+/* Softmax and mean over every set of axes, of three axes with awkward sizes. */
+static int reductions(const Target *target, int count) {
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        Graph *g = graph_new("reductions");
+        int64_t a = pick(1, 30), b = pick(1, 40), c = pick(1, 90);
+        bool open = pick(0, 2) == 0;
+        NodeId x = build_input(g, "x", INPUT_data, type_make(DTYPE_f32, 3, (Dim[]){open ? -1 : a, b, c}), (Init){0});
+        uint32_t axes = (uint32_t)pick(open ? 1 : 1, 7);
+        if (pick(0, 1)) graph_add_output(g, "softmax", softmax(g, x, axes), -1);
+        graph_add_output(g, "sum", build_sum(g, build_binary(g, OP_mul, x, x), axes), -1);
+        graph_add_output(g, "most", build_drop_axes(g, build_reduce_max(g, x, axes), axes), -1);
+        failed += check(g, target, a, "reduction");
+    }
+    return failed;
+}
+
+/* Views on views: what positions must get right. */
+static int views(const Target *target, int count) {
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        Graph *g = graph_new("views");
+        int64_t a = pick(1, 9), b = pick(2, 20), c = pick(2, 40);
+        NodeId x = build_input(g, "x", INPUT_data, type_make(DTYPE_f32, 3, (Dim[]){a, b, c}), (Init){0});
+        NodeId turned = build_transpose(g, x, (uint32_t[]){2, 0, 1});
+        NodeId flat = build_reshape(g, turned, 2, (Dim[]){c * a, b});
+        NodeId padded = build_pad(g, flat, type_make(DTYPE_f32, 2, (Dim[]){c * a + 3, b + 5}), (int64_t[]){1, 2}, 0.5);
+        NodeId back = build_slice(g, padded, type_make(DTYPE_f32, 2, (Dim[]){(c * a + 3 + 1) / 2, b + 5}), (int64_t[]){0, b + 4}, (int64_t[]){2, -1});
+        NodeId both = build_concat(g, back, build_unary(g, OP_neg, back), (uint32_t)pick(0, 1));
+        NodeId place = build_iota(g, type_with_dtype(g->nodes[both].type, DTYPE_i32), 1);
+        NodeId mixed = build_binary(g, OP_add, both, build_cast(g, place, DTYPE_f32));
+        graph_add_output(g, "views", mixed, -1);
+        graph_add_output(g, "sums", build_sum(g, mixed, (uint32_t)pick(1, 3)), -1);
+        failed += check(g, target, 1, "views");
+    }
+    return failed;
+}
+
+static int same_bits(const Target *target) {
+    int failed = 0;
+    for (int i = 0; i < 4; i++) {
+        Graph *g = product(pick(50, 300), pick(50, 300), pick(50, 500), pick(0, 1), pick(0, 1), 7);
+        for (int threads = 2; threads <= 7; threads += threads == 3 ? 4 : 1)
+            if (compiled_same_bits(g, target, 1, 5, 1, threads)) {
+                printf("FAIL bits differ between 1 and %d threads\n", threads);
+                failed++;
+            }
+        graph_free(g);
+    }
+    return failed;
+}
+
+int main(int argc, char **argv) {
+    int scale = argc > 1 ? atoi(argv[1]) : 1, failed = 0;
+    const char *cpus[] = {NULL, "x86-64-v3", "x86-64-v2"};
+    Arena *arena = arena_new();
+    for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++) {
+        Target target;
+        Diag diag;
+        diag_init(&diag);
+        if (!target_make(NULL, cpus[i], arena, &target, &diag)) {
+            printf("skipped %s: %s", cpus[i], diag.text);
+            diag_free(&diag);
+            continue;
+        }
+        diag_free(&diag);
+        failed += products(&target, 24 * scale) + batched_products(&target, 4 * scale) + reductions(&target, 16 * scale) + views(&target, 8 * scale);
+        failed += same_bits(&target);
+        printf("%s: %d failed so far\n", target.cpu, failed);
+    }
+    arena_free(arena);
+    printf("%s\n", failed ? "FAILED" : "all kernels compute what the evaluator does");
+    return failed != 0;
+}
