@@ -102,9 +102,9 @@ void cache_store(const char *folder, const uint8_t key[CODE_KEY_BYTES], const vo
         memcpy(whole, bytes, size);
         memcpy(whole + size, &trailer, sizeof trailer);
         const char *path = cache_path(folder, key, arena);
-        if (!file_write(path, whole, size + sizeof trailer) && errno == ENOENT) {
+        if (!output_write(path, whole, size + sizeof trailer) && errno == ENOENT) {
             cache_make_folder(folder, arena);
-            file_write(path, whole, size + sizeof trailer);
+            output_write(path, whole, size + sizeof trailer);
         }
         free(whole);
     }

@@ -50,9 +50,9 @@ void cache_store(const char *folder, const uint8_t key[CODE_KEY_BYTES], const vo
 void cache_drop(const char *folder, const uint8_t key[CODE_KEY_BYTES]);
 void cache_trim(const char *folder, int64_t most_bytes); /* drops the oldest beyond it */
 
-/* file.c */
-bool file_write(const char *path, const void *bytes, size_t size); /* whole or not at all; errno says why not */
-char *file_temporary(const char *path, Arena *arena);              /* a name beside `path`, for a file to be renamed to it */
+/* output.c */
+bool output_write(const char *path, const void *bytes, size_t size); /* whole or not at all; errno says why not */
+char *output_temporary(const char *path, Arena *arena);              /* a name beside `path`, for a file to be renamed to it */
 
 /* weights.c: those states that calls use, packed. */
 typedef struct {

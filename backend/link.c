@@ -44,7 +44,7 @@ static bool link_run(char *const *arguments, const char *out, Diag *diag) {
 
 /* Links to a temporary name first, so that `out` is whole or not there. */
 static bool link_to(char **arguments, size_t out_position, const char *out, Arena *arena, Diag *diag) {
-    char *temporary = file_temporary(out, arena);
+    char *temporary = output_temporary(out, arena);
     arguments[out_position] = temporary;
     if (!link_run(arguments, out, diag)) {
         unlink(temporary);

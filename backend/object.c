@@ -121,7 +121,7 @@ static const char *build_beside(const Build *build, const char *ending) {
 }
 
 static bool build_save(Build *build, const char *path, const void *bytes, size_t size) {
-    if (file_write(path, bytes, size)) return true;
+    if (output_write(path, bytes, size)) return true;
     diag_error(build->diag, (Place){0}, "%s cannot be written: %s", path, strerror(errno));
     return false;
 }
@@ -158,7 +158,7 @@ static bool build_save_archive(Build *build, LLVMMemoryBufferRef object) {
 
 /* Writes the object to a temporary file and links it to `out`. */
 static bool build_link(Build *build, LLVMMemoryBufferRef object) {
-    const char *path = arena_printf(build->arena, "%s.o", file_temporary(build->options->out, build->arena));
+    const char *path = arena_printf(build->arena, "%s.o", output_temporary(build->options->out, build->arena));
     if (!build_save(build, path, LLVMGetBufferStart(object), LLVMGetBufferSize(object))) return false;
     bool good = build->options->kind == BUILD_shared ? link_shared(path, build->options->out, build->target, build->diag)
                                                      : link_program(path, build->options->out, build->target, build->diag);

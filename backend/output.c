@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-static bool file_write_all(int file, const char *bytes, size_t size) {
+static bool output_write_all(int file, const char *bytes, size_t size) {
     while (size) {
         ssize_t written = write(file, bytes, size);
         if (written < 0 && errno == EINTR) continue;
@@ -17,16 +17,16 @@ static bool file_write_all(int file, const char *bytes, size_t size) {
     return true;
 }
 
-char *file_temporary(const char *path, Arena *arena) {
+char *output_temporary(const char *path, Arena *arena) {
     static atomic_uint count;
     return arena_printf(arena, "%s.%ld-%u.tmp", path, (long)getpid(), atomic_fetch_add(&count, 1));
 }
 
-bool file_write(const char *path, const void *bytes, size_t size) {
+bool output_write(const char *path, const void *bytes, size_t size) {
     Arena *arena = arena_new();
-    char *temporary = file_temporary(path, arena);
+    char *temporary = output_temporary(path, arena);
     int file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool good = file >= 0 && file_write_all(file, bytes, size);
+    bool good = file >= 0 && output_write_all(file, bytes, size);
     if (file >= 0 && close(file) != 0) good = false;
     if (good && rename(temporary, path) != 0) good = false;
     int why = errno;
