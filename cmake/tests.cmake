@@ -1,49 +1,67 @@
 # Every tests/test_*.c is a program and a test; scripts and oracles follow. A test links the libraries of the folders
-# that it includes, so that it can be built while another folder is broken.
+# that it includes, so that it can be built while another folder is broken, and tests/x.c if it includes tests/x.h.
 #
 # Labels: exhaustive (all 2^32 inputs of each elementary function; minutes), oracle (PyTorch; skipped where missing).
 enable_testing()
 
-function(selfc_test_libraries result source)
+# The files of tests/ that `source` needs, itself first.
+function(selfc_test_files result source)
+    set(files ${source})
+    set(index 0)
+    list(LENGTH files count)
+    while(index LESS count)
+        list(GET files ${index} file)
+        file(STRINGS ${file} lines REGEX "^#include \"tests/.*\\.h\"")
+        foreach(line ${lines})
+            string(REGEX REPLACE ".*\"(tests/.*)\\.h\".*" "${CMAKE_SOURCE_DIR}/\\1" stem "${line}")
+            foreach(needed ${stem}.h ${stem}.c)
+                if(EXISTS ${needed} AND NOT needed IN_LIST files)
+                    list(APPEND files ${needed})
+                endif()
+            endforeach()
+        endforeach()
+        math(EXPR index "${index} + 1")
+        list(LENGTH files count)
+    endwhile()
+    set(${result} ${files} PARENT_SCOPE)
+endfunction()
+
+function(selfc_test_libraries result)
+    set(includes "")
+    foreach(file ${ARGN})
+        file(STRINGS ${file} lines REGEX "^#include \"")
+        string(APPEND includes "${lines}")
+    endforeach()
     set(libraries "")
+    if(includes MATCHES "include/selfc.h")
+        list(APPEND libraries selfc_static)
+    endif()
     foreach(folder frontend passes backend runtime ir)
-        file(STRINGS ${source} found REGEX "^#include \"${folder}/" LIMIT_COUNT 1)
-        if(found)
+        if(includes MATCHES "\"${folder}/")
             list(APPEND libraries selfc_${folder})
         endif()
     endforeach()
-    file(STRINGS ${source} found REGEX "^#include \"tests/random_graph.h\"" LIMIT_COUNT 1)
-    if(found)
-        list(PREPEND libraries selfc_random_graph)
-    endif()
-    file(STRINGS ${source} found REGEX "^#include \"(include/)?selfc.h\"" LIMIT_COUNT 1)
-    if(found)
-        list(PREPEND libraries selfc_static)
-    endif()
     set(${result} ${libraries} PARENT_SCOPE)
 endfunction()
 
 function(selfc_test_program name source)
-    selfc_test_libraries(libraries ${source})
-    add_executable(${name} ${source})
+    selfc_test_files(files ${source})
+    selfc_test_libraries(libraries ${files})
+    add_executable(${name} ${files})
     target_link_libraries(${name} PRIVATE ${libraries} m)
-    target_compile_definitions(${name} PRIVATE SELFC_SOURCE_DIR="${CMAKE_SOURCE_DIR}" SELFC_BINARY_DIR="${CMAKE_BINARY_DIR}")
+    target_compile_definitions(${name} PRIVATE
+        SELFC_SOURCE_DIR="${CMAKE_SOURCE_DIR}" SELFC_BINARY_DIR="${CMAKE_BINARY_DIR}")
 endfunction()
 
 # What scripts and tests may ask for.
 set(environment
-    SELFC=$<TARGET_FILE:selfc> SELFC_BUILD=${CMAKE_BINARY_DIR} SELFC_SOURCE=${CMAKE_SOURCE_DIR}
+    SELFC=$<TARGET_FILE:selfc> SELFC_OPT=${CMAKE_BINARY_DIR}/selfc_opt SELFC_BUILD=${CMAKE_BINARY_DIR} SELFC_SOURCE=${CMAKE_SOURCE_DIR}
     SELFC_LIBRARY=$<TARGET_FILE:selfc_shared> SELFC_SANITIZE=$<BOOL:${SELFC_SANITIZE}>
     XDG_CACHE_HOME=${CMAKE_BINARY_DIR}/cache ASAN_OPTIONS=detect_leaks=1:abort_on_error=0)
 function(selfc_add_test name)
     add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600 ENVIRONMENT "${environment}")
 endfunction()
-
-if(EXISTS ${CMAKE_SOURCE_DIR}/tests/random_graph.c)
-    add_library(selfc_random_graph STATIC tests/random_graph.c)
-    target_link_libraries(selfc_random_graph PUBLIC selfc_passes selfc_ir)
-endif()
 
 file(GLOB sources CONFIGURE_DEPENDS tests/test_*.c)
 foreach(source ${sources})
@@ -59,7 +77,7 @@ foreach(source ${sources})
 endforeach()
 
 if(EXISTS ${CMAKE_SOURCE_DIR}/tests/exhaustive_ulp.c)
-    selfc_test_program(exhaustive_ulp tests/exhaustive_ulp.c)
+    selfc_test_program(exhaustive_ulp ${CMAKE_SOURCE_DIR}/tests/exhaustive_ulp.c)
     selfc_add_test(ulp_quick exhaustive_ulp --quick)
     selfc_add_test(ulp_exhaustive exhaustive_ulp)
     set_tests_properties(ulp_exhaustive PROPERTIES LABELS exhaustive TIMEOUT 7200)

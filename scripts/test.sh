@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Builds and runs all tests: with sanitizers (build/debug), and optimised (build/release) with the tests against
+# PyTorch. Installs what is missing. Arguments go to ctest: `-R golden`, `-L exhaustive`.
+#
+# SELFC_PYTHON names a Python that has PyTorch; otherwise one is set up in build/oracle if that can be done, and the
+# tests that need it say that they were skipped if not. SELFC_TEST_PRESETS chooses what is built: "debug release".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/install.sh python3 python3-venv file
+
+oracle() {
+    [ -n "${SELFC_PYTHON:-}" ] && return
+    SELFC_PYTHON=$PWD/build/oracle/bin/python
+    "$SELFC_PYTHON" -c 'import torch, numpy, safetensors, jsonschema' 2>/dev/null && return
+    echo "Setting up PyTorch in build/oracle"
+    mkdir -p build
+    python3 -m venv build/oracle &&
+        "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check torch==2.13.0 numpy safetensors jsonschema &&
+        return
+    echo "PyTorch could not be installed: the tests that need it are skipped"
+    SELFC_PYTHON=python3
+}
+oracle
+
+select=(-LE exhaustive)
+[ $# -gt 0 ] && select=("$@")
+code=0
+passed=0 failed=0 skipped=0
+for preset in ${SELFC_TEST_PRESETS:-debug release}; do
+    cmake --preset "$preset" -DSELFC_PYTHON="$SELFC_PYTHON" >/dev/null
+    cmake --build --preset "$preset"
+    log=build/$preset/test.log
+    ctest --preset "$preset" --timeout 900 "${select[@]}" 2>&1 | tee "$log" || code=1
+    passed=$((passed + $(grep -c ' Test .* Passed ' "$log" || true)))
+    skipped=$((skipped + $(grep -c '\*\*\*Skipped' "$log" || true)))
+    failed=$((failed + $(grep -cE '\*\*\*(Failed|Timeout|Exception|Not Run)|Subprocess (aborted|killed)' "$log" || true)))
+done
+echo
+echo "$passed passed, $failed failed, $skipped skipped"
+exit $code
