@@ -162,7 +162,8 @@ uint32_t graph_add_input(Graph *graph, GraphInput input); /* returns its positio
 uint32_t graph_add_output(Graph *graph, const char *name, NodeId node, int32_t updates);
 /* Adds the node or returns the equal one that is there. Types of operations other than input, constant, iota,
  * random, cast, broadcast, reshape, slice and pad (whose node.type says what is wanted) are inferred.
- * A node that breaks the rules is a BUG; graph_try_add gives NO_NODE and the reason instead. */
+ * A node that breaks the rules is a BUG; graph_try_add gives NO_NODE and the reason instead. Adding may move
+ * graph->nodes: write `id = build_x(…); graph->nodes[id]`, never graph->nodes[build_x(…)]. */
 NodeId graph_add(Graph *graph, Node node);
 NodeId graph_try_add(Graph *graph, Node node, const char **why);
 /* Adds `node` of another graph, with its inputs renamed by new_id. */
