@@ -4,7 +4,7 @@
  * kind fails the test. */
 #include "ir/build.h"
 #include "ir/text.h"
-#include "tests/expect.h"
+#include "tests/test_ir_expect.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -402,5 +402,5 @@ int main(void) {
     test_builders();
     test_verify();
     test_rules();
-    return expect_result("graph");
+    return check_result("graph");
 }
