@@ -35,12 +35,7 @@ static void tie(Order *order, uint32_t before, uint32_t after) {
     Ties *ties = &order->ties[after];
     for (uint32_t i = 0; i < ties->count; i++)
         if (ties->before[i] == before) return;
-    if (ties->count == ties->capacity) {
-        ties->capacity = ties->capacity ? ties->capacity * 2 : 4;
-        uint32_t *larger = arena_array(order->arena, uint32_t, ties->capacity);
-        if (ties->count) memcpy(larger, ties->before, ties->count * sizeof *larger);
-        ties->before = larger;
-    }
+    ties->before = arena_grow(order->arena, ties->before, ties->count, &ties->capacity, sizeof before);
     ties->before[ties->count++] = before;
 }
 
@@ -51,12 +46,7 @@ typedef struct {
 } History;
 
 static void add_reader(History *history, uint32_t call, Arena *arena) {
-    if (history->count == history->capacity) {
-        history->capacity = history->capacity ? history->capacity * 2 : 4;
-        uint32_t *larger = arena_array(arena, uint32_t, history->capacity);
-        if (history->count) memcpy(larger, history->readers, history->count * sizeof *larger);
-        history->readers = larger;
-    }
+    history->readers = arena_grow(arena, history->readers, history->count, &history->capacity, sizeof call);
     history->readers[history->count++] = call;
 }
 

@@ -30,20 +30,6 @@ typedef struct {
 
 static int64_t aligned(int64_t bytes) { return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
 
-/* Fills first and last of every buffer that some call touches; the others keep first > last. */
-static void find_lives(const Program *program, uint32_t *first, uint32_t *last) {
-    for (uint32_t b = 0; b < program->buffer_count; b++) first[b] = UINT32_MAX;
-    for (uint32_t c = 0; c < program->call_count; c++) {
-        const Call *call = &program->calls[c];
-        uint32_t count = kernel_arg_count(&program->kernels[call->kernel]);
-        for (uint32_t i = 0; i < count; i++) {
-            uint32_t b = call->args[i];
-            if (call->phase < first[b]) first[b] = call->phase;
-            if (call->phase > last[b]) last[b] = call->phase;
-        }
-    }
-}
-
 static int64_t find_bound(const Region *region, Arena *arena) {
     int64_t *live = arena_array(arena, int64_t, region->phase_count + 1), most = 0;
     for (uint32_t i = 0; i < region->count; i++)
@@ -59,7 +45,7 @@ static Region make_region(const Program *program, bool grows, Arena *arena) {
     uint32_t *first = arena_array(arena, uint32_t, program->buffer_count + 1);
     uint32_t *last = arena_array(arena, uint32_t, program->buffer_count + 1);
     Region region = {arena_array(arena, Block, program->buffer_count + 1), .phase_count = program->phase_count};
-    find_lives(program, first, last);
+    program_lives(program, first, last);
     for (uint32_t b = 0; b < program->buffer_count; b++) {
         const Buffer *buffer = &program->buffers[b];
         if (buffer->kind != BUFFER_temporary || type_has_batch(buffer->type) != grows || first[b] > last[b]) continue;
