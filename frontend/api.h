@@ -59,8 +59,11 @@ typedef struct {
 /* The programs of what is wanted, for jit_compile or build_write; they are freed by api_input_free. */
 int api_input(SelfcModel *model, ApiWanted wanted, CompileInput *input);
 void api_input_free(CompileInput *input);
-/* Compiled code with a session whose states are initialised or loaded. */
+/* Compiled code; and with a session, whose states are initialised or loaded. */
+int api_need_code(SelfcModel *model, bool training);
 int api_need_session(SelfcModel *model, bool training);
+/* api_tensor.c: states from a safetensors file. All parameters must be in it. */
+int api_load(Compiled *compiled, const char *path);
 void api_compiled_free(Compiled *compiled);
 
 /* api_peak.c: what this machine can do in a second, all threads together. The first takes a millisecond, the second

@@ -37,21 +37,12 @@ static Type api_type(const SelfcTensor *tensor) {
 
 static int api_shape_of(SelfcModel *model, const SelfcSource *source, const DataSpec *spec, DataShape *shape) {
     const SelfcField *fields;
-    uint32_t count = selfc_source_fields(source, &fields);
-    for (uint32_t i = 0; i < count; i++)
-        if (!strcmp(fields[i].name, spec->field)) {
-            *shape = (DataShape){spec->input, arena_copy(model->arena, spec->field), api_type(&fields[i].sample)};
-            return 0;
-        }
-    Arena *arena = arena_new();
-    const char *there = "";
-    for (uint32_t i = 0; i < count; i++)
-        there = arena_printf(arena, "%s%s\"%s\"", there, i ? ", " : "", fields[i].name);
-    const char *path = model->options.data ? model->options.data : spec->path;
-    api_fail("%s: error: training input \"%s\" wants the field \"%s\", but %s has %s", model->options.file, spec->input,
-             spec->field, path ? path : spec->source, there);
-    arena_free(arena);
-    return 1;
+    selfc_source_fields(source, &fields);
+    int field = selfc_source_field(source, spec->field);
+    if (field < 0)
+        return api_fail("%s: error: training input \"%s\": %s", model->options.file, spec->input, selfc_failure());
+    *shape = (DataShape){spec->input, arena_copy(model->arena, fields[field].name), api_type(&fields[field].sample)};
+    return 0;
 }
 
 int api_need_shapes(SelfcModel *model) {
@@ -219,6 +210,16 @@ static int api_jit(SelfcModel *model, bool training, Compiled *compiled) {
     return 0;
 }
 
+/* First values of the states, then what the RUN or selfc_weights_load says. */
+static int api_open_session(const SelfcModel *model, Compiled *compiled) {
+    compiled->session = selfc_session_new(compiled->module, model->options.threads, api_seed(model));
+    if (!compiled->session) return api_fail("%s", selfc_failure());
+    if (!model->weights || !api_load(compiled, model->weights)) return 0;
+    selfc_session_free(compiled->session);
+    compiled->session = NULL;
+    return 1;
+}
+
 static void api_keep_states(const Compiled *from, Compiled *to) {
     for (uint32_t i = 0; from->session && i < from->module->state_count; i++) {
         const SelfcState *old = &from->module->states[i], *new = selfc_find_state(to->module, old->tensor.name);
@@ -228,24 +229,22 @@ static void api_keep_states(const Compiled *from, Compiled *to) {
     }
 }
 
-int api_need_session(SelfcModel *model, bool training) {
+int api_need_code(SelfcModel *model, bool training) {
     training = training && model_has_training(model->description);
-    if (model->compiled.session && (model->compiled.has_training || !training)) return 0;
+    Compiled *old = &model->compiled;
+    if (old->jit && (old->has_training || !training)) return 0;
     Compiled compiled = {0};
-    if (api_jit(model, training, &compiled)) return api_compiled_free(&compiled), 1;
-    compiled.session = selfc_session_new(compiled.module, model->options.threads, api_seed(model));
-    if (!compiled.session) {
+    if (api_jit(model, training, &compiled) || (old->session && api_open_session(model, &compiled))) {
         api_compiled_free(&compiled);
-        return api_fail("%s", selfc_failure());
-    }
-    Compiled old = model->compiled;
-    model->compiled = compiled;
-    if (model->weights && selfc_weights_load(model, model->weights)) {
-        api_compiled_free(&model->compiled);
-        model->compiled = old;
         return 1;
     }
-    api_keep_states(&old, &model->compiled);
-    api_compiled_free(&old);
+    api_keep_states(old, &compiled);
+    api_compiled_free(old);
+    *old = compiled;
     return 0;
+}
+
+int api_need_session(SelfcModel *model, bool training) {
+    if (api_need_code(model, training)) return 1;
+    return model->compiled.session ? 0 : api_open_session(model, &model->compiled);
 }

@@ -89,15 +89,13 @@ static void profile_print(const SelfcProgram *program, const double *seconds, do
 static int profile_fill_from_source(SelfcModel *model, const SelfcDataSpec *spec, int64_t n, void *out) {
     const char *data = model->options.data;
     SelfcSource *source = selfc_source_open(data ? NULL : spec->source, data ? data : spec->path, SELFC_TRAIN);
-    if (!source) return api_fail("%s", selfc_failure());
+    if (!source || selfc_source_load(source)) return selfc_source_close(source), api_fail("%s", selfc_failure());
     int64_t count = selfc_source_count(source);
     int32_t *index = calloc((size_t)n, sizeof *index);
     if (!index) die("no memory");
     for (int64_t i = 0; i < n && count; i++) index[i] = (int32_t)(i % count);
-    const SelfcField *fields;
-    uint32_t field_count = selfc_source_fields(source, &fields);
-    for (uint32_t i = 0; i < field_count && count; i++)
-        if (!strcmp(fields[i].name, spec->field)) selfc_source_gather(source, i, index, n, out);
+    int field = selfc_source_field(source, spec->field);
+    if (count && field >= 0) selfc_source_gather(source, (uint32_t)field, index, n, out);
     free(index);
     selfc_source_close(source);
     return 0;

@@ -19,10 +19,10 @@ static void api_io_describe(const SelfcTensor *tensor, SelfcTensorInfo *info) {
     if (!has_batch) info->bytes = selfc_tensor_bytes(tensor, 1);
 }
 
-/* The compiled program, after everything that it needs. NULL after api_fail. */
+/* NULL after api_fail. */
 static const SelfcProgram *api_compiled_program(SelfcModel *model, const char *function) {
     const char *name = api_function(model, function);
-    if (!name || api_need_session(model, !strcmp(name, "train") || !strcmp(name, "evaluate"))) return NULL;
+    if (!name || api_need_code(model, !strcmp(name, "train") || !strcmp(name, "evaluate"))) return NULL;
     return selfc_find_program(model->compiled.module, name);
 }
 
@@ -67,6 +67,7 @@ int selfc_run(SelfcModel *model, const char *function, int64_t n, const void *co
     if (!program) return 1;
     if (!strcmp(program->name, "train")) return api_fail("\"train\" is run by selfc_train_step");
     if (n < 1) return api_fail("%s: the batch is %lld, but must be at least 1", program->name, (long long)n);
+    if (api_need_session(model, model->compiled.has_training)) return 1;
     Compiled *compiled = &model->compiled;
     if (selfc_session_reserve(compiled->session, program, n)) return api_fail("%s", selfc_failure());
     void **io = calloc(program->input_count + program->output_count + 1, sizeof *io);
@@ -121,7 +122,7 @@ int selfc_train_run(SelfcModel *model, const SelfcTrainRun *run) {
     double start = api_seconds();
     SelfcTrainRun settings = {.size = sizeof settings};
     if (run) memcpy(&settings, run, run->size < sizeof settings ? run->size : sizeof settings);
-    if (api_need_session(model, true)) return 1;
+    if (api_need_code(model, true)) return 1;
     SelfcTrainOptions options = {.data = model->options.data,
                                  .out = settings.out,
                                  .epochs = settings.epochs,

@@ -16,11 +16,11 @@ static void api_tensor_describe(const SelfcState *state, SelfcTensorInfo *info) 
 }
 
 size_t selfc_tensor_count(SelfcModel *model) {
-    return api_need_session(model, true) ? 0 : model->compiled.module->state_count;
+    return api_need_code(model, true) ? 0 : model->compiled.module->state_count;
 }
 
 int selfc_tensor_info(SelfcModel *model, size_t index, SelfcTensorInfo *info) {
-    if (api_need_session(model, true)) return 1;
+    if (api_need_code(model, true)) return 1;
     uint32_t count = model->compiled.module->state_count;
     if (index >= count) return api_fail("there is no tensor %zu: the model has %u", index, count);
     api_tensor_describe(&model->compiled.module->states[index], info);
@@ -94,23 +94,28 @@ static int api_check_entry(const char *path, const SelfcState *state, const Self
     return 0;
 }
 
-int selfc_weights_load(SelfcModel *model, const char *path) {
-    if (!model->compiled.session && api_need_session(model, !model->is_run)) return 1;
+int api_load(Compiled *compiled, const char *path) {
     SelfcTensors tensors;
     if (selfc_safetensors_read(path, &tensors)) return api_fail("%s", selfc_failure());
-    const SelfcModule *module = model->compiled.module;
+    const SelfcModule *module = compiled->module;
     int failed = 0;
     for (uint32_t i = 0; i < module->state_count && !failed; i++)
         failed = api_check_entry(path, &module->states[i], api_entry(&tensors, module->states[i].tensor.name));
     for (uint32_t i = 0; i < module->state_count && !failed; i++) {
         const SelfcState *state = &module->states[i];
         const SelfcEntry *entry = api_entry(&tensors, state->tensor.name);
-        void *place = (char *)model->compiled.session->state + state->offset;
+        void *place = (char *)compiled->session->state + state->offset;
         if (entry) memcpy(place, entry->data, selfc_tensor_bytes(&state->tensor, 1));
     }
     selfc_safetensors_free(&tensors);
-    if (!failed && path != model->weights) model->weights = arena_copy(model->arena, path);
     return failed;
+}
+
+/* What is not compiled yet takes its weights from the file when it is. */
+int selfc_weights_load(SelfcModel *model, const char *path) {
+    if (api_need_session(model, false) || api_load(&model->compiled, path)) return 1;
+    model->weights = arena_copy(model->arena, path);
+    return 0;
 }
 
 int selfc_weights_save(SelfcModel *model, const char *path) {
