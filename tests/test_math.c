@@ -278,19 +278,22 @@ static uint64_t convert(DType from, DType to, uint64_t bits) {
     return isnan(x) && dtype_info[to].is_float ? encode_nan(from, to, bits) : encode(to, x);
 }
 
-/* All values of a narrow type; of a wide one every so many, and the neighbourhood of 0, and of each power of 2 and half
- * of it again. */
+/* All values of a narrow type. Of a wide one scattered values, and the neighbours of powers of 2 with up to two more
+ * bits set: where they are halves of a last place of some type, rounding has to decide. */
 static uint64_t cast_source(DType dtype, uint32_t i) {
+    static const uint8_t more[8][2] = {{64, 64}, {1, 64}, {8, 64}, {7, 8}, {11, 64}, {10, 11}, {24, 64}, {23, 24}};
     uint32_t width = width_of(dtype);
     if (dtype == DTYPE_bool) return i & 1;
     if (width <= 16) return i & ((1u << width) - 1);
-    if (i < COUNT / 2) return (i * 0x9e3779b97f4a7c15ull >> (64 - width));
-    uint64_t near = (1ull << (i >> 9 & (width - 1))) * (i & 1 ? 3 : 2) / 2 + (uint64_t)((int64_t)(i >> 2 & 127) - 64);
-    if (dtype == DTYPE_f32)
-        near = bits_of((float)(int64_t)near) + (i >> 1 & 1);
-    else if (i >> 1 & 1)
-        near = 0 - near;
-    return width == 64 ? near : near & 0xffffffff;
+    if (i < COUNT / 2) return i * 0x9e3779b97f4a7c15ull >> (64 - width);
+
+    uint32_t power = i >> 9 & 63;
+    uint64_t near = (1ull << power) + (uint64_t)((int64_t)(i >> 3 & 31) - 16);
+    for (int k = 0; k < 2; k++)
+        if (more[i & 7][k] <= power) near += 1ull << (power - more[i & 7][k]);
+    bool other = i >> 8 & 1;
+    if (dtype == DTYPE_f32) return bits_of((float)(int64_t)near * (other ? 0x1p-32f : 1.0f));
+    return (other ? 0 - near : near) & (width == 64 ? UINT64_MAX : UINT32_MAX);
 }
 
 static uint64_t element(const void *array, DType dtype, uint32_t i) {
