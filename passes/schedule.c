@@ -6,7 +6,7 @@
  *
  * Contractions (see backend/contract.c for the loops): the register tile is the one that costs least over the whole
  * product, its ragged edge included; a tile of R rows and C vectors takes max(R·C/2, (R+C)/2, 4) cycles for each step
- * along k with two FMA and two load units and four cycles of latency. Depth is cut so that a panel of B stays in L1
+ * along k with two FMA and two load units and four cycles of latency, and a little for the loop around it. Depth is cut so that a panel of B stays in L1
  * (Low et al., "Analytical Modeling Is Enough for High-Performance BLIS", TOMS 2016). Pieces are whole tiles, and
  * their number the one that balances 1, 2, 3 and 4 threads best, packing counted. */
 #include "ir/program.h"
@@ -57,10 +57,12 @@ typedef struct {
     bool open_rows;
 } Product;
 
+static const double TILE_OVERHEAD = 0.6; /* cycles for each step along k, measured on small tiles */
+
 static double tile_cost(int64_t rows, int64_t vectors) {
     double fma = (double)(rows * vectors) / 2, loads = (double)(rows + vectors) / 2;
     double cost = fma > loads ? fma : loads;
-    return cost > 4 ? cost : 4;
+    return (cost > 4 ? cost : 4) + TILE_OVERHEAD;
 }
 
 static bool tile_fits(const Machine *machine, int64_t rows, int64_t vectors) {
