@@ -15,7 +15,7 @@ typedef enum { SELFC_TRAIN, SELFC_TEST } SelfcSplit;
 /* `source` "glyphs", "idx", "npy", or NULL: recognise what stands at path (IDX files, gzipped or not, a folder of them,
  * .npy). `path` may be NULL for glyphs. Reads no more than the headers. NULL after selfc_fail. */
 SelfcSource *selfc_source_open(const char *source, const char *path, SelfcSplit split);
-/* Reads or draws all samples and checks them: 0, or -1 after selfc_fail. Needed before gather. */
+/* Reads or draws all samples and checks them: 0, or -1 after selfc_fail. Gather would do it, but cannot fail. */
 int selfc_source_load(SelfcSource *source);
 void selfc_source_close(SelfcSource *source);
 int64_t selfc_source_count(const SelfcSource *source);            /* samples; 0: this split does not exist */

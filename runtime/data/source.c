@@ -150,6 +150,7 @@ int selfc_source_load(SelfcSource *source) {
 void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out) {
     enum { SOURCE_AHEAD = 4 }; /* samples stand anywhere in memory: ask for the next ones early */
     size_t bytes = selfc_tensor_bytes(&source->fields[field].sample, 0);
+    if (!atomic_load(&source->is_loaded)) selfc_source_load((SelfcSource *)source);
     const char *data = source->data[field];
     for (int64_t i = 0; i < n; i++) {
         char *to = (char *)out + (size_t)i * bytes;

@@ -88,6 +88,9 @@ int selfc_trainer_main(const SelfcModule *module, int argc, char **argv) {
         main_set(&options, option, value);
         i += takes_next;
     }
+    int cpus = selfc_cpu_count();
+    if (options.threads > cpus)
+        fprintf(stderr, "%s: note: %d threads share %d CPU%s\n", program, options.threads, cpus, cpus == 1 ? "" : "s");
     int code = selfc_train(module, &options);
     if (code == 1) fprintf(stderr, "%s: error: %s\n", program, selfc_failure());
     return code;

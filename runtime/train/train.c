@@ -67,10 +67,6 @@ static bool train_check_options(const SelfcTrainOptions *options) {
     if (options->minutes < 0 || !isfinite(options->minutes)) wrong = "minutes";
     if (options->threads < 0) wrong = "threads";
     if (wrong) selfc_fail("--%s must be a positive number", wrong);
-    int cpus = selfc_cpu_count();
-    if (!wrong && options->threads > cpus && !options->quiet)
-        fprintf(stderr, "warning: %d threads on %d CPU%s: slower than --threads %d, same results\n", options->threads,
-                cpus, cpus == 1 ? "" : "s", cpus);
     return !wrong;
 }
 
