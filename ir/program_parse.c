@@ -52,7 +52,11 @@ static bool parse_letter_b(Scanner *scanner) {
 }
 
 static bool parse_buffer_id(Parser *parser, uint32_t *buffer) {
-    return parse_letter_b(&parser->scanner) && scan_index(&parser->scanner, parser->program->buffer_count, buffer);
+    int64_t number;
+    if (!parse_letter_b(&parser->scanner) || !scan_integer(&parser->scanner, 0, UINT32_MAX, &number)) return false;
+    *buffer = (uint32_t)number;
+    return number < parser->program->buffer_count ||
+           scan_fail(&parser->scanner, "there is no buffer b%u above", *buffer);
 }
 
 static bool parse_input(Parser *parser) {
