@@ -1,0 +1,262 @@
+/* Layers in order: each is applied to the one before unless it names its input.
+ *
+ * A module is lowered anew at every call. Whether two calls share their weights is decided by names alone: the path
+ * of instances that leads to a layer is the beginning of its weights' names. So a copy of a module owns copies of all
+ * the modules within. */
+#include "frontend/lower.h"
+
+#include <string.h>
+
+enum { MAX_MODULE_DEPTH = 48, MAX_LAYERS = 20000 };
+
+static const char *join_names(Lower *l, const Values *values) {
+    const char *text = "";
+    for (uint32_t i = 0; i < values->count; i++)
+        text = arena_printf(l->arena, "%s%s%s", text, i ? ", " : "", values->name[i]);
+    return text;
+}
+
+static void set_unknown(Values *values) {
+    for (uint32_t i = 0; i < values->count; i++) values->item[i] = value_unknown();
+}
+
+/* `it` is the layer before, as long as that is one value. */
+static void bind_it(Lower *l, Scope *scope, const Values *values) {
+    scope_set(l, scope, "it", values->count == 1 ? values->item[0] : value_unknown());
+}
+
+static bool port_type(Lower *l, const Scope *scope, const Port *port, Type *type) {
+    if (port->any_shape || !port->shape) return false;
+    return to_type(l, spot_json(port->json), formula_value(l, scope, port->shape), port->dtype, type);
+}
+
+/* The value that is given for a port, converted as arithmetic would; unknown after a message. */
+static Value bound_value(Lower *l, const Scope *scope, const Port *port, Value value, Spot spot, const char *what) {
+    Type wanted;
+    if (!to_tensor(l, spot, &value)) return value_unknown();
+    if (port->any_shape) return value;
+    if (!port_type(l, scope, port, &wanted)) return value_unknown();
+    if (port->dtype == DTYPE_f32) to_float(l, spot, &value);
+    Type given = value_type(l, value.node);
+    if (type_equal(given, wanted)) return value;
+    return lower_fail(l, spot, "%s wants \"%s\" as %s, but is given %s", what, port->name, type_text(l, wanted),
+                      type_text(l, given));
+}
+
+bool bind_inputs(Lower *l, const Block *block, Scope *scope, Values *values, Spot spot, const char *what) {
+    if (values->count != block->input_count) {
+        lower_fail(l, spot, "%s takes %u input%s, but is given %u", what, block->input_count,
+                   block->input_count == 1 ? "" : "s", values->count);
+        return false;
+    }
+    for (uint32_t i = 0; i < values->count; i++) {
+        const Port *port = &block->inputs[i];
+        values->item[i] = bound_value(l, scope, port, values->item[i], spot, what);
+        values->name[i] = port->name;
+        scope_bind(l, scope, port->name, values->item[i], spot_json(port->json));
+    }
+    return true;
+}
+
+bool function_inputs(Lower *l, const Scope *scope, const Block *block, Spot spot, Values *values) {
+    values->count = block->input_count < MAX_VALUES ? block->input_count : MAX_VALUES;
+    bool known = true;
+    for (uint32_t i = 0; i < values->count; i++) {
+        const Port *port = &block->inputs[i];
+        Type type;
+        if (port->any_shape)
+            lower_fail(l, spot, "a function needs the shape of each input, but that of \"%s\" is not given",
+                       port->name);
+        bool has_type = port_type(l, scope, port, &type);
+        known &= has_type;
+        values->name[i] = port->name;
+        values->item[i] =
+            has_type ? value_tensor(build_input(l->g, port->name, INPUT_data, type, (Init){0})) : value_unknown();
+    }
+    return known;
+}
+
+/* Numbers that a call gives, else the module's defaults, which may use the params before them. */
+static void bind_params(Lower *l, Scope *scope, const Module *module, const Layer *layer, const Scope *caller) {
+    for (uint32_t i = 0; i < module->params.count; i++) {
+        const Constant *param = &module->params.items[i], *given = NULL;
+        for (uint32_t j = 0; j < layer->params.count; j++)
+            if (!strcmp(layer->params.items[j].name, param->name)) given = &layer->params.items[j];
+        Value value = given && given->value    ? formula_value(l, caller, given->value)
+                      : param->value && !given ? formula_value(l, scope, param->value)
+                                               : value_unknown();
+        if (!given && !param->value)
+            lower_fail(l, spot_json(layer->json), "module \"%s\" needs the param \"%s\"", module->name, param->name);
+        scope_bind(l, scope, param->name, value, spot_json(param->json));
+    }
+}
+
+void bind_module_numbers(Lower *l, Scope *scope, const Layer *call, const Scope *caller) {
+    bind_params(l, scope, call->module, call, caller);
+    scope_bind_constants(l, scope, &call->module->let);
+}
+
+static bool calls_itself(const Lower *l, const Module *module) {
+    for (const Frame *frame = l->frame; frame; frame = frame->outer)
+        if (frame->module == module) return true;
+    return false;
+}
+
+/* As many unknown values as the module would give. */
+static void unknown_results(const Module *module, Values *values) {
+    values->count =
+        module->block.outputs.count && module->block.outputs.count <= MAX_VALUES ? module->block.outputs.count : 1;
+    for (uint32_t i = 0; i < values->count; i++)
+        values->name[i] = module->block.outputs.count ? module->block.outputs.items[i].name : NULL;
+    set_unknown(values);
+}
+
+static void call_module(Lower *l, const Layer *layer, const Scope *scope, const char *path, Values *values) {
+    const Module *module = layer->module;
+    Frame frame = {
+        .outer = l->frame, .module = module, .path = path, .call = layer->json, .depth = l->frame->depth + 1};
+    Spot spot = spot_json(layer->json);
+    const char *what = arena_printf(l->arena, "module \"%s\"", module->name);
+    if (calls_itself(l, module))
+        lower_fail(l, spot, "module \"%s\" calls itself, and so would never end", module->name);
+    else if (frame.depth > MAX_MODULE_DEPTH)
+        lower_fail(l, spot, "modules call one another more than %d deep", MAX_MODULE_DEPTH);
+    else {
+        Scope own = {.outer = l->root};
+        bind_module_numbers(l, &own, layer, scope);
+        if (bind_inputs(l, &module->block, &own, values, spot, what)) {
+            l->frame = &frame;
+            lower_block(l, &module->block, &own, values);
+            l->frame = frame.outer;
+            return;
+        }
+    }
+    unknown_results(module, values);
+}
+
+static void apply_builtin(Lower *l, const Layer *layer, const Scope *scope, const char *path, Values *values) {
+    LayerCall call = {.l = l,
+                      .layer = layer,
+                      .scope = scope,
+                      .path = path,
+                      .spot = spot_json(layer->json),
+                      .inputs = values->item,
+                      .input_count = values->count};
+    Value value = layer_apply(&call);
+    *values = (Values){.item = {value}, .count = 1};
+}
+
+/* Where the weights of the layer begin: "encode.h.", "encode.block.3.". */
+static const char *layer_path(Lower *l, const Layer *layer, int64_t repetition) {
+    const char *name;
+    if (layer->kind == LAYER_module)
+        name = layer->instance ? layer->instance : layer->module->name;
+    else if (layer->names.count)
+        name = layer->names.items[0].name;
+    else
+        name = arena_printf(l->arena, "%s_%u", layer->info->name, layer->position);
+    if (repetition < 0) return arena_printf(l->arena, "%s%s.", l->frame->path, name);
+    return arena_printf(l->arena, "%s%s.%lld.", l->frame->path, name, (long long)repetition);
+}
+
+static void apply_once(Lower *l, const Layer *layer, const Scope *scope, const char *path, Values *values) {
+    l->g->origin = layer->origin;
+    if (++l->layers > MAX_LAYERS) {
+        if (l->layers == MAX_LAYERS + 1)
+            lower_fail(l, spot_json(layer->json), "the description unrolls to more than %d layers", MAX_LAYERS);
+        set_unknown(values);
+    } else if (layer->kind == LAYER_module)
+        call_module(l, layer, scope, path, values);
+    else
+        apply_builtin(l, layer, scope, path, values);
+    l->g->origin = layer->origin;
+}
+
+/* Each repetition is applied to the results of the one before; inputs beyond those stay as they are. */
+static void apply_repeated(Lower *l, const Layer *layer, const Scope *scope, Values *values) {
+    double count;
+    Value repeat = formula_value(l, scope, layer->repeat);
+    if (!to_number(l, spot_expr(layer->repeat), repeat, &count)) {
+        set_unknown(values);
+        return;
+    }
+    if (count < 0 || count > MAX_LAYERS || count != (double)(int64_t)count) {
+        lower_fail(l, spot_expr(layer->repeat), "'repeat' is %g, but must be a whole number from 0 to %d", count,
+                   MAX_LAYERS);
+        set_unknown(values);
+        return;
+    }
+    Values inputs = *values;
+    for (int64_t i = 0; i < (int64_t)count && l->layers <= MAX_LAYERS; i++) {
+        Scope own = {.outer = scope};
+        scope_bind(l, &own, layer->index, value_number((double)i), spot_json(layer->json));
+        *values = inputs;
+        apply_once(l, layer, &own, layer_path(l, layer, i), values);
+        for (uint32_t j = 0; j < values->count && j < inputs.count; j++) inputs.item[j] = values->item[j];
+    }
+}
+
+static bool layer_inputs(Lower *l, const Layer *layer, const Scope *scope, Values *values) {
+    if (layer->input_count > MAX_VALUES)
+        return lower_fail(l, spot_json(layer->json), "a layer has at most %d inputs", MAX_VALUES), false;
+    if (layer->input_count) values->count = layer->input_count;
+    for (uint32_t i = 0; i < layer->input_count; i++) values->item[i] = formula_value(l, scope, layer->inputs[i]);
+    if (values->count) return true;
+    return lower_fail(l, spot_json(layer->json), "there is nothing that this layer could be applied to"), false;
+}
+
+static void bind_results(Lower *l, const Layer *layer, Scope *scope, Values *values) {
+    uint32_t given = layer->names.count;
+    if (given && given != values->count) {
+        const char *gives = values->count > 1
+                                ? arena_printf(l->arena, "%u values (%s)", values->count, join_names(l, values))
+                                : "one value";
+        lower_fail(l, spot_json(layer->names.items[0].json), "this layer gives %s, but there %s %u name%s", gives,
+                   given == 1 ? "is" : "are", given, given == 1 ? "" : "s");
+        set_unknown(values);
+        values->count = given < MAX_VALUES ? given : MAX_VALUES;
+    }
+    for (uint32_t i = 0; i < values->count; i++) {
+        if (given)
+            scope_bind(l, scope, layer->names.items[i].name, values->item[i], spot_json(layer->names.items[i].json));
+        else if (values->name[i])
+            scope_bind_implicit(l, scope, values->name[i], values->item[i]);
+        if (given) values->name[i] = layer->names.items[i].name;
+    }
+    bind_it(l, scope, values);
+}
+
+static void lower_layer(Lower *l, const Layer *layer, Scope *scope, Values *values) {
+    l->g->origin = layer->origin;
+    if (layer->kind == LAYER_broken) {
+        values->count = layer->names.count ? layer->names.count : 1;
+        if (values->count > MAX_VALUES) values->count = MAX_VALUES;
+        memset(values->name, 0, sizeof values->name);
+        set_unknown(values);
+    } else if (layer->kind == LAYER_expr) {
+        *values = (Values){.item = {formula_value(l, scope, layer->expr)}, .count = 1};
+    } else if (!layer_inputs(l, layer, scope, values)) {
+        set_unknown(values);
+    } else if (layer->repeat) {
+        apply_repeated(l, layer, scope, values);
+    } else {
+        apply_once(l, layer, scope, layer_path(l, layer, -1), values);
+    }
+    bind_results(l, layer, scope, values);
+}
+
+static Value output_value(Lower *l, const Scope *scope, const Name *name) {
+    const Expr *expr = expr_name(name->json, name->name, l->arena);
+    return formula_value(l, scope, expr);
+}
+
+void lower_block(Lower *l, const Block *block, Scope *scope, Values *values) {
+    if (values->count == 1) bind_it(l, scope, values);
+    for (uint32_t i = 0; i < block->layer_count; i++) lower_layer(l, &block->layers[i], scope, values);
+    if (!block->outputs.count) return;
+    values->count = block->outputs.count < MAX_VALUES ? block->outputs.count : MAX_VALUES;
+    for (uint32_t i = 0; i < values->count; i++) {
+        values->item[i] = output_value(l, scope, &block->outputs.items[i]);
+        values->name[i] = block->outputs.items[i].name;
+    }
+}

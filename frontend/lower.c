@@ -1,0 +1,275 @@
+/* Model → Graph: the training step, its evaluation, and functions.
+ *
+ * All three lower the same layers; what differs is whether the batch is open, whether dropout drops, and what comes
+ * out. Weights are added to a graph when a layer first asks for them, so each graph holds what it uses. */
+#include "frontend/lower.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static Weight *find_weight(Lower *l, const char *name) {
+    for (uint32_t i = 0; i < l->weight_count; i++)
+        if (!strcmp(l->weights[i].name, name)) return &l->weights[i];
+    return NULL;
+}
+
+static Weight *add_weight(Lower *l, Weight weight) {
+    if (l->weight_count == l->weight_capacity) {
+        uint32_t capacity = l->weight_capacity ? 2 * l->weight_capacity : 16;
+        Weight *weights = arena_array(l->arena, Weight, capacity);
+        if (l->weight_count) memcpy(weights, l->weights, l->weight_count * sizeof *weights);
+        l->weights = weights;
+        l->weight_capacity = capacity;
+    }
+    l->weights[l->weight_count] = weight;
+    return &l->weights[l->weight_count++];
+}
+
+NodeId lower_weight(Lower *l, Spot spot, const char *name, Type type, InputKind kind, Init init) {
+    Weight *weight = find_weight(l, name);
+    const char *problem = type_problem(type);
+    if (problem)
+        return lower_fail(l, spot, "the weight \"%s\" would be %s: %s", name, type_text(l, type), problem), NO_NODE;
+    if (weight && type_equal(weight->type, type) && weight->kind == kind) return weight->value;
+    if (weight) {
+        lower_fail(l, spot,
+                   "the weight \"%s\" is %s here, but %s where it was used before; give one of the layers another "
+                   "name, or the module an \"instance\"",
+                   name, type_text(l, type), type_text(l, weight->type));
+        return NO_NODE;
+    }
+    NodeId node = build_input(l->g, name, kind, type, init);
+    add_weight(l, (Weight){.name = name,
+                           .input = node,
+                           .value = node,
+                           .index = l->g->nodes[node].attr.index,
+                           .type = type,
+                           .kind = kind,
+                           .spot = spot});
+    return node;
+}
+
+void lower_set_weight(Lower *l, const char *name, NodeId value) {
+    Weight *weight = find_weight(l, name);
+    CHECK(weight != NULL);
+    weight->value = value;
+}
+
+/* The caller owns the graph; what belongs to lowering lives as long. */
+static Lower lower_begin(const Model *model, const char *name, Dim n, bool is_training, Diag *diag) {
+    static const Frame outside = {.path = ""};
+    Graph *g = graph_new(name);
+    Scope *root = arena_array(g->arena, Scope, 1);
+    Lower l = {.model = model,
+               .g = g,
+               .diag = diag,
+               .arena = g->arena,
+               .is_training = is_training,
+               .n = n,
+               .root = root,
+               .frame = &outside};
+    scope_bind_constants(&l, root, &model->let);
+    return l;
+}
+
+static Graph *lower_end(Lower *l) {
+    l->g->origin = NULL;
+    if (!l->had_error) return l->g;
+    graph_free(l->g);
+    return NULL;
+}
+
+static const DataShape *find_shape(const DataShape *shapes, size_t count, const char *input) {
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(shapes[i].input, input)) return &shapes[i];
+    return NULL;
+}
+
+/* What one sample looks like: as opened, as described, or as the source always has it. */
+static bool sample_type(Lower *l, const Data *data, const DataShape *shapes, size_t count, bool is_trial,
+                        Type *sample) {
+    const DataShape *opened = find_shape(shapes, count, data->name);
+    Type described;
+    bool has_described = data->shape && to_type(l, spot_json(data->shape_json), formula_value(l, l->root, data->shape),
+                                                data->dtype, &described);
+    if (data->shape && !has_described) return false;
+    if (opened && has_described && !type_equal(opened->sample, described)) {
+        lower_fail(l, spot_json(data->shape_json), "a sample of \"%s\" is described as %s, but the data has %s",
+                   data->name, type_text(l, described), type_text(l, opened->sample));
+        return false;
+    }
+    *sample = opened ? opened->sample : has_described ? described : data->sample;
+    if (opened || has_described || data->has_sample) return true;
+    if (!is_trial)
+        lower_fail(l, spot_json(data->json),
+                   "the shape of \"%s\" is not known: give the data with --data or \"path\", or its \"shape\" here",
+                   data->name);
+    return false;
+}
+
+/* The input in its stored type, made ready for layers: pictures as f32 in 0..1, whole numbers as they are. */
+static Value data_value(Lower *l, const Data *data, Type sample) {
+    Type type = {.dtype = sample.dtype, .rank = sample.rank + 1, .dim = {l->n}};
+    if (sample.rank == MAX_RANK)
+        return lower_fail(l, spot_json(data->json), "a sample of \"%s\" is %s, which leaves no axis for the batch",
+                          data->name, type_text(l, sample));
+    memcpy(type.dim + 1, sample.dim, sizeof(Dim) * sample.rank);
+    Value x = value_tensor(build_input(l->g, data->name, INPUT_data, type, (Init){0}));
+    double scale = sample.dtype == DTYPE_u8 ? 1.0 / 255 : 1;
+    bool is_whole = sample.dtype == DTYPE_i32 || sample.dtype == DTYPE_i64;
+    if (data->scale && !to_number(l, spot_expr(data->scale), formula_value(l, l->root, data->scale), &scale))
+        return value_unknown();
+    if (!is_whole || data->scale) to_float(l, spot_json(data->json), &x);
+    if (data->flatten) x = function_unary(l, function_find("flatten"), spot_json(data->json), x);
+    if (scale == 1 || x.kind != VALUE_tensor) return x;
+    return value_tensor(build_binary(l->g, OP_mul, x.node, build_like(l->g, x.node, scale)));
+}
+
+static void bind_data(Lower *l, Scope *scope, const DataShape *shapes, size_t count, bool is_trial, Values *values) {
+    const Training *training = &l->model->training;
+    l->g->origin = "training.data";
+    for (uint32_t i = 0; i < training->data_count && i < MAX_VALUES; i++) {
+        const Data *data = &training->data[i];
+        Type sample;
+        Value value =
+            sample_type(l, data, shapes, count, is_trial, &sample) ? data_value(l, data, sample) : value_unknown();
+        scope_bind(l, scope, data->name, value, spot_json(data->json));
+        values->item[values->count] = value;
+        values->name[values->count++] = data->name;
+    }
+}
+
+/* The mean of a value over all its elements, as f32[]. */
+static bool report_value(Lower *l, const Scope *scope, const Name *name, NodeId *node) {
+    Value value = formula_value(l, scope, expr_name(name->json, name->name, l->arena));
+    if (!to_float(l, spot_json(name->json), &value)) return false;
+    Call call = {.spot = spot_json(name->json),
+                 .name = "mean",
+                 .argument = {value},
+                 .given = {true},
+                 .spots = {spot_json(name->json)}};
+    value = function_apply(l, function_find("mean"), &call);
+    *node = value.node;
+    return value.kind == VALUE_tensor;
+}
+
+static void add_reports(Lower *l, const Scope *scope) {
+    const Training *training = &l->model->training;
+    l->g->origin = "training.report";
+    NodeId node;
+    for (uint32_t i = 0; i < training->update_count; i++)
+        if (report_value(l, scope, &training->updates[i].loss, &node))
+            graph_add_output(l->g, training->updates[i].loss.name, node, -1);
+    for (uint32_t i = 0; i < training->reports.count; i++)
+        if (report_value(l, scope, &training->reports.items[i], &node))
+            graph_add_output(l->g, training->reports.items[i].name, node, -1);
+}
+
+Graph *lower_training(const Model *model, const DataShape *shapes, size_t count, Dim n, bool is_training, bool is_trial,
+                      Diag *diag) {
+    Lower l = lower_begin(model, is_training ? "train" : "evaluate", n, is_training, diag);
+    Scope scope = {.outer = l.root};
+    Values values = {0};
+    bind_data(&l, &scope, shapes, count, is_trial, &values);
+    if (is_training) random_key(&l), random_sample(&l);
+    lower_block(&l, &model->training.block, &scope, &values);
+    add_reports(&l, &scope);
+    if (is_training) lower_updates(&l, &scope);
+    return lower_end(&l);
+}
+
+Graph *lower_train(const Model *model, const DataShape *shapes, size_t count, Diag *diag) {
+    *model->reported = NULL;
+    return lower_training(model, shapes, count, model->training.batch, true, false, diag);
+}
+
+/* A loss that compares every sample with every other one has axes of n times n, which an open batch cannot have: its
+ * evaluation is made for the batch of the training. */
+Graph *lower_evaluate(const Model *model, const DataShape *shapes, size_t count, Diag *diag) {
+    Diag quiet;
+    diag_init(&quiet);
+    *model->reported = NULL;
+    Graph *graph = lower_training(model, shapes, count, -1, false, false, &quiet);
+    diag_free(&quiet);
+    *model->reported = NULL;
+    return graph ? graph : lower_training(model, shapes, count, model->training.batch, false, false, diag);
+}
+
+static const Function *find_function(const Model *model, const char *name) {
+    for (uint32_t i = 0; i < model->function_count; i++)
+        if (!strcmp(model->functions[i].name, name)) return &model->functions[i];
+    return NULL;
+}
+
+/* The ports of a module that is called with params, in their scope. */
+static bool module_inputs(Lower *l, const Function *function, Values *values) {
+    const Layer *call = &function->block.layers[0];
+    Scope own = {.outer = l->root};
+    if (call->kind != LAYER_module) return false;
+    bind_module_numbers(l, &own, call, l->root);
+    return function_inputs(l, &own, &call->module->block, spot_json(function->json), values);
+}
+
+static bool lower_function_body(Lower *l, const Function *function) {
+    Scope scope = {.outer = l->root};
+    Values values = {0};
+    bool known = function->is_call ? module_inputs(l, function, &values)
+                                   : function_inputs(l, &scope, &function->block, spot_json(function->json), &values);
+    if (!known) return false;
+    if (!function->is_call && !bind_inputs(l, &function->block, &scope, &values, spot_json(function->json),
+                                           arena_printf(l->arena, "function \"%s\"", function->name)))
+        return false;
+    lower_block(l, &function->block, &scope, &values);
+    for (uint32_t i = 0; i < values.count; i++)
+        if (to_tensor(l, spot_json(function->json), &values.item[i]))
+            graph_add_output(l->g, values.name[i] ? values.name[i] : "output", values.item[i].node, -1);
+    return true;
+}
+
+static Graph *lower_one_function(const Model *model, const Function *function, Diag *diag) {
+    Lower l = lower_begin(model, function->name, -1, false, diag);
+    l.had_error |= !lower_function_body(&l, function);
+    return lower_end(&l);
+}
+
+Graph *lower_function(const Model *model, const char *name, Diag *diag) {
+    const Function *function = find_function(model, name);
+    *model->reported = NULL;
+    if (function) return lower_one_function(model, function, diag);
+    const char *nearest = diag_nearest(name, model->function_names, model->function_count);
+    if (nearest)
+        diag_error(diag, (Place){0}, "the description has no function \"%s\"; did you mean \"%s\"?", name, nearest);
+    else
+        diag_error(diag, (Place){0}, "the description has no function \"%s\"", name);
+    return NULL;
+}
+
+/* A weight that only a function has would stay as random as it began. */
+static void check_trained(const Model *model, const Function *function, const Graph *train, const Graph *graph,
+                          Diag *diag) {
+    for (uint32_t i = 0; i < graph->input_count; i++) {
+        bool known = graph->inputs[i].kind == INPUT_data;
+        for (uint32_t j = 0; j < train->input_count; j++)
+            known |= !strcmp(train->inputs[j].name, graph->inputs[i].name);
+        if (known) continue;
+        model_error(model, diag, function->json, 0,
+                    "function \"%s\" uses the weight \"%s\", which the training does not have", function->name,
+                    graph->inputs[i].name);
+    }
+}
+
+void lower_trial(const Model *model, Diag *diag) {
+    Graph *train = NULL, *evaluate = NULL;
+    if (model->has_training) {
+        train = lower_training(model, NULL, 0, model->training.batch, true, true, diag);
+        evaluate = lower_training(model, NULL, 0, model->training.batch, false, true, diag);
+    }
+    for (uint32_t i = 0; i < model->function_count; i++) {
+        Graph *graph = lower_one_function(model, &model->functions[i], diag);
+        if (train && graph) check_trained(model, &model->functions[i], train, graph, diag);
+        graph_free(graph);
+    }
+    graph_free(train);
+    graph_free(evaluate);
+}

@@ -1,0 +1,48 @@
+/* The front end as the rest of the compiler sees it: a description's text in, a Model out, and questions about it. */
+#include "frontend/library.h"
+#include "frontend/lower.h"
+
+Model *model_parse(const char *text, const char *file, const char *const *sets, size_t set_count, Arena *arena,
+                   Diag *diag) {
+    int errors = diag->errors;
+    Json *json = json_parse(text, file, arena, diag);
+    if (!json) return NULL;
+    for (size_t i = 0; i < set_count; i++) json_set(json, sets[i], arena, diag);
+    Model *model = arena_array(arena, Model, 1);
+    model->arena = arena;
+    model->reported = arena_array(arena, const Reported *, 1);
+    const Json **library = arena_array(arena, const Json *, library_file_count);
+    for (uint32_t i = 0; i < library_file_count; i++) {
+        library[i] = json_parse(library_files[i].text, library_files[i].name, arena, diag);
+        if (!library[i]) BUG("the library file %s is not JSON: %s", library_files[i].name, diag->text);
+    }
+    if (json->kind != JSON_object)
+        return diag_error(diag, json_place(json), "a description is an object, but this is %s",
+                          json_kind_name(json->kind)),
+               NULL;
+    read_model(model, json, library, library_file_count, diag);
+    lower_trial(model, diag);
+    return diag->errors == errors ? model : NULL;
+}
+
+const char *model_name(const Model *model) { return model->name; }
+const char *model_resolved(const Model *model, Arena *arena) { return json_print(model->json, arena); }
+bool model_has_training(const Model *model) { return model->has_training; }
+int64_t model_batch(const Model *model) { return model->training.batch; }
+int64_t model_epochs(const Model *model) { return model->training.epochs; }
+uint64_t model_seed(const Model *model) { return model->training.seed; }
+
+uint32_t model_data(const Model *model, const DataSpec **specs) {
+    *specs = model->data_specs;
+    return model->training.data_count;
+}
+
+uint32_t model_reports(const Model *model, const char *const **names) {
+    *names = model->report_names;
+    return model->report_count;
+}
+
+uint32_t model_functions(const Model *model, const char *const **names) {
+    *names = model->function_names;
+    return model->function_count;
+}

@@ -1,0 +1,161 @@
+/* JSON → Model. Everything that can be said without shapes is said here; lowering says the rest. */
+#include "frontend/read.h"
+
+#include <string.h>
+
+/* Names of modules come first, since layers may call modules that are described further down. */
+static void list_modules(Reader *r, const Json *json, bool is_library) {
+    Model *model = r->model;
+    uint32_t count = json && json->kind == JSON_object ? json->count : 0;
+    Module *all = arena_array(r->arena, Module, model->module_count + count + 1);
+    if (model->module_count) memcpy(all, model->modules, model->module_count * sizeof *all);
+    model->modules = all;
+    for (const Json *item = count ? json->child : NULL; item; item = item->next)
+        all[model->module_count++] = (Module){.name = item->key, .json = item, .is_library = is_library};
+}
+
+static void read_params(Reader *r, Module *module) {
+    const Json *json = module->json;
+    if (json->kind != JSON_object) return;
+    module->params = read_constants(r, read_key(json, OBJECT_module, "params"));
+    module->let = read_constants(r, read_key(json, OBJECT_module, "let"));
+}
+
+static void read_module(Reader *r, Module *module) {
+    const Json *json = module->json;
+    if (!read_is_name(module->name))
+        diag_error(r->diag, json_key_place(json),
+                   "\"%s\" cannot be a module's name: that is a letter or _, then letters, digits or _", module->name);
+    if (!read_check(r, json, OBJECT_module)) return;
+    read_inputs(r, read_key(json, OBJECT_module, "inputs"), &module->block);
+    read_layers(r, read_key(json, OBJECT_module, "layers"), module->name, &module->block);
+    module->block.outputs = read_names(r, read_key(json, OBJECT_module, "outputs"), true);
+}
+
+static void read_modules(Reader *r) {
+    for (int pass = 0; pass < 2; pass++)
+        for (uint32_t i = 0; i < r->model->module_count; i++) {
+            r->is_library = r->model->modules[i].is_library;
+            if (pass)
+                read_module(r, &r->model->modules[i]);
+            else
+                read_params(r, &r->model->modules[i]);
+        }
+    r->is_library = false;
+}
+
+/* {"module": "encode"}: a block that is one call. */
+static void read_function_call(Reader *r, const Json *json, Function *function) {
+    Layer *layer = arena_array(r->arena, Layer, 1);
+    function->is_call = true;
+    layer->json = json;
+    layer->origin = arena_printf(r->arena, "functions.%s", function->name);
+    layer->index = "i";
+    read_module_call(r, json, layer);
+    function->block.layers = layer;
+    function->block.layer_count = 1;
+    static const char *const others[] = {"inputs", "layers", "outputs"};
+    for (int i = 0; i < 3; i++)
+        if (json_get(json, others[i]))
+            read_error(r, json_get(json, others[i]), "a function is either a \"module\" or has \"%s\" of its own",
+                       others[i]);
+}
+
+static void read_function(Reader *r, const Json *json, Function *function) {
+    *function = (Function){.name = json->key, .json = json};
+    if (!read_is_name(json->key))
+        diag_error(r->diag, json_key_place(json),
+                   "\"%s\" cannot be a function's name: that is a letter or _, then letters, digits or _", json->key);
+    if (!strcmp(json->key, "train") || !strcmp(json->key, "evaluate"))
+        diag_error(r->diag, json_key_place(json),
+                   "\"%s\" is what selfc calls a part of the training; give the function another name", json->key);
+    if (!read_check(r, json, OBJECT_function)) return;
+    if (json_get(json, "module")) {
+        read_function_call(r, json, function);
+        return;
+    }
+    const Json *inputs = read_key(json, OBJECT_function, "inputs"), *layers = read_key(json, OBJECT_function, "layers");
+    if (!json_get(json, "inputs"))
+        read_error(r, json, "a function needs a \"module\", or \"inputs\" and \"layers\" of its own");
+    else if (!json_get(json, "layers"))
+        read_error(r, json, "a function with \"inputs\" needs \"layers\"");
+    read_inputs(r, inputs, &function->block);
+    read_layers(r, layers, arena_printf(r->arena, "functions.%s", function->name), &function->block);
+    function->block.outputs = read_names(r, read_key(json, OBJECT_function, "outputs"), true);
+}
+
+static void read_functions(Reader *r, const Json *json) {
+    Model *model = r->model;
+    if (!json) return;
+    model->functions = arena_array(r->arena, Function, json->count + 1);
+    for (const Json *item = json->child; item; item = item->next)
+        read_function(r, item, &model->functions[model->function_count++]);
+}
+
+static void mark_used(const Block *block) {
+    for (uint32_t i = 0; i < block->layer_count; i++) {
+        Module *module = block->layers[i].module;
+        if (!module || module->used) continue;
+        module->used = true;
+        mark_used(&module->block);
+    }
+}
+
+static void check_unused(Reader *r) {
+    Model *model = r->model;
+    mark_used(&model->training.block);
+    for (uint32_t i = 0; i < model->function_count; i++) mark_used(&model->functions[i].block);
+    for (uint32_t i = 0; i < model->module_count; i++)
+        if (!model->modules[i].used && !model->modules[i].is_library)
+            diag_error(r->diag, json_key_place(model->modules[i].json),
+                       "module \"%s\" is not used by the training or a function", model->modules[i].name);
+    for (uint32_t i = 0; i < model->let.count; i++) {
+        const Constant *constant = &model->let.items[i];
+        bool used = false;
+        for (uint32_t j = 0; j < r->mentioned_count; j++) used |= !strcmp(r->mentioned[j], constant->name);
+        if (!used) diag_error(r->diag, json_key_place(constant->json), "nothing uses \"%s\"", constant->name);
+    }
+}
+
+/* Lists that the compiler asks for. */
+static void list_results(Reader *r) {
+    Model *model = r->model;
+    Training *training = &model->training;
+    model->report_names = arena_array(r->arena, const char *, training->update_count + training->reports.count + 1);
+    for (uint32_t i = 0; i < training->update_count; i++)
+        model->report_names[model->report_count++] = training->updates[i].loss.name;
+    for (uint32_t i = 0; i < training->reports.count; i++)
+        model->report_names[model->report_count++] = training->reports.items[i].name;
+    model->function_names = arena_array(r->arena, const char *, model->function_count + 1);
+    for (uint32_t i = 0; i < model->function_count; i++) model->function_names[i] = model->functions[i].name;
+    model->data_specs = arena_array(r->arena, DataSpec, training->data_count + 1);
+    for (uint32_t i = 0; i < training->data_count; i++) {
+        const Data *data = &training->data[i];
+        model->data_specs[i] = (DataSpec){data->name, data->source, data->path, data->field};
+    }
+}
+
+bool read_model(Model *model, const Json *json, const Json *const *library, uint32_t library_count, Diag *diag) {
+    Reader r = {.model = model, .arena = model->arena, .diag = diag};
+    int errors = diag->errors;
+    if (!read_check(&r, json, OBJECT_model)) return false;
+    const Json *name = read_key(json, OBJECT_model, "name"), *training = read_key(json, OBJECT_model, "training");
+    model->json = json;
+    model->name = name ? name->text : "model";
+    if (name && !*name->text) read_error(&r, name, "'name' is empty");
+    model->let = read_constants(&r, read_key(json, OBJECT_model, "let"));
+    list_modules(&r, read_key(json, OBJECT_model, "modules"), false);
+    read_optimizers(&r, read_key(json, OBJECT_model, "optimizers"), false);
+    for (uint32_t i = 0; i < library_count; i++) {
+        list_modules(&r, json_get(library[i], "modules"), true);
+        read_optimizers(&r, json_get(library[i], "optimizers"), true);
+    }
+    read_modules(&r);
+    if (training && read_check(&r, training, OBJECT_training)) read_training(&r, training);
+    read_functions(&r, read_key(json, OBJECT_model, "functions"));
+    if (!json_get(json, "training") && !json_get(json, "functions"))
+        read_error(&r, json, "a description needs \"training\" or \"functions\"");
+    check_unused(&r);
+    list_results(&r);
+    return diag->errors == errors;
+}

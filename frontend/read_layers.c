@@ -1,0 +1,265 @@
+/* Layers, and the inputs of modules and functions. */
+#include "frontend/read.h"
+
+#include <string.h>
+
+static void read_port_shape(Reader *r, const Json *json, Port *port) {
+    const Json *shape = json;
+    if (json->kind == JSON_object) {
+        const Json *type = json_get(json, "type");
+        shape = json_get(json, "shape");
+        for (const Json *item = json->child; item; item = item->next)
+            if (strcmp(item->key, "shape") && strcmp(item->key, "type"))
+                diag_error(r->diag, json_key_place(item), "an input has no key \"%s\", only \"shape\" and \"type\"",
+                           item->key);
+        if (type) read_dtype(r, type, &port->dtype);
+        if (!shape) {
+            read_error(r, json, "an input needs \"shape\"");
+            return;
+        }
+    }
+    if (read_accepts(r, shape, ACCEPT_shape)) port->shape = read_list(r, shape);
+}
+
+void read_inputs(Reader *r, const Json *json, Block *block) {
+    if (!json) return;
+    block->inputs = arena_array(r->arena, Port, json->count + 1);
+    for (const Json *item = json->child; item; item = item->next) {
+        Port port = {.json = item, .dtype = DTYPE_f32, .any_shape = json->kind == JSON_list, .name = item->key};
+        if (port.any_shape && item->kind != JSON_text) {
+            read_error(r, item, "this is %s, but must be the name of an input", json_kind_name(item->kind));
+            continue;
+        }
+        if (port.any_shape) port.name = item->text;
+        if (!read_is_name(port.name))
+            diag_error(r->diag, json_key_place(item),
+                       "\"%s\" cannot be used in formulas: a name is a letter or _, then letters, digits or _",
+                       port.name);
+        if (!port.any_shape) read_port_shape(r, item, &port);
+        block->inputs[block->input_count++] = port;
+    }
+    if (!block->input_count) read_error(r, json, "there must be at least one input");
+}
+
+static Module *find_module(Reader *r, const Json *json) {
+    const char **names = arena_array(r->arena, const char *, r->model->module_count + 1);
+    for (uint32_t i = 0; i < r->model->module_count; i++) {
+        Module *module = &r->model->modules[i];
+        names[i] = module->name;
+        bool in_sight = module->is_library || !r->is_library;
+        if (in_sight && !strcmp(module->name, json->text)) return module;
+    }
+    read_unknown(r, json, "module", json->text, names, r->model->module_count);
+    return NULL;
+}
+
+static void check_params(Reader *r, const Module *module, const Constants *given) {
+    const char **names = arena_array(r->arena, const char *, module->params.count + 1);
+    for (uint32_t i = 0; i < module->params.count; i++) names[i] = module->params.items[i].name;
+    for (uint32_t i = 0; i < given->count; i++) {
+        bool known = false;
+        for (uint32_t j = 0; j < module->params.count; j++) known |= !strcmp(names[j], given->items[i].name);
+        if (known) continue;
+        const char *nearest = diag_nearest(given->items[i].name, names, module->params.count);
+        Place place = json_key_place(given->items[i].json);
+        if (nearest)
+            diag_error(r->diag, place, "module \"%s\" has no param \"%s\"; did you mean \"%s\"?", module->name,
+                       given->items[i].name, nearest);
+        else
+            diag_error(r->diag, place, "module \"%s\" has no param \"%s\"", module->name, given->items[i].name);
+    }
+}
+
+void read_module_call(Reader *r, const Json *json, Layer *layer) {
+    const Json *name = read_key(json, OBJECT_layer, "module"), *instance = read_key(json, OBJECT_layer, "instance");
+    layer->kind = LAYER_broken;
+    layer->params = read_constants(r, read_key(json, OBJECT_layer, "params"));
+    if (instance) layer->instance = instance->text;
+    if (!name || !(layer->module = find_module(r, name))) return;
+    layer->kind = LAYER_module;
+    check_params(r, layer->module, &layer->params);
+}
+
+static bool option_is(const OptionInfo *option, Accept accept) {
+    return accept_find(option->value) == &accept_info[accept];
+}
+
+static void read_activation(Reader *r, const Json *json) {
+    const char *names[FUNCTION_COUNT];
+    size_t count = 0;
+    for (int i = 0; i < FUNCTION_COUNT; i++)
+        if (function_is_activation(&function_info[i])) names[count++] = function_info[i].name;
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(names[i], json->text)) return;
+    read_unknown(r, json, "activation", json->text, names, count);
+}
+
+/* "linear", "zero", a number, {"uniform": bound}, {"normal": deviation}: the formula is that of the number. */
+static const Expr *read_init(Reader *r, const Json *json, bool *fits) {
+    *fits = true;
+    if (json->kind == JSON_number) return read_expr(r, json);
+    if (json->kind == JSON_text && (!strcmp(json->text, "linear") || !strcmp(json->text, "zero"))) return NULL;
+    bool is_range = json->kind == JSON_object && json->count == 1 &&
+                    (!strcmp(json->child->key, "uniform") || !strcmp(json->child->key, "normal"));
+    const Expr *expr = is_range && read_accepts(r, json->child, ACCEPT_number) ? read_expr(r, json->child) : NULL;
+    if (!is_range) read_error(r, json, "'init' must be %s", accept_info[ACCEPT_init].text);
+    *fits = expr != NULL;
+    return expr;
+}
+
+/* False if the layer cannot be lowered with it. */
+static bool read_option(Reader *r, const Json *json, const OptionInfo *option, Layer *layer, uint32_t index) {
+    bool fits = true;
+    if (!read_accepts(r, json, (Accept)(accept_find(option->value) - accept_info))) return false;
+    layer->option[index].json = json;
+    if (option_is(option, ACCEPT_boolean) || option_is(option, ACCEPT_text)) return true;
+    int errors = r->diag->errors;
+    if (option_is(option, ACCEPT_activation))
+        read_activation(r, json);
+    else if (option_is(option, ACCEPT_init))
+        layer->option[index].expr = read_init(r, json, &fits);
+    else if (option_is(option, ACCEPT_shape) || (option_is(option, ACCEPT_axes) && json->kind == JSON_list))
+        layer->option[index].expr = read_list(r, json);
+    else
+        layer->option[index].expr = read_expr(r, json);
+    return fits && r->diag->errors == errors;
+}
+
+static const char *const builtin_keys[] = {"about", "layer", "name", "input", "repeat", "index"};
+static const char *const module_keys[] = {"about", "module", "name", "input", "repeat", "index", "params", "instance"};
+static const char *const expr_keys[] = {"about", "expr", "name"};
+
+/* Keys that go neither with this form of layer nor with its options. */
+static void check_keys(Reader *r, const Json *json, const char *form, const char *const *keys, size_t key_total,
+                       const OptionInfo *option, uint32_t options) {
+    const char *names[16 + MAX_OPTIONS];
+    size_t count = 0;
+    for (size_t i = 0; i < key_total; i++) names[count++] = keys[i];
+    for (uint32_t i = 0; i < options; i++) names[count++] = option[i].name;
+    for (const Json *item = json->child; item; item = item->next) {
+        bool known = false;
+        for (size_t i = 0; i < count; i++) known |= !strcmp(names[i], item->key);
+        if (known) continue;
+        const char *nearest = diag_nearest(item->key, names, count);
+        if (nearest)
+            diag_error(r->diag, json_key_place(item), "%s has no key \"%s\"; did you mean \"%s\"?", form, item->key,
+                       nearest);
+        else
+            diag_error(r->diag, json_key_place(item), "%s has no key \"%s\"", form, item->key);
+    }
+}
+
+static void read_builtin(Reader *r, const Json *json, Layer *layer) {
+    const Json *kind = json_get(json, "layer");
+    const char **names = arena_array(r->arena, const char *, layer_count);
+    OptionInfo option[MAX_OPTIONS];
+    size_t count = 0;
+    layer->info = layer_find(kind->text);
+    for (uint32_t i = 0; i < layer_count; i++)
+        if (layer_exists(&layer_info[i])) names[count++] = layer_info[i].name;
+    if (!layer->info) {
+        read_unknown(r, kind, "layer", kind->text, names, count);
+        return;
+    }
+    uint32_t options = layer_options(layer->info, option);
+    layer->kind = LAYER_builtin;
+    check_keys(r, json, arena_printf(r->arena, "layer \"%s\"", layer->info->name), builtin_keys,
+               sizeof builtin_keys / sizeof *builtin_keys, option, options);
+    for (uint32_t i = 0; i < options; i++) {
+        const Json *value = json_get(json, option[i].name);
+        if (value && !read_option(r, value, &option[i], layer, i)) layer->kind = LAYER_broken;
+        if (value || !option[i].required) continue;
+        read_error(r, json, "layer \"%s\" needs \"%s\": %s", layer->info->name, option[i].name, option[i].meaning);
+        layer->kind = LAYER_broken;
+    }
+}
+
+static void read_repeat(Reader *r, const Json *json, Layer *layer) {
+    const Json *repeat = json_get(json, "repeat"), *index = json_get(json, "index");
+    layer->index = index && read_accepts(r, index, ACCEPT_name) ? index->text : "i";
+    if (index && !repeat)
+        read_error(r, index, "\"index\" names the number of the repetition, but there is no \"repeat\"");
+    if (!repeat) return;
+    layer->repeat = read_accepts(r, repeat, ACCEPT_whole) ? read_expr(r, repeat) : NULL;
+    if (!layer->repeat) layer->kind = LAYER_broken;
+}
+
+static void read_layer_inputs(Reader *r, const Json *json, Layer *layer) {
+    const Json *input = json_get(json, "input");
+    if (!input || !read_accepts(r, input, ACCEPT_formulas)) return;
+    uint32_t count = input->kind == JSON_list ? input->count : 1;
+    const Json *item = input->kind == JSON_list ? input->child : input;
+    layer->inputs = arena_array(r->arena, const Expr *, count + 1);
+    for (; item && layer->input_count < count; item = item->next) {
+        const Expr *expr = read_expr(r, item);
+        layer->inputs[layer->input_count++] = expr;
+        if (!expr) layer->kind = LAYER_broken;
+        if (input->kind != JSON_list) break;
+    }
+}
+
+/* Which of the three forms the layer has; NULL after a message. */
+static const Json *layer_form(Reader *r, const Json *json) {
+    const Json *form = NULL;
+    static const char *const forms[] = {"layer", "module", "expr"};
+    for (int i = 0; i < 3; i++) {
+        const Json *item = json_get(json, forms[i]);
+        if (item && form)
+            return read_error(r, item,
+                              "a layer has one of \"layer\", \"module\" and \"expr\", but this has \"%s\" and \"%s\"",
+                              form->key, item->key),
+                   NULL;
+        if (item) form = item;
+    }
+    for (const Json *item = json->child; !form && item; item = item->next) {
+        const char *nearest = diag_nearest(item->key, forms, 3);
+        if (nearest)
+            return diag_error(r->diag, json_key_place(item), "a layer has no key \"%s\"; did you mean \"%s\"?",
+                              item->key, nearest),
+                   NULL;
+    }
+    if (!form)
+        return read_error(r, json, "a layer needs \"layer\" (a built-in), \"module\" or \"expr\" (a formula)"), NULL;
+    Accept accept = !strcmp(form->key, "expr") ? ACCEPT_formula : ACCEPT_name;
+    return read_accepts(r, form, accept) ? form : NULL;
+}
+
+static void read_layer(Reader *r, const Json *json, Layer *layer) {
+    layer->kind = LAYER_broken;
+    if (json->kind != JSON_object) {
+        read_error(r, json, "a layer is an object, but this is %s", json_kind_name(json->kind));
+        return;
+    }
+    const Json *name = json_get(json, "name"), *form = layer_form(r, json), *about = json_get(json, "about");
+    if (about) read_accepts(r, about, ACCEPT_text);
+    if (name && read_accepts(r, name, ACCEPT_names)) layer->names = read_names(r, name, true);
+    if (!form) return;
+    if (!strcmp(form->key, "expr")) {
+        check_keys(r, json, "a formula", expr_keys, sizeof expr_keys / sizeof *expr_keys, NULL, 0);
+        if ((layer->expr = read_expr(r, form))) layer->kind = LAYER_expr;
+        return;
+    }
+    if (!strcmp(form->key, "module")) {
+        check_keys(r, json, "a call of a module", module_keys, sizeof module_keys / sizeof *module_keys, NULL, 0);
+        const Json *params = json_get(json, "params"), *instance = json_get(json, "instance");
+        if (params) read_accepts(r, params, ACCEPT_params);
+        if (instance) read_accepts(r, instance, ACCEPT_name);
+        read_module_call(r, json, layer);
+    } else
+        read_builtin(r, json, layer);
+    read_repeat(r, json, layer);
+    read_layer_inputs(r, json, layer);
+}
+
+void read_layers(Reader *r, const Json *json, const char *owner, Block *block) {
+    if (!json) return;
+    block->layers = arena_array(r->arena, Layer, json->count + 1);
+    for (const Json *item = json->child; item; item = item->next) {
+        Layer *layer = &block->layers[block->layer_count];
+        layer->json = item;
+        layer->position = block->layer_count++;
+        layer->origin = arena_printf(r->arena, "%s.layers[%u]", owner, layer->position);
+        read_layer(r, item, layer);
+    }
+    if (!block->layer_count) read_error(r, json, "there must be at least one layer");
+}

@@ -1,0 +1,206 @@
+/* Training: data, updates, optimisers. */
+#include "frontend/read.h"
+
+#include <string.h>
+
+void read_dtype(Reader *r, const Json *json, DType *dtype) {
+    const char *names[DTYPE_COUNT];
+    for (int i = 0; i < DTYPE_COUNT; i++) names[i] = dtype_info[i].name;
+    if (read_accepts(r, json, ACCEPT_dtype) && !dtype_find(json->text, dtype))
+        read_unknown(r, json, "element type", json->text, names, DTYPE_COUNT);
+}
+
+static const SourceInfo *read_source(Reader *r, const Json *json) {
+    const char **names = arena_array(r->arena, const char *, source_count);
+    for (uint32_t i = 0; i < source_count; i++) {
+        names[i] = source_info[i].name;
+        if (!strcmp(names[i], json->text)) return &source_info[i];
+    }
+    read_unknown(r, json, "data source", json->text, names, source_count);
+    return NULL;
+}
+
+/* What the source says about a sample before any data is opened. */
+static void set_sample(Data *data, const SourceInfo *source) {
+    const char *text = data->field && !strcmp(data->field, "label")                      ? "i32[]"
+                       : source && source->sample && !strcmp(data->field, source->field) ? source->sample
+                                                                                         : NULL;
+    data->has_sample = text && type_parse(&text, &data->sample);
+}
+
+static void read_data(Reader *r, const Json *json, Data *data) {
+    *data = (Data){.name = json->key, .json = json, .dtype = DTYPE_u8};
+    if (!read_is_name(json->key))
+        diag_error(r->diag, json_key_place(json),
+                   "\"%s\" cannot be used in formulas: a name is a letter or _, then letters, digits or _", json->key);
+    if (!read_check(r, json, OBJECT_data)) return;
+    const Json *source = read_key(json, OBJECT_data, "source"), *path = read_key(json, OBJECT_data, "path");
+    const Json *field = read_key(json, OBJECT_data, "field"), *flatten = read_key(json, OBJECT_data, "flatten");
+    const Json *scale = read_key(json, OBJECT_data, "scale"), *type = read_key(json, OBJECT_data, "type");
+    const SourceInfo *info = source ? read_source(r, source) : NULL;
+    if (!json_get(json, "source") && !json_get(json, "path"))
+        read_error(r, json, "a data input needs a \"source\" or a \"path\"");
+    data->source = info ? info->name : NULL;
+    data->path = path ? path->text : NULL;
+    data->field = field ? field->text : info ? info->field : "image";
+    data->flatten = flatten && flatten->number != 0;
+    if (scale) data->scale = read_expr(r, scale);
+    if (type) read_dtype(r, type, &data->dtype);
+    data->shape_json = read_key(json, OBJECT_data, "shape");
+    if (data->shape_json)
+        data->shape = read_list(r, data->shape_json);
+    else if (type)
+        read_error(r, type, "\"type\" belongs to a \"shape\", but there is none");
+    set_sample(data, info);
+}
+
+static void read_all_data(Reader *r, const Json *json, Training *training) {
+    if (!json) return;
+    training->data = arena_array(r->arena, Data, json->count + 1);
+    for (const Json *item = json->child; item; item = item->next)
+        read_data(r, item, &training->data[training->data_count++]);
+    if (!json->count) read_error(r, json, "there must be at least one data input");
+    if (json->count > MAX_VALUES) read_error(r, json, "there can be at most %d data inputs", MAX_VALUES);
+}
+
+static void read_optimizer(Reader *r, const Json *json, Optimizer *optimizer) {
+    optimizer->name = json->key;
+    optimizer->json = json;
+    optimizer->is_library = r->is_library;
+    if (!read_check(r, json, OBJECT_optimizer)) return;
+    const Json *state = read_key(json, OBJECT_optimizer, "state");
+    optimizer->params = read_constants(r, read_key(json, OBJECT_optimizer, "params"));
+    optimizer->let = read_constants(r, read_key(json, OBJECT_optimizer, "let"));
+    optimizer->update = read_constants(r, read_key(json, OBJECT_optimizer, "update"));
+    if (!state || state->kind == JSON_object) {
+        optimizer->state = read_constants(r, state);
+        return;
+    }
+    Names names = read_names(r, state, true);
+    optimizer->state.items = arena_array(r->arena, Constant, names.count + 1);
+    for (uint32_t i = 0; i < names.count; i++)
+        optimizer->state.items[optimizer->state.count++] = (Constant){names.items[i].name, NULL, names.items[i].json};
+}
+
+void read_optimizers(Reader *r, const Json *json, bool is_library) {
+    if (!json) return;
+    Optimizer *all = arena_array(r->arena, Optimizer, r->model->optimizer_count + json->count + 1);
+    if (r->model->optimizer_count) memcpy(all, r->model->optimizers, r->model->optimizer_count * sizeof *all);
+    r->model->optimizers = all;
+    r->is_library = is_library;
+    for (const Json *item = json->child; item; item = item->next)
+        read_optimizer(r, item, &all[r->model->optimizer_count++]);
+    r->is_library = false;
+}
+
+static const Optimizer *find_optimizer(Reader *r, const Json *at, const char *name) {
+    const char **names = arena_array(r->arena, const char *, r->model->optimizer_count + 1);
+    for (uint32_t i = 0; i < r->model->optimizer_count; i++) {
+        names[i] = r->model->optimizers[i].name;
+        if (!strcmp(names[i], name)) return &r->model->optimizers[i];
+    }
+    read_unknown(r, at, "optimizer", name, names, r->model->optimizer_count);
+    return NULL;
+}
+
+static void unknown_number(Reader *r, const Optimizer *optimizer, const Json *item) {
+    const char **names = arena_array(r->arena, const char *, optimizer->params.count + 1);
+    for (uint32_t i = 0; i < optimizer->params.count; i++) names[i] = optimizer->params.items[i].name;
+    const char *nearest = diag_nearest(item->key, names, optimizer->params.count);
+    if (nearest)
+        diag_error(r->diag, json_key_place(item), "optimizer \"%s\" has no key \"%s\"; did you mean \"%s\"?",
+                   optimizer->name, item->key, nearest);
+    else
+        diag_error(r->diag, json_key_place(item), "optimizer \"%s\" has no key \"%s\"", optimizer->name, item->key);
+}
+
+static bool has_param(const Optimizer *optimizer, const char *name) {
+    for (uint32_t i = 0; i < optimizer->params.count; i++)
+        if (!strcmp(optimizer->params.items[i].name, name)) return true;
+    return false;
+}
+
+static OptimizerUse read_optimizer_use(Reader *r, const Json *json) {
+    OptimizerUse use = {.json = json};
+    const Json *name = json->kind == JSON_object ? json_get(json, "name") : json;
+    if (!name) read_error(r, json, "an optimizer needs \"name\"");
+    if (!name || !read_accepts(r, name, ACCEPT_name) || !(use.optimizer = find_optimizer(r, name, name->text)) ||
+        json->kind != JSON_object)
+        return use;
+    use.params.items = arena_array(r->arena, Constant, json->count + 1);
+    for (const Json *item = json->child; item; item = item->next) {
+        if (item == name || !strcmp(item->key, "about")) continue;
+        if (!has_param(use.optimizer, item->key)) {
+            unknown_number(r, use.optimizer, item);
+            continue;
+        }
+        bool is_number = item->kind == JSON_boolean || read_accepts(r, item, ACCEPT_number);
+        use.params.items[use.params.count++] = (Constant){item->key, is_number ? read_expr(r, item) : NULL, item};
+    }
+    return use;
+}
+
+static void read_update(Reader *r, const Json *json, OptimizerUse standard, Update *update) {
+    *update = (Update){.optimizer = standard};
+    if (json->kind == JSON_text) {
+        update->loss = (Name){json->text, json};
+        return;
+    }
+    update->loss = (Name){"?", json};
+    if (!read_check(r, json, OBJECT_update)) return;
+    const Json *loss = read_key(json, OBJECT_update, "loss"), *optimizer = read_key(json, OBJECT_update, "optimizer");
+    if (loss) update->loss = (Name){loss->text, loss};
+    update->over = read_names(r, read_key(json, OBJECT_update, "over"), false);
+    if (optimizer) update->optimizer = read_optimizer_use(r, optimizer);
+}
+
+static void read_updates(Reader *r, const Json *json, OptimizerUse standard, Training *training) {
+    if (!json) return;
+    uint32_t count = json->kind == JSON_list ? json->count : 1;
+    const Json *item = json->kind == JSON_list ? json->child : json;
+    training->updates = arena_array(r->arena, Update, count + 1);
+    for (; item && training->update_count < count; item = item->next) {
+        read_update(r, item, standard, &training->updates[training->update_count++]);
+        if (json->kind != JSON_list) break;
+    }
+    if (!count) read_error(r, json, "there must be something to minimise");
+}
+
+static bool is_loss(const Training *training, const char *name) {
+    for (uint32_t i = 0; i < training->update_count; i++)
+        if (!strcmp(training->updates[i].loss.name, name)) return true;
+    return false;
+}
+
+/* The losses are reported anyway. */
+static void read_reports(Reader *r, const Json *json, Training *training) {
+    Names all = read_names(r, json, true);
+    training->reports.items = arena_array(r->arena, Name, all.count + 1);
+    for (uint32_t i = 0; i < all.count; i++) {
+        bool is_double = false;
+        for (uint32_t j = 0; j < i; j++) is_double |= !strcmp(all.items[i].name, all.items[j].name);
+        if (is_double)
+            read_error(r, all.items[i].json, "\"%s\" is reported twice", all.items[i].name);
+        else if (!is_loss(training, all.items[i].name))
+            training->reports.items[training->reports.count++] = all.items[i];
+    }
+}
+
+void read_training(Reader *r, const Json *json) {
+    Training *training = &r->model->training;
+    const Json *optimizer = read_key(json, OBJECT_training, "optimizer");
+    r->model->has_training = true;
+    training->json = json;
+    OptimizerUse standard = {.json = json};
+    if (optimizer)
+        standard = read_optimizer_use(r, optimizer);
+    else
+        standard.optimizer = find_optimizer(r, json, "adam");
+    read_all_data(r, read_key(json, OBJECT_training, "data"), training);
+    read_layers(r, read_key(json, OBJECT_training, "layers"), "training", &training->block);
+    read_updates(r, read_key(json, OBJECT_training, "minimize"), standard, training);
+    read_reports(r, read_key(json, OBJECT_training, "report"), training);
+    training->batch = (int64_t)read_number(r, read_key(json, OBJECT_training, "batch"), 128, 1, 1 << 24);
+    training->epochs = (int64_t)read_number(r, read_key(json, OBJECT_training, "epochs"), 10, 1, 1 << 30);
+    training->seed = (uint64_t)read_number(r, read_key(json, OBJECT_training, "seed"), 0, 0, 9007199254740991.0);
+}
