@@ -26,7 +26,7 @@ typedef struct {
     LLVMMemoryBufferRef object;   /* owned by whoever called; NULL after an error */
     char *error;                  /* malloc'ed; NULL: none */
     bool cached;                  /* came from the disk */
-    double emit, optimise, generate; /* seconds */
+    double emit, optimise, generate; /* seconds of processor time */
 } Code;
 void compile_prepare(Code *code, const Kernel *kernel, const Target *target);
 /* Fills in `object` of each: from the cache or compiled, on several threads. false after an error, reported. */
