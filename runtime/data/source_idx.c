@@ -135,8 +135,9 @@ static bool idx_read_elements(gzFile in, const char *path, unsigned char *data, 
         used += (size_t)got;
     }
     unsigned char more;
-    int got = gzread(in, &more, 1); /* also makes zlib compare the checksum */
-    if (got < 0) return idx_fail_read(in, path);
+    int got = gzread(in, &more, 1), code; /* also makes zlib compare the checksum */
+    gzerror(in, &code);
+    if (got < 0 || (got == 0 && code != Z_OK && code != Z_STREAM_END)) return idx_fail_read(in, path);
     if (got == 0) return true;
     selfc_fail("%s: the file goes on behind its last element", path);
     return false;
