@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 enum { MAGIC_BYTES = 8, SECONDS_A_DAY = 24 * 60 * 60 };
-static const char cache_magic[MAGIC_BYTES] = "selfcode";
+static const char cache_magic[MAGIC_BYTES] = "selfcod";
 static const char cache_ending[] = ".selfc.o";
 
 typedef struct {

@@ -12,8 +12,8 @@ typedef struct {
     SelfcModule module;     /* complete but for `run` of the calls */
     const Kernel **kernels; /* the distinct ones of all programs */
     uint32_t kernel_count;
-    int64_t *scratch;       /* bytes that each of them wants */
-    uint32_t **kernel_of;   /* [program][call]: position in kernels */
+    int64_t *scratch;     /* bytes that each of them wants */
+    uint32_t **kernel_of; /* [program][call]: position in kernels */
 } Manifest;
 bool manifest_make(const CompileInput *input, const Target *target, Arena *arena, Manifest *manifest, Diag *diag);
 
@@ -21,11 +21,11 @@ bool manifest_make(const CompileInput *input, const Target *target, Arena *arena
 enum { CODE_KEY_BYTES = 32 };
 typedef struct {
     const Kernel *kernel;
-    uint8_t key[CODE_KEY_BYTES];  /* hash of all that the object is made from */
-    char symbol[40];              /* the function's name in the object, from the key: the same in every run */
-    LLVMMemoryBufferRef object;   /* owned by whoever called; NULL after an error */
-    char *error;                  /* malloc'ed; NULL: none */
-    bool cached;                  /* came from the disk */
+    uint8_t key[CODE_KEY_BYTES];     /* hash of all that the object is made from */
+    char symbol[40];                 /* the function's name in the object, from the key: the same in every run */
+    LLVMMemoryBufferRef object;      /* owned by whoever called; NULL after an error */
+    char *error;                     /* malloc'ed; NULL: none */
+    bool cached;                     /* came from the disk */
     double emit, optimise, generate; /* seconds of processor time */
 } Code;
 void compile_prepare(Code *code, const Kernel *kernel, const Target *target);
@@ -52,13 +52,13 @@ void cache_trim(const char *folder, int64_t most_bytes); /* drops the oldest bey
 
 /* output.c */
 bool output_write(const char *path, const void *bytes, size_t size); /* whole or not at all; errno says why not */
-char *output_temporary(const char *path, Arena *arena);              /* a name beside `path`, for a file to be renamed to it */
+char *output_temporary(const char *path, Arena *arena); /* a name beside `path`, for a file to be renamed to it */
 
 /* weights.c: those states that calls use, packed. */
 typedef struct {
     int64_t *offset; /* of each state of the module; -1: not used */
     int64_t bytes;
-    bool embedded;   /* false: the caller passes their address */
+    bool embedded; /* false: the caller passes their address */
 } Weights;
 Weights weights_make(const SelfcModule *module, bool embedded, Arena *arena);
 /* The packed bytes, taken by name from a segment that is laid out as `layout` says. NULL after an error. */

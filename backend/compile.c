@@ -140,7 +140,8 @@ void compile_set_target(LLVMModuleRef module, const Target *target, LLVMTargetMa
 
 static void compile_add_attribute(LLVMValueRef function, const char *name, const char *value) {
     LLVMContextRef context = LLVMGetModuleContext(LLVMGetGlobalParent(function));
-    LLVMAttributeRef attribute = LLVMCreateStringAttribute(context, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
+    LLVMAttributeRef attribute =
+        LLVMCreateStringAttribute(context, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
     LLVMAddAttributeAtIndex(function, LLVMAttributeFunctionIndex, attribute);
 }
 
@@ -227,13 +228,17 @@ static void *compile_worker(void *argument) {
     LLVMTargetMachineRef machine = target_llvm(work->target, &error);
     for (uint32_t i; (i = atomic_fetch_add(&work->next, 1)) < work->count;) {
         Code *code = work->queue[i];
-        if (machine) compile_one(code, work->target, machine);
-        else code->error = strdup(error);
+        if (machine)
+            compile_one(code, work->target, machine);
+        else
+            code->error = strdup(error);
         if (code->object && work->cache)
             cache_store(work->cache, code->key, LLVMGetBufferStart(code->object), LLVMGetBufferSize(code->object));
     }
-    if (machine) LLVMDisposeTargetMachine(machine);
-    else LLVMDisposeMessage(error);
+    if (machine)
+        LLVMDisposeTargetMachine(machine);
+    else
+        LLVMDisposeMessage(error);
     return NULL;
 }
 
@@ -265,7 +270,8 @@ static void compile_run(Work *work, uint32_t threads) {
     for (uint32_t i = 0; i < started; i++) pthread_join(others[i], NULL);
 }
 
-static void compile_times(const Code *codes, uint32_t count, uint32_t compiled, uint32_t threads, double load, double total) {
+static void compile_times(const Code *codes, uint32_t count, uint32_t compiled, uint32_t threads, double load,
+                          double total) {
     double emit = 0, optimise = 0, generate = 0;
     for (uint32_t i = 0; i < count; i++) {
         emit += codes[i].emit;

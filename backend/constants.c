@@ -17,11 +17,11 @@ typedef struct {
     Arena *arena;
 } Constants;
 
-#define STRUCT(c, ...)                                                                                                 \
-    LLVMStructTypeInContext((c)->context, (LLVMTypeRef[]){__VA_ARGS__},                                                \
+#define STRUCT(c, ...)                                                  \
+    LLVMStructTypeInContext((c)->context, (LLVMTypeRef[]){__VA_ARGS__}, \
                             sizeof((LLVMTypeRef[]){__VA_ARGS__}) / sizeof(LLVMTypeRef), false)
-#define VALUE(c, ...)                                                                                                  \
-    LLVMConstStructInContext((c)->context, (LLVMValueRef[]){__VA_ARGS__},                                              \
+#define VALUE(c, ...)                                                     \
+    LLVMConstStructInContext((c)->context, (LLVMValueRef[]){__VA_ARGS__}, \
                              sizeof((LLVMValueRef[]){__VA_ARGS__}) / sizeof(LLVMValueRef), false)
 
 static void constants_check(const Constants *c, LLVMTypeRef type, size_t size, const size_t *offsets, unsigned count) {
@@ -29,8 +29,8 @@ static void constants_check(const Constants *c, LLVMTypeRef type, size_t size, c
     for (unsigned i = 0; i < count; i++) CHECK(LLVMOffsetOfElement(c->layout, type, i) == offsets[i]);
 }
 
-#define SAME_LAYOUT(c, type, Struct, ...)                                                                              \
-    constants_check((c), (type), sizeof(Struct), (const size_t[]){__VA_ARGS__},                                        \
+#define SAME_LAYOUT(c, type, Struct, ...)                                       \
+    constants_check((c), (type), sizeof(Struct), (const size_t[]){__VA_ARGS__}, \
                     sizeof((const size_t[]){__VA_ARGS__}) / sizeof(size_t))
 #define AT(Struct, field) offsetof(Struct, field)
 
@@ -39,7 +39,8 @@ static void constants_small_types(Constants *c) {
     c->extent = STRUCT(c, c->i64, c->i64);
     SAME_LAYOUT(c, c->extent, SelfcExtent, AT(SelfcExtent, fixed), AT(SelfcExtent, per_n));
     c->tensor = STRUCT(c, c->pointer, c->i32, c->i32, dims);
-    SAME_LAYOUT(c, c->tensor, SelfcTensor, AT(SelfcTensor, name), AT(SelfcTensor, dtype), AT(SelfcTensor, rank), AT(SelfcTensor, dim));
+    SAME_LAYOUT(c, c->tensor, SelfcTensor, AT(SelfcTensor, name), AT(SelfcTensor, dtype), AT(SelfcTensor, rank),
+                AT(SelfcTensor, dim));
     c->state = STRUCT(c, c->tensor, c->i64, c->i32, c->i32, c->f64, c->f64);
     SAME_LAYOUT(c, c->state, SelfcState, AT(SelfcState, tensor), AT(SelfcState, offset), AT(SelfcState, is_parameter),
                 AT(SelfcState, init), AT(SelfcState, init_a), AT(SelfcState, init_b));
@@ -55,21 +56,27 @@ static void constants_small_types(Constants *c) {
 static void constants_large_types(Constants *c) {
     c->call = STRUCT(c, c->pointer, c->pointer, c->pointer, c->pointer, c->i32, c->i32, c->i32,
                      LLVMArrayType2(c->axis, SELFC_MAX_RANK), c->f64, c->f64);
-    SAME_LAYOUT(c, c->call, SelfcCall, AT(SelfcCall, run), AT(SelfcCall, name), AT(SelfcCall, origin), AT(SelfcCall, args),
-                AT(SelfcCall, arg_count), AT(SelfcCall, phase), AT(SelfcCall, grid_rank), AT(SelfcCall, grid),
-                AT(SelfcCall, flop), AT(SelfcCall, bytes));
+    SAME_LAYOUT(c, c->call, SelfcCall, AT(SelfcCall, run), AT(SelfcCall, name), AT(SelfcCall, origin),
+                AT(SelfcCall, args), AT(SelfcCall, arg_count), AT(SelfcCall, phase), AT(SelfcCall, grid_rank),
+                AT(SelfcCall, grid), AT(SelfcCall, flop), AT(SelfcCall, bytes));
     c->program = STRUCT(c, c->pointer, c->pointer, c->i32, c->i32, c->pointer, c->i32, c->i32, c->extent, c->i64);
-    SAME_LAYOUT(c, c->program, SelfcProgram, AT(SelfcProgram, name), AT(SelfcProgram, io), AT(SelfcProgram, input_count),
-                AT(SelfcProgram, output_count), AT(SelfcProgram, calls), AT(SelfcProgram, call_count),
-                AT(SelfcProgram, phase_count), AT(SelfcProgram, arena_bytes), AT(SelfcProgram, batch));
+    SAME_LAYOUT(c, c->program, SelfcProgram, AT(SelfcProgram, name), AT(SelfcProgram, io),
+                AT(SelfcProgram, input_count), AT(SelfcProgram, output_count), AT(SelfcProgram, calls),
+                AT(SelfcProgram, call_count), AT(SelfcProgram, phase_count), AT(SelfcProgram, arena_bytes),
+                AT(SelfcProgram, batch));
     c->training = STRUCT(c, c->i32, c->i32, c->pointer, c->i32, c->i64, c->i64, c->i64, c->pointer, c->i32);
-    SAME_LAYOUT(c, c->training, SelfcTraining, AT(SelfcTraining, train), AT(SelfcTraining, evaluate), AT(SelfcTraining, data),
-                AT(SelfcTraining, data_count), AT(SelfcTraining, batch), AT(SelfcTraining, epochs), AT(SelfcTraining, seed),
-                AT(SelfcTraining, reports), AT(SelfcTraining, report_count));
+    SAME_LAYOUT(c, c->training, SelfcTraining, AT(SelfcTraining, train), AT(SelfcTraining, evaluate),
+                AT(SelfcTraining, data), AT(SelfcTraining, data_count), AT(SelfcTraining, batch),
+                AT(SelfcTraining, epochs), AT(SelfcTraining, seed), AT(SelfcTraining, reports),
+                AT(SelfcTraining, report_count));
 }
 
-static LLVMValueRef constants_i32(Constants *c, int64_t value) { return LLVMConstInt(c->i32, (unsigned long long)value, true); }
-static LLVMValueRef constants_i64(Constants *c, int64_t value) { return LLVMConstInt(c->i64, (unsigned long long)value, true); }
+static LLVMValueRef constants_i32(Constants *c, int64_t value) {
+    return LLVMConstInt(c->i32, (unsigned long long)value, true);
+}
+static LLVMValueRef constants_i64(Constants *c, int64_t value) {
+    return LLVMConstInt(c->i64, (unsigned long long)value, true);
+}
 
 static LLVMValueRef constants_global(Constants *c, const char *name, LLVMTypeRef type, LLVMValueRef value) {
     LLVMValueRef global = LLVMAddGlobal(c->module, type, name);
@@ -87,7 +94,8 @@ static LLVMValueRef constants_text(Constants *c, const char *text) {
     return global;
 }
 
-static LLVMValueRef constants_array(Constants *c, const char *name, LLVMTypeRef type, LLVMValueRef *values, uint32_t count) {
+static LLVMValueRef constants_array(Constants *c, const char *name, LLVMTypeRef type, LLVMValueRef *values,
+                                    uint32_t count) {
     if (!count) return LLVMConstNull(c->pointer);
     return constants_global(c, name, LLVMArrayType2(type, count), LLVMConstArray2(type, values, count));
 }
@@ -104,8 +112,9 @@ static LLVMValueRef constants_tensor(Constants *c, const SelfcTensor *tensor) {
 }
 
 static LLVMValueRef constants_state(Constants *c, const SelfcState *state) {
-    return VALUE(c, constants_tensor(c, &state->tensor), constants_i64(c, state->offset), constants_i32(c, state->is_parameter),
-                 constants_i32(c, state->init), LLVMConstReal(c->f64, state->init_a), LLVMConstReal(c->f64, state->init_b));
+    return VALUE(c, constants_tensor(c, &state->tensor), constants_i64(c, state->offset),
+                 constants_i32(c, state->is_parameter), constants_i32(c, state->init),
+                 LLVMConstReal(c->f64, state->init_a), LLVMConstReal(c->f64, state->init_b));
 }
 
 static LLVMValueRef constants_call(Constants *c, const SelfcCall *call, LLVMValueRef function) {
@@ -131,9 +140,9 @@ static LLVMValueRef constants_program(Constants *c, const SelfcProgram *program,
         calls[i] = constants_call(c, &program->calls[i], functions[kernel_of[i]]);
     return VALUE(c, constants_text(c, program->name), constants_array(c, "io", c->tensor, io, io_count),
                  constants_i32(c, program->input_count), constants_i32(c, program->output_count),
-                 constants_array(c, "calls", c->call, calls, program->call_count), constants_i32(c, program->call_count),
-                 constants_i32(c, program->phase_count), constants_extent(c, program->arena_bytes),
-                 constants_i64(c, program->batch));
+                 constants_array(c, "calls", c->call, calls, program->call_count),
+                 constants_i32(c, program->call_count), constants_i32(c, program->phase_count),
+                 constants_extent(c, program->arena_bytes), constants_i64(c, program->batch));
 }
 
 static LLVMValueRef constants_training(Constants *c, const SelfcTraining *training) {
@@ -144,9 +153,9 @@ static LLVMValueRef constants_training(Constants *c, const SelfcTraining *traini
                          constants_text(c, training->data[i].path), constants_text(c, training->data[i].field));
     for (uint32_t i = 0; i < training->report_count; i++) reports[i] = constants_text(c, training->reports[i]);
     return VALUE(c, constants_i32(c, training->train), constants_i32(c, training->evaluate),
-                 constants_array(c, "data", c->spec, specs, training->data_count), constants_i32(c, training->data_count),
-                 constants_i64(c, training->batch), constants_i64(c, training->epochs),
-                 constants_i64(c, (int64_t)training->seed),
+                 constants_array(c, "data", c->spec, specs, training->data_count),
+                 constants_i32(c, training->data_count), constants_i64(c, training->batch),
+                 constants_i64(c, training->epochs), constants_i64(c, (int64_t)training->seed),
                  constants_array(c, "reports", c->pointer, reports, training->report_count),
                  constants_i32(c, training->report_count));
 }
@@ -158,9 +167,11 @@ static LLVMValueRef constants_module(Constants *c, const Manifest *manifest, LLV
     for (uint32_t i = 0; i < module->state_count; i++) states[i] = constants_state(c, &module->states[i]);
     for (uint32_t i = 0; i < module->program_count; i++)
         programs[i] = constants_program(c, &module->programs[i], manifest->kernel_of[i], functions);
-    return VALUE(c, constants_i32(c, module->abi_version), constants_text(c, module->name), constants_text(c, module->description),
-                 constants_array(c, "states", c->state, states, module->state_count), constants_i32(c, module->state_count),
-                 constants_i64(c, module->state_bytes), constants_i64(c, module->scratch_bytes),
+    return VALUE(c, constants_i32(c, module->abi_version), constants_text(c, module->name),
+                 constants_text(c, module->description),
+                 constants_array(c, "states", c->state, states, module->state_count),
+                 constants_i32(c, module->state_count), constants_i64(c, module->state_bytes),
+                 constants_i64(c, module->scratch_bytes),
                  constants_array(c, "programs", c->program, programs, module->program_count),
                  constants_i32(c, module->program_count), constants_training(c, &module->training));
 }

@@ -16,13 +16,14 @@ enum { DRIVER_ALIGN = 64 };
 /* Words that are no names in C or C++, and the names of the function's own parameters. */
 static bool driver_is_taken(const char *name) {
     static const char *const taken[] = {
-        "n",        "workspace", "weights",  "auto",   "bool",   "break",   "case",     "char",     "class",    "const",
-        "continue", "default",   "delete",   "do",     "double", "else",    "enum",     "export",   "extern",   "false",
-        "float",    "for",       "friend",   "goto",   "if",     "inline",  "int",      "long",     "mutable",  "namespace",
-        "new",      "operator",  "private",  "public", "register", "restrict", "return", "short",   "signed",   "sizeof",
-        "static",   "struct",    "switch",   "template", "this", "throw",   "true",     "try",      "typedef",  "typename",
-        "union",    "unsigned",  "using",    "virtual", "void",  "volatile", "while",   "protected", "explicit", "catch",
-        "and",      "or",        "not",      "xor",    "asm",    "typeof"};
+        "n",      "workspace", "weights",   "auto",      "bool",     "break",   "case",     "char",     "class",
+        "const",  "continue",  "default",   "delete",    "do",       "double",  "else",     "enum",     "export",
+        "extern", "false",     "float",     "for",       "friend",   "goto",    "if",       "inline",   "int",
+        "long",   "mutable",   "namespace", "new",       "operator", "private", "public",   "register", "restrict",
+        "return", "short",     "signed",    "sizeof",    "static",   "struct",  "switch",   "template", "this",
+        "throw",  "true",      "try",       "typedef",   "typename", "union",   "unsigned", "using",    "virtual",
+        "void",   "volatile",  "while",     "protected", "explicit", "catch",   "and",      "or",       "not",
+        "xor",    "asm",       "typeof"};
     for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
         if (strcmp(taken[i], name) == 0) return true;
     return false;
@@ -109,7 +110,9 @@ typedef struct {
     LLVMValueRef args;                           /* array that is filled in for each call */
 } Writer;
 
-static LLVMValueRef driver_number(Writer *w, int64_t value) { return LLVMConstInt(w->i64, (unsigned long long)value, true); }
+static LLVMValueRef driver_number(Writer *w, int64_t value) {
+    return LLVMConstInt(w->i64, (unsigned long long)value, true);
+}
 
 static LLVMValueRef driver_extent(Writer *w, SelfcExtent extent) {
     LLVMValueRef fixed = driver_number(w, extent.fixed);
@@ -156,11 +159,11 @@ static void driver_check(Writer *w) {
     uint32_t count = program->input_count + program->output_count;
     bad = LLVMConstInt(LLVMInt1TypeInContext(w->context), 0, false);
     for (uint32_t i = 0; i < count; i++)
-        bad = LLVMBuildOr(b, bad, driver_is_bad(w, LLVMGetParam(w->function, i), dtype_info[program->io[i].dtype].bytes), "");
+        bad = LLVMBuildOr(b, bad,
+                          driver_is_bad(w, LLVMGetParam(w->function, i), dtype_info[program->io[i].dtype].bytes), "");
     if (w->driver->wants_weights)
         bad = LLVMBuildOr(b, bad, driver_is_bad(w, LLVMGetParam(w->function, count), DRIVER_ALIGN), "");
-    if (w->driver->workspace.fixed)
-        bad = LLVMBuildOr(b, bad, driver_is_bad(w, LLVMGetLastParam(w->function), 1), "");
+    if (w->driver->workspace.fixed) bad = LLVMBuildOr(b, bad, driver_is_bad(w, LLVMGetLastParam(w->function), 1), "");
     driver_return_if(w, bad, 2);
 }
 
@@ -173,8 +176,9 @@ static void driver_find_memory(Writer *w) {
     } else {
         w->arena = w->scratch = LLVMConstNull(w->pointer);
     }
-    w->weight_base = w->driver->wants_weights ? LLVMGetParam(w->function, w->program->input_count + w->program->output_count)
-                                              : w->blob;
+    w->weight_base = w->driver->wants_weights
+                         ? LLVMGetParam(w->function, w->program->input_count + w->program->output_count)
+                         : w->blob;
 }
 
 static int64_t driver_weight_offset(Writer *w, int64_t offset) {
@@ -184,7 +188,8 @@ static int64_t driver_weight_offset(Writer *w, int64_t offset) {
 }
 
 static LLVMValueRef driver_argument(Writer *w, const SelfcArg *arg) {
-    if (arg->base == 0) return driver_move(w, w->weight_base, driver_number(w, driver_weight_offset(w, arg->offset.fixed)));
+    if (arg->base == 0)
+        return driver_move(w, w->weight_base, driver_number(w, driver_weight_offset(w, arg->offset.fixed)));
     if (arg->base == 1) return driver_move(w, w->arena, driver_extent(w, arg->offset));
     return LLVMGetParam(w->function, arg->base - 2);
 }

@@ -4,8 +4,8 @@
 #include <string.h>
 
 static const char *const header_type[DTYPE_COUNT] = {
-    [DTYPE_f32] = "float",    [DTYPE_bf16] = "uint16_t", [DTYPE_f16] = "uint16_t", [DTYPE_i8] = "int8_t",
-    [DTYPE_u8] = "uint8_t",   [DTYPE_i32] = "int32_t",   [DTYPE_i64] = "int64_t",  [DTYPE_bool] = "uint8_t",
+    [DTYPE_f32] = "float",  [DTYPE_bf16] = "uint16_t", [DTYPE_f16] = "uint16_t", [DTYPE_i8] = "int8_t",
+    [DTYPE_u8] = "uint8_t", [DTYPE_i32] = "int32_t",   [DTYPE_i64] = "int64_t",  [DTYPE_bool] = "uint8_t",
 };
 
 /* A name as it was given, but for what would end a comment. */
@@ -18,9 +18,12 @@ static void header_shape(const SelfcTensor *tensor, FILE *out) {
     fprintf(out, "%s[", dtype_info[tensor->dtype].name);
     for (int32_t i = 0; i < tensor->rank; i++) {
         if (i) fputc(',', out);
-        if (tensor->dim[i] >= 0) fprintf(out, "%lld", (long long)tensor->dim[i]);
-        else if (tensor->dim[i] == -1) fputc('n', out);
-        else fprintf(out, "%lldn", (long long)-tensor->dim[i]);
+        if (tensor->dim[i] >= 0)
+            fprintf(out, "%lld", (long long)tensor->dim[i]);
+        else if (tensor->dim[i] == -1)
+            fputc('n', out);
+        else
+            fprintf(out, "%lldn", (long long)-tensor->dim[i]);
     }
     fputc(']', out);
 }
@@ -36,9 +39,11 @@ static void header_tensors(const SelfcTensor *io, const char **names, uint32_t c
 static void header_random(const SelfcProgram *program, const Driver *driver, FILE *out) {
     for (uint32_t i = 0; i < program->input_count; i++) {
         if (strcmp(program->io[i].name, "$key") == 0)
-            fprintf(out, " * %s: what random numbers are drawn with: seed (low, high) and a step to count up.\n", driver->parameters[i]);
+            fprintf(out, " * %s: what random numbers are drawn with: seed (low, high) and a step to count up.\n",
+                    driver->parameters[i]);
         if (strcmp(program->io[i].name, "$sample") == 0)
-            fprintf(out, " * %s: a number for each sample; equal numbers draw equal random values.\n", driver->parameters[i]);
+            fprintf(out, " * %s: a number for each sample; equal numbers draw equal random values.\n",
+                    driver->parameters[i]);
     }
 }
 
@@ -55,7 +60,8 @@ static void header_workspace(const Driver *driver, FILE *out) {
 static void header_prototype(const SelfcProgram *program, const Driver *driver, FILE *out) {
     fprintf(out, "int %s(", driver->symbol);
     for (uint32_t i = 0; i < program->input_count + program->output_count; i++)
-        fprintf(out, "%s%s *%s, ", i < program->input_count ? "const " : "", header_type[program->io[i].dtype], driver->parameters[i]);
+        fprintf(out, "%s%s *%s, ", i < program->input_count ? "const " : "", header_type[program->io[i].dtype],
+                driver->parameters[i]);
     if (driver->wants_weights) fprintf(out, "const void *weights, ");
     fprintf(out, "size_t n, void *workspace);\n");
 }
@@ -66,7 +72,8 @@ static void header_function(const SelfcModule *module, const SelfcProgram *progr
     fprintf(out, ": ");
     header_tensors(program->io, driver->parameters, program->input_count, out);
     fprintf(out, " → ");
-    header_tensors(program->io + program->input_count, driver->parameters + program->input_count, program->output_count, out);
+    header_tensors(program->io + program->input_count, driver->parameters + program->input_count, program->output_count,
+                   out);
     fprintf(out, "; from ");
     header_text(module->name, out);
     fprintf(out, ", %s. Re-entrant, allocates nothing, calls nothing.\n",
@@ -102,6 +109,7 @@ void header_print(const SelfcModule *module, const Driver *drivers, const Weight
     fprintf(out, "#ifndef SELFC_%s_H\n#define SELFC_%s_H\n#include <stddef.h>\n#include <stdint.h>\n", guard, guard);
     fprintf(out, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
     if (!weights->embedded && weights->bytes) header_weights(module, weights, out);
-    for (uint32_t i = 0; i < module->program_count; i++) header_function(module, &module->programs[i], &drivers[i], out);
+    for (uint32_t i = 0; i < module->program_count; i++)
+        header_function(module, &module->programs[i], &drivers[i], out);
     fprintf(out, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }

@@ -16,11 +16,11 @@
 struct Jit {
     Arena *arena;
     Manifest manifest;
-    Code *codes;           /* one for each kernel of the manifest */
+    Code *codes; /* one for each kernel of the manifest */
     SelfcKernel **functions;
-    uint64_t *sizes;       /* of the functions in bytes, for perf */
+    uint64_t *sizes; /* of the functions in bytes, for perf */
     LLVMOrcLLJITRef engine;
-    char *error;           /* the first one LLVM reported, malloc'ed */
+    char *error; /* the first one LLVM reported, malloc'ed */
 };
 
 static double jit_clock(void) {
@@ -133,8 +133,8 @@ static void jit_write_map(const Jit *jit) {
     FILE *map = fopen(path, "a");
     if (!map) return;
     for (uint32_t i = 0; i < jit->manifest.kernel_count; i++)
-        fprintf(map, "%llx %llx %s\n", (unsigned long long)(uintptr_t)jit->functions[i], (unsigned long long)jit->sizes[i],
-                jit->codes[i].kernel->name);
+        fprintf(map, "%llx %llx %s\n", (unsigned long long)(uintptr_t)jit->functions[i],
+                (unsigned long long)jit->sizes[i], jit->codes[i].kernel->name);
     fclose(map);
 }
 

@@ -32,13 +32,14 @@ static bool link_run(char *const *arguments, const char *out, Diag *diag) {
     pid_t child;
     int status = 0, failure = posix_spawnp(&child, arguments[0], NULL, NULL, arguments, environ);
     if (failure) {
-        diag_error(diag, (Place){0}, "%s needs a linker, but '%s' cannot be run: %s; a .o or .a needs none", out, arguments[0],
-                   strerror(failure));
+        diag_error(diag, (Place){0}, "%s needs a linker, but '%s' cannot be run: %s; a .o or .a needs none", out,
+                   arguments[0], strerror(failure));
         return false;
     }
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
-    diag_error(diag, (Place){0}, "%s was not written: '%s' could not link it (its own message stands above)", out, arguments[0]);
+    diag_error(diag, (Place){0}, "%s was not written: '%s' could not link it (its own message stands above)", out,
+               arguments[0]);
     return false;
 }
 
@@ -58,7 +59,8 @@ static bool link_to(char **arguments, size_t out_position, const char *out, Aren
 
 bool link_shared(const char *object, const char *out, const Target *target, Diag *diag) {
     Arena *arena = arena_new();
-    char *arguments[] = {(char *)link_compiler(target, arena), "-shared", "-nostdlib", "-o", NULL, (char *)object, NULL};
+    char *arguments[] = {
+        (char *)link_compiler(target, arena), "-shared", "-nostdlib", "-o", NULL, (char *)object, NULL};
     bool good = link_to(arguments, 4, out, arena, diag);
     arena_free(arena);
     return good;
@@ -93,23 +95,28 @@ static const char *link_runtime(Arena *arena, Diag *diag) {
     };
     for (size_t i = given ? 0 : 1; i < (given ? 1 : sizeof places / sizeof places[0]); i++)
         if (access(places[i], R_OK) == 0) return places[i];
-    if (given) diag_error(diag, (Place){0}, "SELFC_RUNTIME_DIR is '%s', but there is no %s in it", given, name);
+    if (given)
+        diag_error(diag, (Place){0}, "SELFC_RUNTIME_DIR is '%s', but there is no %s in it", given, name);
     else
-        diag_error(diag, (Place){0}, "a training program is linked with %s, which is neither in %s nor in %s/../%s; say where it is with SELFC_RUNTIME_DIR",
+        diag_error(diag, (Place){0},
+                   "a training program is linked with %s, which is neither in %s nor in %s/../%s; say where it is with "
+                   "SELFC_RUNTIME_DIR",
                    name, own, own, SELFC_LIBRARY_FOLDER);
     return NULL;
 }
 
 bool link_program(const char *object, const char *out, const Target *target, Diag *diag) {
     if (!target->is_host) {
-        diag_error(diag, (Place){0}, "a training program can be linked for this machine only, not for %s (%s)", target->triple, target->cpu);
+        diag_error(diag, (Place){0}, "a training program can be linked for this machine only, not for %s (%s)",
+                   target->triple, target->cpu);
         return false;
     }
     Arena *arena = arena_new();
     const char *runtime = link_runtime(arena, diag);
     bool good = false;
     if (runtime) {
-        char *arguments[] = {"cc", "-o", NULL, (char *)object, (char *)runtime, LINK_SANITIZERS "-lpng", "-lz", "-lpthread", "-lm", NULL};
+        char *arguments[] = {"cc",        "-o",  NULL, (char *)object, (char *)runtime, LINK_SANITIZERS "-lpng", "-lz",
+                             "-lpthread", "-lm", NULL};
         good = link_to(arguments, 2, out, arena, diag);
     }
     arena_free(arena);

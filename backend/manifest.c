@@ -18,8 +18,9 @@ typedef struct {
     Diag *diag;
 } Maker;
 
-_Static_assert((int)SELFC_f32 == (int)DTYPE_f32 && (int)SELFC_bf16 == (int)DTYPE_bf16 && (int)SELFC_f16 == (int)DTYPE_f16 &&
-                   (int)SELFC_i8 == (int)DTYPE_i8 && (int)SELFC_u8 == (int)DTYPE_u8 && (int)SELFC_i32 == (int)DTYPE_i32 &&
+_Static_assert((int)SELFC_f32 == (int)DTYPE_f32 && (int)SELFC_bf16 == (int)DTYPE_bf16 &&
+                   (int)SELFC_f16 == (int)DTYPE_f16 && (int)SELFC_i8 == (int)DTYPE_i8 &&
+                   (int)SELFC_u8 == (int)DTYPE_u8 && (int)SELFC_i32 == (int)DTYPE_i32 &&
                    (int)SELFC_i64 == (int)DTYPE_i64 && (int)SELFC_bool == (int)DTYPE_bool,
                "abi.h numbers element types as dtypes.def does");
 _Static_assert((int)SELFC_INIT_zero == (int)INIT_zero && (int)SELFC_INIT_constant == (int)INIT_constant &&
@@ -54,14 +55,17 @@ static void manifest_add_state(Maker *maker, const GraphInput *input) {
 }
 
 /* A state that an earlier program has named, too, must be the same there. */
-static bool manifest_same_state(Maker *maker, const SelfcState *state, const GraphInput *input, const Program *program) {
+static bool manifest_same_state(Maker *maker, const SelfcState *state, const GraphInput *input,
+                                const Program *program) {
     SelfcTensor tensor = manifest_tensor(input->name, input->type, maker->arena);
     bool same = tensor.dtype == state->tensor.dtype && tensor.rank == state->tensor.rank &&
-                memcmp(tensor.dim, state->tensor.dim, sizeof tensor.dim) == 0 && state->init == (int32_t)input->init.kind &&
-                state->init_a == input->init.a && state->init_b == input->init.b;
+                memcmp(tensor.dim, state->tensor.dim, sizeof tensor.dim) == 0 &&
+                state->init == (int32_t)input->init.kind && state->init_a == input->init.a &&
+                state->init_b == input->init.b;
     if (!same)
-        diag_error(maker->diag, (Place){0}, "%s: '%s' has another type or another first value than in the programs before",
-                   program->name, input->name);
+        diag_error(maker->diag, (Place){0},
+                   "%s: '%s' has another type or another first value than in the programs before", program->name,
+                   input->name);
     return same;
 }
 
@@ -77,9 +81,12 @@ static bool manifest_states(Maker *maker) {
             const GraphInput *input = &program->inputs[k];
             if (input->kind == INPUT_data) continue;
             SelfcState *known = manifest_find_state(maker, input->name);
-            if (!known) manifest_add_state(maker, input);
-            else if (!manifest_same_state(maker, known, input, program)) good = false;
-            else if (input->kind == INPUT_parameter) known->is_parameter = 1;
+            if (!known)
+                manifest_add_state(maker, input);
+            else if (!manifest_same_state(maker, known, input, program))
+                good = false;
+            else if (input->kind == INPUT_parameter)
+                known->is_parameter = 1;
         }
     }
     return good;
@@ -100,8 +107,7 @@ static SelfcArg manifest_arg(Maker *maker, const Program *program, const Buffer 
     switch (buffer->kind) {
     case BUFFER_input: return (SelfcArg){.base = 2 + manifest_io_position(program, false, buffer->index)};
     case BUFFER_output: return (SelfcArg){.base = 2 + manifest_io_position(program, true, buffer->index)};
-    case BUFFER_temporary:
-        return (SelfcArg){.base = 1, .offset = {buffer->offset.fixed, buffer->offset.per_n}};
+    case BUFFER_temporary: return (SelfcArg){.base = 1, .offset = {buffer->offset.fixed, buffer->offset.per_n}};
     case BUFFER_state: {
         const SelfcState *state = manifest_find_state(maker, program->inputs[buffer->index].name);
         return (SelfcArg){.base = 0, .offset = {state->offset, 0}};
@@ -141,7 +147,8 @@ static void manifest_calls(Maker *maker, uint32_t index, SelfcProgram *made) {
     const Program *program = maker->input->programs[index];
     SelfcCall *calls = arena_array(maker->arena, SelfcCall, program->call_count);
     uint32_t *kernel_of = arena_array(maker->arena, uint32_t, program->call_count);
-    uint32_t *position = arena_array(maker->arena, uint32_t, program->kernel_count); /* one more; 0: not yet looked up */
+    uint32_t *position =
+        arena_array(maker->arena, uint32_t, program->kernel_count); /* one more; 0: not yet looked up */
     for (uint32_t i = 0; i < program->call_count; i++) {
         uint32_t kernel = program->calls[i].kernel;
         if (!position[kernel]) position[kernel] = 1 + manifest_kernel(maker->manifest, &program->kernels[kernel]);
@@ -163,7 +170,8 @@ static void manifest_io(Maker *maker, const Program *program, SelfcProgram *made
     made->input_count = count;
     for (uint32_t i = 0; i < program->output_count; i++)
         if (program->outputs[i].updates < 0)
-            io[count++] = manifest_tensor(program->outputs[i].name, program->buffers[program->outputs[i].node].type, maker->arena);
+            io[count++] = manifest_tensor(program->outputs[i].name, program->buffers[program->outputs[i].node].type,
+                                          maker->arena);
     made->output_count = count - made->input_count;
     made->io = io;
 }

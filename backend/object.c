@@ -60,7 +60,8 @@ static void build_close(Build *build) {
 /* Joins kernel `index` to the module, visible to nobody else. */
 static bool build_add_kernel(Build *build, uint32_t index) {
     const Kernel *kernel = build->manifest.kernels[index];
-    const char *symbol = arena_printf(build->arena, "kernel%u_%s", index, driver_identifier(kernel->name, build->arena));
+    const char *symbol =
+        arena_printf(build->arena, "kernel%u_%s", index, driver_identifier(kernel->name, build->arena));
     char *error = NULL;
     double seconds[2];
     LLVMModuleRef part = compile_module(kernel, build->target, build->machine, build->context, symbol, seconds, &error);
@@ -149,8 +150,9 @@ static bool build_save_archive(Build *build, LLVMMemoryBufferRef object) {
     const char **symbols = arena_array(build->arena, const char *, build->manifest.module.program_count);
     for (uint32_t i = 0; i < build->manifest.module.program_count; i++) symbols[i] = build->drivers[i].symbol;
     size_t size;
-    void *archive = archive_make(driver_identifier(build->manifest.module.name, build->arena), LLVMGetBufferStart(object),
-                                 LLVMGetBufferSize(object), symbols, build->manifest.module.program_count, &size);
+    void *archive =
+        archive_make(driver_identifier(build->manifest.module.name, build->arena), LLVMGetBufferStart(object),
+                     LLVMGetBufferSize(object), symbols, build->manifest.module.program_count, &size);
     bool good = build_save(build, build->options->out, archive, size);
     free(archive);
     return good;
@@ -160,8 +162,9 @@ static bool build_save_archive(Build *build, LLVMMemoryBufferRef object) {
 static bool build_link(Build *build, LLVMMemoryBufferRef object) {
     const char *path = arena_printf(build->arena, "%s.o", output_temporary(build->options->out, build->arena));
     if (!build_save(build, path, LLVMGetBufferStart(object), LLVMGetBufferSize(object))) return false;
-    bool good = build->options->kind == BUILD_shared ? link_shared(path, build->options->out, build->target, build->diag)
-                                                     : link_program(path, build->options->out, build->target, build->diag);
+    bool good = build->options->kind == BUILD_shared
+                    ? link_shared(path, build->options->out, build->target, build->diag)
+                    : link_program(path, build->options->out, build->target, build->diag);
     unlink(path);
     return good;
 }
@@ -169,12 +172,15 @@ static bool build_link(Build *build, LLVMMemoryBufferRef object) {
 static bool build_save_code(Build *build) {
     bool assembly = build->options->kind == BUILD_assembly;
     char *error = NULL;
-    LLVMMemoryBufferRef code = compile_generate(build->module, build->machine, assembly ? LLVMAssemblyFile : LLVMObjectFile, &error);
+    LLVMMemoryBufferRef code =
+        compile_generate(build->module, build->machine, assembly ? LLVMAssemblyFile : LLVMObjectFile, &error);
     if (!code) return build_fail(build, error);
     bool good = false;
     switch (build->options->kind) {
     case BUILD_object:
-    case BUILD_assembly: good = build_save(build, build->options->out, LLVMGetBufferStart(code), LLVMGetBufferSize(code)); break;
+    case BUILD_assembly:
+        good = build_save(build, build->options->out, LLVMGetBufferStart(code), LLVMGetBufferSize(code));
+        break;
     case BUILD_archive: good = build_save_archive(build, code); break;
     case BUILD_shared:
     case BUILD_program: good = build_link(build, code); break;
@@ -188,19 +194,21 @@ static bool build_check_inference(Build *build, const CompileInput *input) {
     for (uint32_t i = 0; i < input->program_count; i++)
         for (uint32_t k = 0; k < input->programs[i]->output_count; k++)
             if (input->programs[i]->outputs[k].updates >= 0) {
-                diag_error(build->diag, (Place){0}, "'%s' changes its weights, so it can be built into a training program only",
+                diag_error(build->diag, (Place){0},
+                           "'%s' changes its weights, so it can be built into a training program only",
                            input->programs[i]->name);
                 return false;
             }
     for (uint32_t i = 0; i < input->program_count; i++)
         for (uint32_t k = 0; k < i; k++)
             if (strcmp(build->drivers[i].symbol, build->drivers[k].symbol) == 0) {
-                diag_error(build->diag, (Place){0}, "'%s' and '%s' would both be the C function %s", input->programs[k]->name,
-                           input->programs[i]->name, build->drivers[i].symbol);
+                diag_error(build->diag, (Place){0}, "'%s' and '%s' would both be the C function %s",
+                           input->programs[k]->name, input->programs[i]->name, build->drivers[i].symbol);
                 return false;
             }
     if (build->weights.embedded && build->weights.bytes > most_embedded) {
-        diag_error(build->diag, (Place){0}, "%lld MB of weights are too many to embed (at most %lld MB): keep them in a file",
+        diag_error(build->diag, (Place){0},
+                   "%lld MB of weights are too many to embed (at most %lld MB): keep them in a file",
                    (long long)(build->weights.bytes >> 20), (long long)(most_embedded >> 20));
         return false;
     }
@@ -224,7 +232,8 @@ static bool build_inference(Build *build, const CompileInput *input) {
     if (!build_check_inference(build, input)) return false;
     const char *bytes = NULL;
     if (options->weights) {
-        bytes = weights_pack(&build->weights, module, options->weights, options->layout ? options->layout : module, build->arena, build->diag);
+        bytes = weights_pack(&build->weights, module, options->weights, options->layout ? options->layout : module,
+                             build->arena, build->diag);
         if (!bytes) return false;
     }
     if (!build_open(build) || !build_add_kernels(build)) return false;
@@ -233,13 +242,16 @@ static bool build_inference(Build *build, const CompileInput *input) {
     if (options->kind == BUILD_llvm) return build_save_text(build);
     if (!build_save_code(build)) return false;
     if (options->kind == BUILD_assembly) return true;
-    if (bytes && options->weights_beside && !build_save(build, build_beside(build, ".weights"), bytes, (size_t)build->weights.bytes)) return false;
+    if (bytes && options->weights_beside &&
+        !build_save(build, build_beside(build, ".weights"), bytes, (size_t)build->weights.bytes))
+        return false;
     return build_save_header(build);
 }
 
 static bool build_trainer(Build *build) {
     if (build->manifest.module.training.train < 0 || !build->manifest.module.program_count) {
-        diag_error(build->diag, (Place){0}, "%s: a training program needs a description with \"training\"", build->options->out);
+        diag_error(build->diag, (Place){0}, "%s: a training program needs a description with \"training\"",
+                   build->options->out);
         return false;
     }
     if (!build_open(build) || !build_add_kernels(build)) return false;

@@ -19,13 +19,15 @@ static bool show_llvm(LLVMModuleRef module, FILE *out) {
     return true;
 }
 
-static bool show_kernel(const Kernel *kernel, const Target *target, LLVMTargetMachineRef machine, bool assembly, FILE *out, Diag *diag) {
+static bool show_kernel(const Kernel *kernel, const Target *target, LLVMTargetMachineRef machine, bool assembly,
+                        FILE *out, Diag *diag) {
     Arena *arena = arena_new();
     LLVMContextRef context = LLVMContextCreate();
     char *error = NULL;
     double seconds[2];
     fprintf(out, "%s %s\n", assembly ? "#" : ";", kernel->name);
-    LLVMModuleRef module = compile_module(kernel, target, machine, context, driver_identifier(kernel->name, arena), seconds, &error);
+    LLVMModuleRef module =
+        compile_module(kernel, target, machine, context, driver_identifier(kernel->name, arena), seconds, &error);
     bool good = module && (assembly ? show_assembly(module, machine, out, &error) : show_llvm(module, out));
     if (!good) diag_error(diag, (Place){0}, "kernel %s cannot be compiled: %s", kernel->name, error);
     free(error);

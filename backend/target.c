@@ -29,7 +29,7 @@ typedef struct {
 } Cpu;
 
 static const Cpu cpu_list[] = {
-#define CPU(arch, name, vector_bytes, registers, masks, fma, l1, l2, l3, features)                                     \
+#define CPU(arch, name, vector_bytes, registers, masks, fma, l1, l2, l3, features) \
     {ARCH_##arch, name, features, {vector_bytes, registers, masks, fma, l1 * 1024, l2 * 1024, l3 * 1024}},
 #include "backend/cpus.def"
 };
@@ -87,7 +87,8 @@ static int64_t target_cache(int name, int64_t otherwise) {
 }
 
 static Machine target_host_machine(Architecture arch, const char *features) {
-    Machine machine = {.vector_bytes = 16, .registers = arch == ARCH_aarch64 ? 32 : 16, .has_fma = arch == ARCH_aarch64};
+    Machine machine = {
+        .vector_bytes = 16, .registers = arch == ARCH_aarch64 ? 32 : 16, .has_fma = arch == ARCH_aarch64};
     if (target_has(features, "fma", 3)) machine.has_fma = true;
     if (target_has(features, "avx", 3)) machine.vector_bytes = 32;
     if (target_has_all(features, "+avx512f,+avx512bw,+avx512dq,+avx512vl")) {
@@ -105,7 +106,8 @@ static Machine target_host_machine(Architecture arch, const char *features) {
 static const char *target_cpu_names(Architecture arch, Arena *arena) {
     const char *names = "";
     for (int i = 0; i < CPU_COUNT; i++)
-        if (cpu_list[i].arch == arch) names = arena_printf(arena, "%s%s%s", names, *names ? ", " : "", cpu_list[i].name);
+        if (cpu_list[i].arch == arch)
+            names = arena_printf(arena, "%s%s%s", names, *names ? ", " : "", cpu_list[i].name);
     return names;
 }
 
@@ -142,7 +144,8 @@ static const char *target_triple(const char *triple, Architecture *arch, Arena *
     }
     if (!target_architecture(triple, arch) || !target_is_elf(triple)) {
         diag_error(diag, (Place){0},
-                   "selfc cannot make code for the target '%s'; it can for x86_64 and aarch64 with ELF objects, such as %s or %s",
+                   "selfc cannot make code for the target '%s'; it can for x86_64 and aarch64 with ELF objects, such "
+                   "as %s or %s",
                    triple, arch_list[ARCH_x86_64].triple, arch_list[ARCH_aarch64].triple);
         return NULL;
     }
@@ -213,9 +216,8 @@ LLVMTargetMachineRef target_llvm(const Target *target, char **error) {
 
     LLVMTargetRef kind;
     if (LLVMGetTargetFromTriple(target->triple, &kind, error)) return NULL;
-    LLVMTargetMachineRef machine =
-        LLVMCreateTargetMachine(kind, target->triple, target->cpu, target->features, LLVMCodeGenLevelDefault,
-                                LLVMRelocPIC, LLVMCodeModelDefault);
+    LLVMTargetMachineRef machine = LLVMCreateTargetMachine(kind, target->triple, target->cpu, target->features,
+                                                           LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
     if (!machine) *error = LLVMCreateMessage("no target machine for this triple and processor");
     return machine;
 }

@@ -15,13 +15,13 @@
 
 static int failures;
 
-#define EXPECT(condition, ...)                                                                                         \
-    do {                                                                                                               \
-        if (condition) break;                                                                                          \
-        failures++;                                                                                                    \
-        fprintf(stderr, "%s:%d: %s does not hold: ", __FILE__, __LINE__, #condition);                                  \
-        fprintf(stderr, __VA_ARGS__);                                                                                  \
-        fputc('\n', stderr);                                                                                           \
+#define EXPECT(condition, ...)                                                        \
+    do {                                                                              \
+        if (condition) break;                                                         \
+        failures++;                                                                   \
+        fprintf(stderr, "%s:%d: %s does not hold: ", __FILE__, __LINE__, #condition); \
+        fprintf(stderr, __VA_ARGS__);                                                 \
+        fputc('\n', stderr);                                                          \
     } while (0)
 
 /* A training step, fixed batch: states are read and replaced. */
@@ -110,7 +110,9 @@ typedef struct {
 } Fixture;
 
 static inline void fixture_make(Fixture *fixture, const Target *target, const char *const *texts, uint32_t count) {
-    *fixture = (Fixture){.input = {.name = "Small-Model", .description = "{\"name\": \"small\"}", .program_count = count,
+    *fixture = (Fixture){.input = {.name = "Small-Model",
+                                   .description = "{\"name\": \"small\"}",
+                                   .program_count = count,
                                    .training = {.train = -1, .evaluate = -1}}};
     fixture->input.programs = fixture->programs;
     fixture->input.batches = fixture->batches;
@@ -126,9 +128,12 @@ static inline void fixture_fill(void *data, const SelfcTensor *tensor, int64_t n
     int64_t count = selfc_tensor_elements(tensor, n);
     for (int64_t i = 0; i < count; i++) {
         seed = seed * 1664525u + 1013904223u;
-        if (tensor->dtype == SELFC_f32) ((float *)data)[i] = (float)(seed >> 8) / 8388608.0f - 1.0f;
-        else if (tensor->dtype == SELFC_i32) ((int32_t *)data)[i] = (int32_t)(seed >> 20);
-        else memset((char *)data + i * (int64_t)selfc_dtype_bytes(tensor->dtype), 0, selfc_dtype_bytes(tensor->dtype));
+        if (tensor->dtype == SELFC_f32)
+            ((float *)data)[i] = (float)(seed >> 8) / 8388608.0f - 1.0f;
+        else if (tensor->dtype == SELFC_i32)
+            ((int32_t *)data)[i] = (int32_t)(seed >> 20);
+        else
+            memset((char *)data + i * (int64_t)selfc_dtype_bytes(tensor->dtype), 0, selfc_dtype_bytes(tensor->dtype));
     }
 }
 
@@ -145,7 +150,8 @@ static inline void **fixture_io(const SelfcProgram *program, int64_t n, Arena *a
     return io;
 }
 
-static inline void fixture_run(const SelfcModule *module, SelfcSession *session, const char *name, void *const *io, int64_t n) {
+static inline void fixture_run(const SelfcModule *module, SelfcSession *session, const char *name, void *const *io,
+                               int64_t n) {
     const SelfcProgram *program = selfc_find_program(module, name);
     if (!program) die("no program %s", name);
     if (selfc_session_reserve(session, program, n)) die("%s", selfc_failure());

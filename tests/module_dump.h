@@ -26,8 +26,8 @@ static inline void dump_call(const SelfcCall *call, FILE *out) {
 }
 
 static inline void dump_program(const SelfcProgram *program, FILE *out) {
-    fprintf(out, "program %s: %u in, %u out, %u phases, arena %lld %lld, batch %lld\n", program->name, program->input_count,
-            program->output_count, program->phase_count, (long long)program->arena_bytes.fixed,
+    fprintf(out, "program %s: %u in, %u out, %u phases, arena %lld %lld, batch %lld\n", program->name,
+            program->input_count, program->output_count, program->phase_count, (long long)program->arena_bytes.fixed,
             (long long)program->arena_bytes.per_n, (long long)program->batch);
     for (uint32_t i = 0; i < program->input_count + program->output_count; i++) dump_tensor(&program->io[i], out);
     for (uint32_t i = 0; i < program->call_count; i++) dump_call(&program->calls[i], out);
@@ -43,12 +43,12 @@ static inline void dump_training(const SelfcTraining *training, FILE *out) {
 }
 
 static inline void dump_module(const SelfcModule *module, FILE *out) {
-    fprintf(out, "abi %u, %s, %s, state %lld, scratch %lld\n", module->abi_version, module->name, dump_text(module->description),
-            (long long)module->state_bytes, (long long)module->scratch_bytes);
+    fprintf(out, "abi %u, %s, %s, state %lld, scratch %lld\n", module->abi_version, module->name,
+            dump_text(module->description), (long long)module->state_bytes, (long long)module->scratch_bytes);
     for (uint32_t i = 0; i < module->state_count; i++) {
         const SelfcState *state = &module->states[i];
-        fprintf(out, "state at %lld, parameter %d, init %d %a %a: ", (long long)state->offset, state->is_parameter, state->init,
-                state->init_a, state->init_b);
+        fprintf(out, "state at %lld, parameter %d, init %d %a %a: ", (long long)state->offset, state->is_parameter,
+                state->init, state->init_a, state->init_b);
         dump_tensor(&state->tensor, out);
     }
     for (uint32_t i = 0; i < module->program_count; i++) dump_program(&module->programs[i], out);

@@ -21,9 +21,10 @@ static double *widen(const void *data, const SelfcTensor *tensor, int64_t n, Are
 
 static void compare(const char *what, const void *got, const double *wanted, const SelfcTensor *tensor, int64_t n) {
     for (int64_t i = 0; i < selfc_tensor_elements(tensor, n); i++) {
-        double value = element(got, tensor->dtype, i), allowed = tensor->dtype == SELFC_f32 ? 2e-6 * (1 + fabs(wanted[i])) : 0;
-        EXPECT(fabs(value - wanted[i]) <= allowed, "%s, n=%lld, %s[%lld] is %.9g, not %.9g", what, (long long)n, tensor->name,
-               (long long)i, value, wanted[i]);
+        double value = element(got, tensor->dtype, i),
+               allowed = tensor->dtype == SELFC_f32 ? 2e-6 * (1 + fabs(wanted[i])) : 0;
+        EXPECT(fabs(value - wanted[i]) <= allowed, "%s, n=%lld, %s[%lld] is %.9g, not %.9g", what, (long long)n,
+               tensor->name, (long long)i, value, wanted[i]);
     }
 }
 
@@ -101,7 +102,8 @@ static Listing list_folder(const char *folder) {
     Listing listing = {.count = 0};
     DIR *handle = opendir(folder);
     for (struct dirent *item; handle && (item = readdir(handle)) && listing.count < 64;)
-        if (item->d_name[0] != '.') snprintf(listing.names[listing.count++], sizeof listing.names[0], "/%s", item->d_name);
+        if (item->d_name[0] != '.')
+            snprintf(listing.names[listing.count++], sizeof listing.names[0], "/%s", item->d_name);
     if (handle) closedir(handle);
     return listing;
 }
@@ -160,7 +162,8 @@ static void test_cache(const Target *target) {
     EXPECT(works_with_cache(&fixture, target, cache), "warm");
     EXPECT(list_folder(cache).count == cold.count, "a warm start stored something");
 
-    static Damage *const damages[] = {damage_empty, damage_cut, damage_bit, damage_link, damage_pipe, damage_remove, damage_folder};
+    static Damage *const damages[] = {damage_empty, damage_cut,    damage_bit,   damage_link,
+                                      damage_pipe,  damage_remove, damage_folder};
     for (size_t d = 0; d < sizeof damages / sizeof damages[0]; d++) {
         for (uint32_t i = 0; i < cold.count; i++) damages[d](arena_printf(arena, "%s%s", cache, cold.names[i]));
         EXPECT(works_with_cache(&fixture, target, cache), "after damage %zu", d);
@@ -185,8 +188,10 @@ static void test_cache_lies(const Target *target) {
             compile_prepare(&real, &fixture.programs[0]->kernels[0], target);
             if (lie) other = cache_load(cache, real.key);
             EXPECT(!lie || other, "the step's kernel is in the cache");
-            if (other) cache_store(cache, code.key, LLVMGetBufferStart(other), LLVMGetBufferSize(other));
-            else cache_store(cache, code.key, "\177ELF no object at all, but long enough to look at", 50);
+            if (other)
+                cache_store(cache, code.key, LLVMGetBufferStart(other), LLVMGetBufferSize(other));
+            else
+                cache_store(cache, code.key, "\177ELF no object at all, but long enough to look at", 50);
             if (other) LLVMDisposeMemoryBuffer(other);
         }
         EXPECT(works_with_cache(&fixture, target, cache), "lie %d", lie);
@@ -209,7 +214,8 @@ static void test_cache_trim(void) {
     FILE *foreign = fopen(arena_printf(arena, "%s/notes.txt", cache), "w");
     if (foreign) fclose(foreign);
     cache_trim(cache, 5000);
-    EXPECT(list_folder(cache).count == 5, "%u files are left of 4 that fit and a foreign one", list_folder(cache).count);
+    EXPECT(list_folder(cache).count == 5, "%u files are left of 4 that fit and a foreign one",
+           list_folder(cache).count);
     key[0] = 77;
     EXPECT(!cache_load(cache, key), "what was never stored");
     fixture_remove(cache);
@@ -233,12 +239,13 @@ static void test_targets(const Target *host) {
     static const struct {
         const char *triple, *cpu;
         uint32_t vector_bytes, registers;
-    } known[] = {{"x86_64", NULL, 16, 16}, {"x86_64-linux-gnu", "x86-64-v2", 16, 16}, {"x86_64", "x86-64-v3", 32, 16},
-                 {"x86_64", "x86-64-v4", 64, 32}, {"aarch64-linux-gnu", NULL, 16, 32}, {"arm64", "neoverse-n1", 16, 32}};
+    } known[] = {
+        {"x86_64", NULL, 16, 16},        {"x86_64-linux-gnu", "x86-64-v2", 16, 16}, {"x86_64", "x86-64-v3", 32, 16},
+        {"x86_64", "x86-64-v4", 64, 32}, {"aarch64-linux-gnu", NULL, 16, 32},       {"arm64", "neoverse-n1", 16, 32}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         Target target = fixture_target(arena, known[i].triple, known[i].cpu);
-        EXPECT(target.machine.vector_bytes == known[i].vector_bytes && target.machine.registers == known[i].registers, "%s %s",
-               known[i].triple, target.cpu);
+        EXPECT(target.machine.vector_bytes == known[i].vector_bytes && target.machine.registers == known[i].registers,
+               "%s %s", known[i].triple, target.cpu);
         char *error = NULL;
         LLVMTargetMachineRef machine = target_llvm(&target, &error);
         EXPECT(machine, "%s", error);
@@ -312,7 +319,8 @@ int main(void) {
         Target level;
         Diag diag;
         diag_init(&diag);
-        if (target_make("x86_64-linux-gnu", levels[i], arena, &level, &diag) && level.is_host) test_jit_against_evaluator(&level);
+        if (target_make("x86_64-linux-gnu", levels[i], arena, &level, &diag) && level.is_host)
+            test_jit_against_evaluator(&level);
         diag_free(&diag);
     }
     test_cache(&host);

@@ -26,7 +26,9 @@ static int run(const char *command) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static const char *path_of(const World *world, const char *name) { return arena_printf(world->arena, "%s/%s", world->folder, name); }
+static const char *path_of(const World *world, const char *name) {
+    return arena_printf(world->arena, "%s/%s", world->folder, name);
+}
 
 static void world_open(World *world) {
     Diag diag;
@@ -77,18 +79,22 @@ static int call(void *library, const char *name, void *const *io, const void *we
     EXPECT(address, "%s", symbol);
     if (!address) return -1;
     if (strcmp(name, "noise") == 0)
-        return ((int (*)(void *, void *, void *, void *, size_t, void *))address)(io[0], io[1], io[2], io[3], n, workspace);
+        return ((int (*)(void *, void *, void *, void *, size_t, void *))address)(io[0], io[1], io[2], io[3], n,
+                                                                                  workspace);
     if (strcmp(name, "scale") == 0 && weights)
-        return ((int (*)(void *, void *, void *, const void *, size_t, void *))address)(io[0], io[1], io[2], weights, n, workspace);
+        return ((int (*)(void *, void *, void *, const void *, size_t, void *))address)(io[0], io[1], io[2], weights, n,
+                                                                                        workspace);
     if (strcmp(name, "scale") == 0)
         return ((int (*)(void *, void *, void *, size_t, void *))address)(io[0], io[1], io[2], n, workspace);
-    if (weights) return ((int (*)(void *, void *, const void *, size_t, void *))address)(io[0], io[1], weights, n, workspace);
+    if (weights)
+        return ((int (*)(void *, void *, const void *, size_t, void *))address)(io[0], io[1], weights, n, workspace);
     return ((int (*)(void *, void *, size_t, void *))address)(io[0], io[1], n, workspace);
 }
 
 /* One function, one batch: the JIT and the library on equal inputs, with a workspace of exactly the bytes that the
  * header's macro asks for, at an odd address. */
-static void compare_with_jit(World *world, void *library, uint32_t index, const void *weights, int64_t n, size_t workspace_bytes) {
+static void compare_with_jit(World *world, void *library, uint32_t index, const void *weights, int64_t n,
+                             size_t workspace_bytes) {
     Arena *arena = arena_new();
     const SelfcModule *module = jit_module(world->jit);
     const SelfcProgram *program = &module->programs[index];
@@ -98,8 +104,8 @@ static void compare_with_jit(World *world, void *library, uint32_t index, const 
     int code = call(library, program->name, got, weights, (size_t)n, workspace + 1);
     EXPECT(code == 0, "%s returns %d", program->name, code);
     for (uint32_t i = program->input_count; i < program->input_count + program->output_count; i++)
-        EXPECT(memcmp(wanted[i], got[i], selfc_tensor_bytes(&program->io[i], n)) == 0, "%s differs from the JIT at n=%lld in %s",
-               program->name, (long long)n, program->io[i].name);
+        EXPECT(memcmp(wanted[i], got[i], selfc_tensor_bytes(&program->io[i], n)) == 0,
+               "%s differs from the JIT at n=%lld in %s", program->name, (long long)n, program->io[i].name);
     free(workspace);
     arena_free(arena);
 }
@@ -113,9 +119,12 @@ static size_t workspace_of(World *world, const char *header, const char *name, i
     const char *source = path_of(world, "ask.c"), *program = path_of(world, "ask"), *answer = path_of(world, "answer");
     FILE *out = fopen(source, "w");
     if (!out) die("cannot write %s", source);
-    fprintf(out, "#include \"%s\"\n#include <stdio.h>\nint main(void) { printf(\"%%zu\\n\", %s(%lld)); return 0; }\n", header, macro, (long long)n);
+    fprintf(out, "#include \"%s\"\n#include <stdio.h>\nint main(void) { printf(\"%%zu\\n\", %s(%lld)); return 0; }\n",
+            header, macro, (long long)n);
     fclose(out);
-    EXPECT(run(arena_printf(world->arena, "cc -std=c99 -Wall -Wextra -Werror -o %s %s && %s > %s", program, source, program, answer)) == 0, "%s", header);
+    EXPECT(run(arena_printf(world->arena, "cc -std=c99 -Wall -Wextra -Werror -o %s %s && %s > %s", program, source,
+                            program, answer)) == 0,
+           "%s", header);
     size_t size;
     char *text = fixture_read(answer, &size, world->arena);
     return text ? (size_t)strtoull(text, NULL, 10) : 0;
@@ -142,7 +151,8 @@ static void test_shared_embedded(World *world) {
     compare_library(world, library, "lib.h", NULL);
 
     const SelfcProgram *scale = &jit_module(world->jit)->programs[0];
-    void **io = fixture_io(scale, 5, world->arena), *none[3] = {io[0], NULL, io[2]}, *odd[3] = {io[0], (char *)io[1] + 1, io[2]};
+    void **io = fixture_io(scale, 5, world->arena), *none[3] = {io[0], NULL, io[2]},
+         *odd[3] = {io[0], (char *)io[1] + 1, io[2]};
     char workspace[4096];
     EXPECT(call(library, "scale", io, NULL, 0, workspace) == 1, "n = 0");
     EXPECT(call(library, "scale", io, NULL, SIZE_MAX, workspace) == 1, "a huge n");
@@ -163,7 +173,8 @@ static void test_weights_beside(World *world) {
     void *library = open_library(world, "beside.so");
     compare_library(world, library, "beside.h", aligned);
     const SelfcProgram *scale = &jit_module(world->jit)->programs[0];
-    EXPECT(call(library, "scale", fixture_io(scale, 5, world->arena), (char *)aligned + 4, 5, NULL) == 2, "weights at an odd address");
+    EXPECT(call(library, "scale", fixture_io(scale, 5, world->arena), (char *)aligned + 4, 5, NULL) == 2,
+           "weights at an odd address");
     dlclose(library);
     free(aligned);
 }
@@ -173,26 +184,39 @@ static void test_object_and_archive(World *world) {
     build(world, BUILD_object, "model.o", WEIGHTS_embedded);
     build(world, BUILD_archive, "libmodel.a", WEIGHTS_embedded);
     const char *folder = world->folder;
-    EXPECT(run(arena_printf(world->arena, "cd %s && test -z \"$(nm -u model.o)\"", folder)) == 0, "the object has undefined symbols");
-    EXPECT(run(arena_printf(world->arena, "cd %s && test \"$(nm -g --defined-only model.o | wc -l)\" = %d", folder, FUNCTIONS)) == 0,
+    EXPECT(run(arena_printf(world->arena, "cd %s && test -z \"$(nm -u model.o)\"", folder)) == 0,
+           "the object has undefined symbols");
+    EXPECT(run(arena_printf(world->arena, "cd %s && test \"$(nm -g --defined-only model.o | wc -l)\" = %d", folder,
+                            FUNCTIONS)) == 0,
            "the object shows more than its functions");
-    EXPECT(run(arena_printf(world->arena, "cd %s && test \"$(ar t libmodel.a)\" = Small_Model.o", folder)) == 0, "ar t");
-    EXPECT(run(arena_printf(world->arena, "cd %s && ar p libmodel.a Small_Model.o | cmp - model.o", folder)) == 0, "the archive's object");
-    EXPECT(run(arena_printf(world->arena, "cd %s && test \"$(nm -s libmodel.a | grep -c 'small_model_.* in Small_Model.o')\" = 3", folder)) == 0,
+    EXPECT(run(arena_printf(world->arena, "cd %s && test \"$(ar t libmodel.a)\" = Small_Model.o", folder)) == 0,
+           "ar t");
+    EXPECT(run(arena_printf(world->arena, "cd %s && ar p libmodel.a Small_Model.o | cmp - model.o", folder)) == 0,
+           "the archive's object");
+    EXPECT(run(arena_printf(world->arena,
+                            "cd %s && test \"$(nm -s libmodel.a | grep -c 'small_model_.* in Small_Model.o')\" = 3",
+                            folder)) == 0,
            "the archive's table");
-    EXPECT(run(arena_printf(world->arena, "cd %s && ! readelf -lW model.o 2>&1 | grep -q RWE", folder)) == 0, "writable code");
+    EXPECT(run(arena_printf(world->arena, "cd %s && ! readelf -lW model.o 2>&1 | grep -q RWE", folder)) == 0,
+           "writable code");
     const char *out = path_of(world, "use.cc");
     FILE *file = fopen(out, "w");
     if (!file) die("cannot write %s", out);
-    fprintf(file, "#include \"libmodel.h\"\n#include \"libmodel.h\"\n"
-                  "int main() { float x[3] = {1, 2, 3}, share[3], total[1];\n"
-                  "  return small_model_scale(x, share, total, 1, 0) || !(share[0] + share[1] + share[2] > 0.999f); }\n");
+    fprintf(file,
+            "#include \"libmodel.h\"\n#include \"libmodel.h\"\n"
+            "int main() { float x[3] = {1, 2, 3}, share[3], total[1];\n"
+            "  return small_model_scale(x, share, total, 1, 0) || !(share[0] + share[1] + share[2] > 0.999f); }\n");
     fclose(file);
-    EXPECT(run(arena_printf(world->arena, "cd %s && cc -x c++ -fsyntax-only use.cc && cc -x c use.cc -x none libmodel.a -o use && ./use", folder)) == 0,
-           "a program with the archive");
-    EXPECT(run(arena_printf(world->arena, "cd %s && cc -x c use.cc -x none model.o -o use2 && ./use2", folder)) == 0, "a program with the object");
+    EXPECT(
+        run(arena_printf(world->arena,
+                         "cd %s && cc -x c++ -fsyntax-only use.cc && cc -x c use.cc -x none libmodel.a -o use && ./use",
+                         folder)) == 0,
+        "a program with the archive");
+    EXPECT(run(arena_printf(world->arena, "cd %s && cc -x c use.cc -x none model.o -o use2 && ./use2", folder)) == 0,
+           "a program with the object");
     struct stat status;
-    EXPECT(stat(path_of(world, "model.o"), &status) == 0 && status.st_size < 64 + 1152 + 192 + 1472 + 32768, "%lld bytes", (long long)status.st_size);
+    EXPECT(stat(path_of(world, "model.o"), &status) == 0 && status.st_size < 64 + 1152 + 192 + 1472 + 32768,
+           "%lld bytes", (long long)status.st_size);
 }
 
 static void test_texts(World *world) {
@@ -201,30 +225,42 @@ static void test_texts(World *world) {
     build(world, BUILD_assembly, "model.s", WEIGHTS_later);
     char *text = fixture_read(path_of(world, "model.ll"), &size, world->arena);
     EXPECT(text && strstr(text, "define i32 @small_model_dense"), "LLVM text");
-    EXPECT(run(arena_printf(world->arena, "cd %s && cc -c model.s -o assembled.o && nm assembled.o | grep -q small_model_dense", world->folder)) == 0,
+    EXPECT(run(arena_printf(world->arena,
+                            "cd %s && cc -c model.s -o assembled.o && nm assembled.o | grep -q small_model_dense",
+                            world->folder)) == 0,
            "assembly that does not assemble");
 }
 
 /* Every processor that can be named: an object without undefined symbols. */
 static void test_cross(World *world) {
-    static const char *const targets[][2] = {{"x86_64", NULL}, {"x86_64", "x86-64-v2"}, {"x86_64", "x86-64-v3"}, {"x86_64", "x86-64-v4"},
-                                             {"x86_64", "sapphirerapids"}, {"aarch64-linux-gnu", NULL}, {"aarch64-none-elf", "cortex-a53"},
+    static const char *const targets[][2] = {{"x86_64", NULL},
+                                             {"x86_64", "x86-64-v2"},
+                                             {"x86_64", "x86-64-v3"},
+                                             {"x86_64", "x86-64-v4"},
+                                             {"x86_64", "sapphirerapids"},
+                                             {"aarch64-linux-gnu", NULL},
+                                             {"aarch64-none-elf", "cortex-a53"},
                                              {"aarch64-linux-gnu", "neoverse-v1"}};
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
         World there = *world;
         there.target = fixture_target(world->arena, targets[i][0], targets[i][1]);
         fixture_make(&there.fixture, &there.target, texts, FUNCTIONS);
         build(&there, BUILD_object, "cross.o", WEIGHTS_embedded);
-        EXPECT(run(arena_printf(world->arena, "cd %s && nm cross.o > cross.txt && grep -q ' T small_model_dense' cross.txt && ! grep -q ' U ' cross.txt", world->folder)) == 0,
+        EXPECT(run(arena_printf(world->arena,
+                                "cd %s && nm cross.o > cross.txt && grep -q ' T small_model_dense' cross.txt && ! grep "
+                                "-q ' U ' cross.txt",
+                                world->folder)) == 0,
                "%s %s", there.target.triple, there.target.cpu);
         fixture_free(&there.fixture);
     }
 }
 
-static void expect_refused(World *world, const CompileInput *input, BuildKind kind, const char *name, const Target *target, const char *word) {
+static void expect_refused(World *world, const CompileInput *input, BuildKind kind, const char *name,
+                           const Target *target, const char *word) {
     Diag diag;
     diag_init(&diag);
-    BuildOptions options = {.kind = kind, .out = name, .weights = world->session->state, .layout = jit_module(world->jit)};
+    BuildOptions options = {
+        .kind = kind, .out = name, .weights = world->session->state, .layout = jit_module(world->jit)};
     EXPECT(!build_write(input, target, &options, &diag), "%s was built", name);
     EXPECT(diag.text && strstr(diag.text, word), "'%s' is not in: %s", word, diag.text ? diag.text : "");
     diag_free(&diag);
@@ -233,7 +269,8 @@ static void expect_refused(World *world, const CompileInput *input, BuildKind ki
 static void test_refusals(World *world) {
     Fixture step, other;
     fixture_make(&step, &world->target, (const char *const[]){fixture_step}, 1);
-    static const char unknown[] = "graph \"other\"\n%0 = input 0 \"v\" parameter : f32[4]\n%1 = neg %0 : f32[4]\noutput \"y\" %1\n";
+    static const char unknown[] =
+        "graph \"other\"\n%0 = input 0 \"v\" parameter : f32[4]\n%1 = neg %0 : f32[4]\noutput \"y\" %1\n";
     fixture_make(&other, &world->target, (const char *const[]){unknown}, 1);
     Target arm = fixture_target(world->arena, "aarch64-linux-gnu", NULL);
     const CompileInput *input = &world->fixture.input;
@@ -248,7 +285,8 @@ static void test_refusals(World *world) {
     expect_refused(world, input, BUILD_shared, path_of(world, "refused.so"), &world->target, "needs a linker");
     expect_refused(world, input, BUILD_shared, path_of(world, "refused.so"), &arm, "aarch64-linux-gnu-gcc");
     setenv("PATH", kept, 1);
-    EXPECT(access(path_of(world, "refused.so"), F_OK) != 0 && access(path_of(world, "step.o"), F_OK) != 0, "files of refused builds");
+    EXPECT(access(path_of(world, "refused.so"), F_OK) != 0 && access(path_of(world, "step.o"), F_OK) != 0,
+           "files of refused builds");
     fixture_free(&step);
     fixture_free(&other);
 }
@@ -256,7 +294,8 @@ static void test_refusals(World *world) {
 /* No temporary file may survive, whether a build went well or not. */
 static void test_nothing_left(World *world) {
     DIR *folder = opendir(world->folder);
-    for (struct dirent *item; folder && (item = readdir(folder));) EXPECT(!strstr(item->d_name, ".tmp"), "%s was left", item->d_name);
+    for (struct dirent *item; folder && (item = readdir(folder));)
+        EXPECT(!strstr(item->d_name, ".tmp"), "%s was left", item->d_name);
     if (folder) closedir(folder);
 }
 
@@ -269,16 +308,27 @@ static void test_program_constants(World *world) {
     diag_init(&diag);
     fixture_make(&fixture, &world->target, (const char *const[]){fixture_step, fixture_scale}, 2);
     fixture.batches[0] = 5;
-    fixture.input.training = (SelfcTraining){.train = 0, .evaluate = -1, .data = data, .data_count = 1, .batch = 5, .epochs = 9,
-                                             .seed = 0xfedcba9876543210u, .reports = reports, .report_count = 2};
+    fixture.input.training = (SelfcTraining){.train = 0,
+                                             .evaluate = -1,
+                                             .data = data,
+                                             .data_count = 1,
+                                             .batch = 5,
+                                             .epochs = 9,
+                                             .seed = 0xfedcba9876543210u,
+                                             .reports = reports,
+                                             .report_count = 2};
     const char *source = path_of(world, "runtime.c"), *folder = world->folder;
     FILE *out = fopen(source, "w");
     if (!out) die("cannot write %s", source);
-    fprintf(out, "#include \"tests/module_dump.h\"\nint selfc_trainer_main(const SelfcModule *module, int argc, char **argv);\n"
-                 "int selfc_trainer_main(const SelfcModule *module, int argc, char **argv) {\n"
-                 "  (void)argv; dump_module(module, stdout); return argc; }\n");
+    fprintf(
+        out,
+        "#include \"tests/module_dump.h\"\nint selfc_trainer_main(const SelfcModule *module, int argc, char **argv);\n"
+        "int selfc_trainer_main(const SelfcModule *module, int argc, char **argv) {\n"
+        "  (void)argv; dump_module(module, stdout); return argc; }\n");
     fclose(out);
-    EXPECT(run(arena_printf(world->arena, "cd %s && cc -I%s -c runtime.c && ar rcs libselfc_runtime.a runtime.o", folder, SELFC_SOURCE_DIR)) == 0, "runtime");
+    EXPECT(run(arena_printf(world->arena, "cd %s && cc -I%s -c runtime.c && ar rcs libselfc_runtime.a runtime.o",
+                            folder, SELFC_SOURCE_DIR)) == 0,
+           "runtime");
     setenv("SELFC_RUNTIME_DIR", folder, 1);
     BuildOptions options = {.kind = BUILD_program, .out = path_of(world, "trainer")};
     EXPECT(build_write(&fixture.input, &world->target, &options, &diag), "%s", diag.text);
@@ -292,7 +342,8 @@ static void test_program_constants(World *world) {
     fclose(out);
     EXPECT(printed && strcmp(printed, wanted) == 0, "printed:\n%s\nwanted:\n%s", printed, wanted);
     setenv("SELFC_RUNTIME_DIR", path_of(world, "no-runtime"), 1);
-    EXPECT(!build_write(&fixture.input, &world->target, &options, &diag) && strstr(diag.text, "SELFC_RUNTIME_DIR"), "no runtime");
+    EXPECT(!build_write(&fixture.input, &world->target, &options, &diag) && strstr(diag.text, "SELFC_RUNTIME_DIR"),
+           "no runtime");
     unsetenv("SELFC_RUNTIME_DIR");
     free(wanted);
     jit_free(jit);
