@@ -336,8 +336,15 @@ static Group *merge_user_groups(Fusion *f, NodeId id) {
     return first;
 }
 
+/* 5. A value that must be in memory anyway stays out of a group that sums down columns: to read it once more costs less
+ *    than to walk everything that leads to it column by column. */
+static bool sums_columns_of_stored(const Fusion *f, const Group *group, NodeId id) {
+    return f->stored[id] && group->reduced && !(group->reduced >> (group->rank - 1) & 1);
+}
+
 static bool join_group(Fusion *f, Group *group, NodeId id) {
     Space space = {0};
+    if (sums_columns_of_stored(f, group, id)) return false;
     if (!all_users_fit(f, group, id, &space) || makes_circle(f, group, id)) return false;
     group->rank = space.rank;
     group->reduced = space.reduced;
