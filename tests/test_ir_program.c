@@ -1,0 +1,283 @@
+/* Programs: which kernels are one, which outputs may be written over inputs, what the verifier finds, what the
+ * text and the plan say, and that running the calls means what the bodies mean. */
+#include "ir/program.h"
+#include "tests/test_ir_expect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Two layers, a phase each; the words in {braces} are replaced by tests that break something. */
+static const char sound[] = "program \"p\"\n"
+                            "input 0 \"x\" data : f32[n,4]\n"
+                            "input 1 \"w\" parameter : f32[4,8]\n"
+                            "buffer b0 input 0 : f32[n,4]\n"
+                            "buffer b1 state 1 : f32[4,8]\n"
+                            "buffer b2 temporary : f32[n,8] at 0\n"
+                            "buffer b3 temporary : f32[n,8] at 64n\n"
+                            "buffer b4 output 0 : f32[n,8]\n"
+                            "output \"y\" b4\n"
+                            "output \"w\" b1 updates 1\n"
+                            "arena 512+128n most_live 64n\n"
+                            "kernel 0 contract \"dense\"\n"
+                            "  grid n by 8, 8\n"
+                            "  product %2\n"
+                            "  body {\n"
+                            "    %0 = input 0 \"\" data : f32[n,4]\n"
+                            "    %1 = input 1 \"\" data : f32[4,8]\n"
+                            "    %2 = matmul %0, %1 : f32[n,8]\n"
+                            "    output \"\" %2\n"
+                            "  }\n"
+                            "kernel 1 map \"tanh\"\n"
+                            "  grid n, 8\n"
+                            "  body {\n"
+                            "    %0 = input 0 \"\" data : f32[n,8]\n"
+                            "    %1 = tanh %0 : f32[n,8]\n"
+                            "    output \"\" %1\n"
+                            "  }\n"
+                            "kernel 2 map \"half\"\n"
+                            "  grid 4, 8\n"
+                            "  body {\n"
+                            "    %0 = input 0 \"\" data : f32[4,8]\n"
+                            "    %1 = constant value=0.5 : f32[4,8]\n"
+                            "    %2 = mul %0, %1 : f32[4,8]\n"
+                            "    output \"\" %2\n"
+                            "  }\n"
+                            "kernel 3 map \"sum_rows\"\n"
+                            "  grid n, 8\n"
+                            "  reduced 1\n"
+                            "  body {\n"
+                            "    %0 = input 0 \"\" data : f32[n,8]\n"
+                            "    %1 = sum %0, axes=1 : f32[n,1]\n"
+                            "    %2 = broadcast %1 : f32[n,8]\n"
+                            "    %3 = sub %0, %2 : f32[n,8]\n"
+                            "    output \"\" %3\n"
+                            "  }\n"
+                            "phase 0:\n"
+                            "  call 0: \"dense\"(b0, b1 -> b2) @ \"layers[0]\"\n"
+                            "phase 1:\n"
+                            "  call 1: \"half\"(b1 -> b1)\n"
+                            "  call 2: \"tanh\"(b2 -> b3)\n"
+                            "phase 2:\n"
+                            "  call 3: \"sum_rows\"(b3 -> b4)\n";
+
+static Program *parse(const char *text) {
+    Diag diag;
+    diag_init(&diag);
+    Program *program = program_parse(text, "text", &diag);
+    EXPECT_THAT(program, "%s", diag.text);
+    diag_free(&diag);
+    return program;
+}
+
+/* `sound` with the first `old` replaced by `new`. */
+static char *changed(const char *old, const char *new, Arena *arena) {
+    const char *at = strstr(sound, old);
+    if (!EXPECT_THAT(at, "the text has no '%s'", old)) return arena_copy(arena, sound);
+    return arena_printf(arena, "%.*s%s%s", (int)(at - sound), sound, new, at + strlen(old));
+}
+
+static char *printed(const Program *program, void (*print)(const Program *, FILE *), Arena *arena) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    print(program, out);
+    fclose(out);
+    char *copy = arena_copy(arena, text);
+    free(text);
+    return copy;
+}
+
+static const struct {
+    const char *old, *new, *report; /* report NULL: sound */
+} breaks[] = {
+    {"x", "x", NULL},
+    {"b0 input 0 : f32[n,4]", "b0 input 1 : f32[4,8]", "b0: data must be an input buffer"},
+    {"b1 state 1 : f32[4,8]", "b1 state 1 : f32[8,4]", "b1: the type is not the input's"},
+    {"b1 state 1", "b1 state 9", "b1: there is no such input"},
+    {"b4 output 0", "b4 output 5", "b4: there is no such output"},
+    {"at 64n", "at 32n", "b3: the offset must be a multiple of 64"},
+    {"at 64n", "at 0", "b2 and b3 live in one phase and overlap (n = 1)"},
+    {"at 64n", "at 1024", "b3 ends at byte"},
+    {"arena 512+128n", "arena 2048+96n", NULL},
+    {"at 64n", "at 128", "live in one phase and overlap (n = 7)"},
+    {"arena 512+128n", "arena 64n", "b3 ends at byte 96 of an arena of 64 (n = 1)"},
+    {"b1 updates 1", "b4 updates 1", "an update must end in the buffer of its own state"},
+    {"grid n by 8, 8", "grid n by 8, 4", "kernel 0 \"dense\": the grid must have the axes of the product"},
+    {"product %2", "product %1", "the product must be named"},
+    {"product %2", "product %2\n  tile 6 rows 0 vectors", "a tile has both rows and vectors"},
+    {"contract \"dense\"", "map \"dense\"", "kernel 0 \"dense\": a map kernel cannot hold a product"},
+    {"map \"tanh\"", "contract \"tanh\"", "kernel 1 \"tanh\": a contraction has one product"},
+    {"grid n, 8\n  reduced 1", "grid n, 8 by 4\n  reduced 1", "a reduced axis must not be cut"},
+    {"reduced 1", "reduced 3", "a reduced axis is not in the grid"},
+    {"(b0, b1 -> b2)", "(b0, b2 -> b2)", "call 0: argument 1 must be f32[4,8], but b2 is f32[n,8]"},
+    {"(b1 -> b1)", "(b1 -> b0)", "argument 1 must be f32[4,8], but b0 is"},
+    {"(b3 -> b4)", "(b3 -> b3)", "call 3: output 0 cannot be written over input 0 (b3)"},
+    {"(b2 -> b3)", "(b2 -> b2)", "call 3: reads b3 before it is written"},
+    {"(b3 -> b4)", "(b3 -> b2)", "output 0: b4 is never written"},
+    {"phase 1:\n", "", "calls 0 and 1 of phase 0 share b1"},
+    {"phase 2:\n", "", "calls 2 and 3 of phase 1 share b3"},
+};
+
+static void test_verify(void) {
+    for (size_t i = 0; i < sizeof breaks / sizeof *breaks; i++) {
+        Arena *arena = arena_new();
+        Program *program = parse(changed(breaks[i].old, breaks[i].new, arena));
+        char *report = NULL;
+        size_t size;
+        FILE *out = open_memstream(&report, &size);
+        bool good = program && program_verify(program, out);
+        fclose(out);
+        if (breaks[i].report)
+            EXPECT_THAT(!good && strstr(report, breaks[i].report), "'%s': wants: %s\nsays: %s", breaks[i].new,
+                        breaks[i].report, report);
+        else
+            EXPECT_THAT(good, "'%s' says: %s", breaks[i].new, report);
+        free(report);
+        program_free(program);
+        arena_free(arena);
+    }
+}
+
+static void test_text(void) {
+    Arena *arena = arena_new();
+    Program *program = parse(sound);
+    char *text = printed(program, program_print, arena);
+    Program *again = parse(text);
+    EXPECT(!strcmp(text, printed(again, program_print, arena)));
+    char *plan = printed(program, program_print_plan, arena);
+    EXPECT(strstr(plan, "4 calls in 3 phases") && strstr(plan, "arena          512 + 128 n bytes"));
+    EXPECT(strstr(plan, "peak           phase 1, 64 bytes alive:\n  b2 "));
+    EXPECT(strstr(plan, "dense  layers[0]"));
+    program_free(again);
+    program_free(program);
+    program_free(NULL);
+    arena_free(arena);
+}
+
+static Graph *body_of(const char *text) {
+    Diag diag;
+    diag_init(&diag);
+    Graph *graph = graph_parse(text, "body", &diag);
+    EXPECT_THAT(graph, "%s", diag.text);
+    diag_free(&diag);
+    return graph;
+}
+
+static Kernel map_kernel(const char *name, const char *text) {
+    return (Kernel){.kind = KERNEL_map, .name = name, .body = body_of(text), .grid = {1, {{4, 0}}}};
+}
+
+static void test_equal(void) {
+    Program *program = program_new("equal");
+    static const char exp_x[] = "%0 = input 0 \"x\" data : f32[4]\n%1 = exp %0 : f32[4] @ \"a\"\noutput \"y\" %1\n";
+    static const char exp_z[] = "%0 = input 0 \"z\" state : f32[4]\n%1 = exp %0 : f32[4] @ \"b\"\noutput \"q\" %1\n";
+    static const char log_x[] = "%0 = input 0 \"x\" data : f32[4]\n%1 = log %0 : f32[4]\noutput \"y\" %1\n";
+    Kernel cut = map_kernel("same", exp_x);
+    cut.grid.axis[0].block = 2;
+    EXPECT(program_add_kernel(program, map_kernel("same", exp_x)) == 0);
+    EXPECT(program_add_kernel(program, map_kernel("other", exp_z)) == 0);
+    EXPECT(program_add_kernel(program, map_kernel("same", log_x)) == 1);
+    EXPECT(program_add_kernel(program, cut) == 2);
+    EXPECT(program->kernel_count == 3 && !strcmp(program->kernels[1].name, "same.1"));
+    EXPECT(!strcmp(program->kernels[2].name, "same.2"));
+    EXPECT(kernel_arg_count(&program->kernels[0]) == 2);
+    program_free(program);
+}
+
+static void expect_update(const char *text, uint32_t input, uint32_t output, bool may) {
+    Kernel kernel = map_kernel("k", text);
+    EXPECT_THAT(kernel_may_update(&kernel, input, output) == may, "input %u, output %u of\n%s", input, output, text);
+    graph_free(kernel.body);
+}
+
+static void test_may_update(void) {
+    static const char two[] = "%0 = input 0 \"a\" data : f32[4,4]\n"
+                              "%1 = input 1 \"b\" data : f32[4,4]\n"
+                              "%2 = add %0, %1 : f32[4,4]\n"
+                              "%3 = exp %2 : f32[4,4]\n"
+                              "output \"\" %3\n";
+    expect_update(two, 0, 0, true);
+    expect_update(two, 1, 0, true);
+    static const char turned[] = "%0 = input 0 \"a\" data : f32[4,4]\n"
+                                 "%1 = transpose %0, permutation=1,0 : f32[4,4]\n"
+                                 "%2 = add %0, %1 : f32[4,4]\n"
+                                 "%3 = neg %0 : f32[4,4]\n"
+                                 "output \"\" %2\n"
+                                 "output \"\" %3\n";
+    expect_update(turned, 0, 0, false);
+    expect_update(turned, 0, 1, false); /* the other output reads it turned */
+    static const char product[] = "%0 = input 0 \"a\" data : f32[4,4]\n"
+                                  "%1 = input 1 \"b\" data : f32[4,4]\n"
+                                  "%2 = input 2 \"c\" data : f32[4,4]\n"
+                                  "%3 = matmul %0, %1 : f32[4,4]\n"
+                                  "%4 = sub %2, %3 : f32[4,4]\n"
+                                  "output \"\" %4\n";
+    expect_update(product, 0, 0, false);
+    expect_update(product, 1, 0, false);
+    expect_update(product, 2, 0, true);
+    static const char apart[] = "%0 = input 0 \"a\" data : f32[4]\n"
+                                "%1 = input 1 \"b\" data : f32[4]\n"
+                                "%2 = input 2 \"c\" data : i32[4]\n"
+                                "%3 = neg %0 : f32[4]\n"
+                                "%4 = neg %1 : f32[4]\n"
+                                "%5 = cast %2 : f32[4]\n"
+                                "output \"\" %3\n"
+                                "output \"\" %4\n"
+                                "output \"\" %5\n";
+    expect_update(apart, 0, 0, true);
+    expect_update(apart, 0, 1, false); /* nothing says that input 0 is read before output 1 is written */
+    expect_update(apart, 2, 2, false); /* not the same type */
+}
+
+static void test_eval(void) {
+    Arena *arena = arena_new();
+    Program *program = parse("program \"p\"\n"
+                             "input 0 \"x\" data : f32[n]\n"
+                             "input 1 \"w\" state : f32[2]\n"
+                             "buffer b0 input 0 : f32[n]\n"
+                             "buffer b1 state 1 : f32[2]\n"
+                             "buffer b2 output 0 : f32[n]\n"
+                             "output \"y\" b2\n"
+                             "arena 0 most_live 0\n"
+                             "kernel 0 map \"double\"\n"
+                             "  grid n\n"
+                             "  body {\n"
+                             "    %0 = input 0 \"\" data : f32[n]\n"
+                             "    %1 = add %0, %0 : f32[n]\n"
+                             "    output \"\" %1\n"
+                             "  }\n"
+                             "kernel 1 map \"swap\"\n"
+                             "  grid 2\n"
+                             "  body {\n"
+                             "    %0 = input 0 \"\" data : f32[2]\n"
+                             "    %1 = slice %0, start=1 step=-1 : f32[2]\n"
+                             "    output \"\" %1\n"
+                             "  }\n"
+                             "call 0: \"double\"(b0 -> b2)\n"
+                             "call 1: \"swap\"(b1 -> b1)\n"
+                             "call 2: \"double\"(b2 -> b2)\n");
+    double x[] = {1, 2, 3}, w[] = {7, 8}, *values[] = {x, w, NULL};
+    if (program) program_eval(program, 3, values, arena);
+    EXPECT(x[0] == 1 && x[2] == 3);
+    EXPECT(w[0] == 8 && w[1] == 7);
+    EXPECT(values[2] && values[2][0] == 4 && values[2][1] == 8 && values[2][2] == 12);
+    program_free(program);
+    arena_free(arena);
+}
+
+static void test_grid(void) {
+    Grid grid = {.rank = 3, .axis = {{-1, 4}, {10, 3}, {7, 0}}};
+    EXPECT(grid_pieces_at(&grid, 1) == 4 && grid_pieces_at(&grid, 9) == 12);
+    Machine machine = machine_generic();
+    EXPECT(machine.vector_bytes == 16 && machine.registers == 16);
+}
+
+int main(void) {
+    test_verify();
+    test_text();
+    test_equal();
+    test_may_update();
+    test_eval();
+    test_grid();
+    return check_result("program");
+}
