@@ -92,14 +92,15 @@ static void check_parameters(const Lowered *lowered, FILE *out, double *total, d
     fprintf(out, "  %-34s %-20s %12.0f\n", "all", "", *total);
 }
 
-/* The type that each layer gives: that of the last node which came from it. */
+/* The type that each layer gives: that of the last node which came from it. Nodes of losses, reports and the optimiser
+ * come from no layer. */
 static void check_layers(const Graph *graph, Arena *arena, FILE *out) {
     NodeId *last = arena_array(arena, NodeId, graph->count);
     uint32_t count = 0;
     char type[128];
     for (NodeId id = 0; id < graph->count; id++) {
         const char *origin = graph->nodes[id].origin;
-        if (!origin || graph->nodes[id].op == OP_gradient) continue;
+        if (!origin || !strstr(origin, "layers[") || graph->nodes[id].op == OP_gradient) continue;
         uint32_t i = 0;
         while (i < count && strcmp(graph->nodes[last[i]].origin, origin)) i++;
         last[i] = id;

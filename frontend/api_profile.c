@@ -47,17 +47,20 @@ static int profile_slower(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
+/* Faster than memory means that the bytes came from the caches, where no single limit holds. */
 static const char *profile_reason(const Row *row, double flops, double bytes) {
-    double compute = row->flop / flops, memory = row->bytes / bytes, limit = compute > memory ? compute : memory;
+    double compute = row->flop / flops, memory = row->bytes / bytes;
     if (row->seconds / row->calls < 3e-6) return "short: starting it and waiting cost as much";
-    if (row->seconds < 1.4 * limit) return compute > memory ? "at the limit of arithmetic" : "at the limit of memory";
+    if (compute > 0.7 * row->seconds) return "near the limit of arithmetic";
+    if (memory > row->seconds) return "works from the caches, faster than memory";
+    if (memory > 0.7 * row->seconds) return "near the limit of memory";
     if (compute > memory) return "arithmetic waits: tails, packing or loads";
     return "elementary functions, reductions or cache misses";
 }
 
 static void profile_print_row(const Row *row, double total, double flops, double bytes, FILE *out) {
     double compute = row->flop / flops, memory = row->bytes / bytes;
-    fprintf(out, "%9.1f %5.1f%% %5u %10.2f %9.3f %6.1f%% %6.1f%%  %-28s %s\n", row->seconds * 1e6,
+    fprintf(out, "%9.1f %5.1f%% %5u %10.2f %9.3f %6.1f%% %6.1f%%  %-44s %s\n", row->seconds * 1e6,
             100 * row->seconds / total, row->calls, row->flop / 1e6, row->bytes / 1e6, 100 * compute / row->seconds,
             100 * memory / row->seconds, row->name, profile_reason(row, flops, bytes));
     for (uint32_t i = 0; i < row->origin_count && i < 4; i++) fprintf(out, "%63s%s\n", "", row->origins[i]);
@@ -77,8 +80,8 @@ static void profile_print(const SelfcProgram *program, const double *seconds, do
             100 * flop * runs / wall / flops);
     fprintf(out, "measured limits: %.0f GFLOP/s, %.0f GB/s; kernels %.3f ms, the rest is starting and waiting\n\n",
             flops / 1e9, bytes / 1e9, 1e3 * busy);
-    fprintf(out, "%9s %6s %5s %10s %9s %7s %7s  %-28s %s\n", "us", "share", "calls", "MFLOP", "MB", "FLOP", "memory",
-            "kernel and its layers", "");
+    fprintf(out, "%9s %6s %5s %10s %9s %7s %7s  %-44s %s\n", "us", "share", "calls", "MFLOP", "MB", "FLOP", "memory",
+            "kernel and its layers", "what holds it");
     for (uint32_t i = 0; i < count; i++) profile_print_row(&rows[i], busy > 0 ? busy : 1, flops, bytes, out);
     free(rows);
 }
