@@ -240,12 +240,11 @@ static double train_step(Trainer *trainer) {
 }
 
 static bool train_fail_loss(const Trainer *trainer, double loss) {
-    selfc_fail("the loss is %g at step %lld (epoch %.2f); a smaller learning rate may help. %s", loss,
-               (long long)trainer->step, (double)trainer->step / (double)trainer->epoch_steps,
-               trainer->saved_step < 0 ? "No checkpoint had been written yet" : "The last checkpoint is kept");
+    char kept[64] = "no checkpoint had been written yet";
     if (trainer->saved_step >= 0)
-        fprintf(stderr, "the last good checkpoint in %s is that of step %lld\n", trainer->folder,
-                (long long)trainer->saved_step);
+        snprintf(kept, sizeof kept, "the checkpoint of step %lld is kept", (long long)trainer->saved_step);
+    selfc_fail("%s: the loss is %g at step %lld (epoch %.2f); a smaller learning rate may help; %s", trainer->folder,
+               loss, (long long)trainer->step, (double)trainer->step / (double)trainer->epoch_steps, kept);
     return false;
 }
 
