@@ -32,6 +32,8 @@ enum { OPTION_LINES = sizeof option_lines / sizeof *option_lines };
 
 bool layer_exists(const LayerInfo *info) { return info->build || info->function->is_layer; }
 
+const char *layer_meaning(const LayerInfo *info) { return info->function ? info->function->meaning : info->meaning; }
+
 const LayerInfo *layer_find(const char *name) {
     for (uint32_t i = 0; i < layer_count; i++)
         if (layer_exists(&layer_info[i]) && !strcmp(layer_info[i].name, name)) return &layer_info[i];

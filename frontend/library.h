@@ -1,11 +1,15 @@
-/* The files of frontend/library/, which stand in the binary; cmake/embed.cmake makes the C file. */
+/* The library that stands in the binary: the files of frontend/library/, which cmake/embed.cmake makes a C file of.
+ * They are descriptions with "modules" and "optimizers" that every other description may use. */
 #ifndef SELFC_FRONTEND_LIBRARY_H
 #define SELFC_FRONTEND_LIBRARY_H
-#include <stdint.h>
+#include "frontend/json.h"
 
 typedef struct {
     const char *name, *text; /* "library/optimizers.json" */
 } LibraryFile;
 extern const LibraryFile library_files[];
 extern const uint32_t library_file_count;
+
+const Json **library_parse(Arena *arena);                                  /* library_file_count of them */
+const Json *library_find(const char *section, const Json *const *library); /* the first "optimizers", say */
 #endif

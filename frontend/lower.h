@@ -193,6 +193,7 @@ struct LayerInfo {
 extern const LayerInfo layer_info[]; /* the built-in ones, then all functions */
 extern const uint32_t layer_count;
 bool layer_exists(const LayerInfo *info);
+const char *layer_meaning(const LayerInfo *info);
 const LayerInfo *layer_find(const char *name);
 uint32_t layer_options(const LayerInfo *info, OptionInfo option[MAX_OPTIONS]);
 Value layer_apply(LayerCall *call);

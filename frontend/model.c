@@ -11,11 +11,7 @@ Model *model_parse(const char *text, const char *file, const char *const *sets, 
     Model *model = arena_array(arena, Model, 1);
     model->arena = arena;
     model->reported = arena_array(arena, const Reported *, 1);
-    const Json **library = arena_array(arena, const Json *, library_file_count);
-    for (uint32_t i = 0; i < library_file_count; i++) {
-        library[i] = json_parse(library_files[i].text, library_files[i].name, arena, diag);
-        if (!library[i]) BUG("the library file %s is not JSON: %s", library_files[i].name, diag->text);
-    }
+    const Json **library = library_parse(arena);
     if (json->kind != JSON_object)
         return diag_error(diag, json_place(json), "a description is an object, but this is %s",
                           json_kind_name(json->kind)),

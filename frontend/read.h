@@ -19,6 +19,8 @@ __attribute__((format(printf, 3, 4))) void read_error(Reader *r, const Json *jso
 /* "there is no X "abc"; did you mean "abd"?" at json. */
 void read_unknown(Reader *r, const Json *json, const char *what, const char *name, const char *const *names,
                   size_t count);
+/* "OWNER has no "abc"; did you mean "abd"?" at the key of item. */
+void read_unknown_key(Reader *r, const Json *item, const char *owner, const char *const *names, size_t count);
 bool read_accepts(Reader *r, const Json *json, Accept accept); /* else a message */
 /* An object with the keys of its kind only, each of the right type; missing ones are reported. */
 bool read_check(Reader *r, const Json *json, ObjectKind object);

@@ -60,20 +60,15 @@ static void check_params(Reader *r, const Module *module, const Constants *given
         bool known = false;
         for (uint32_t j = 0; j < module->params.count; j++) known |= !strcmp(names[j], given->items[i].name);
         if (known) continue;
-        const char *nearest = diag_nearest(given->items[i].name, names, module->params.count);
-        Place place = json_key_place(given->items[i].json);
-        if (nearest)
-            diag_error(r->diag, place, "module \"%s\" has no param \"%s\"; did you mean \"%s\"?", module->name,
-                       given->items[i].name, nearest);
-        else
-            diag_error(r->diag, place, "module \"%s\" has no param \"%s\"", module->name, given->items[i].name);
+        read_unknown_key(r, given->items[i].json, arena_printf(r->arena, "module \"%s\"", module->name), names,
+                         module->params.count);
     }
 }
 
 void read_module_call(Reader *r, const Json *json, Layer *layer) {
-    const Json *name = read_key(json, OBJECT_layer, "module"), *instance = read_key(json, OBJECT_layer, "instance");
+    const Json *name = read_key(json, OBJECT_call, "module"), *instance = read_key(json, OBJECT_call, "instance");
     layer->kind = LAYER_broken;
-    layer->params = read_constants(r, read_key(json, OBJECT_layer, "params"));
+    layer->params = read_constants(r, read_key(json, OBJECT_call, "params"));
     if (instance) layer->instance = instance->text;
     if (!name || !(layer->module = find_module(r, name))) return;
     layer->kind = LAYER_module;
@@ -125,27 +120,18 @@ static bool read_option(Reader *r, const Json *json, const OptionInfo *option, L
     return fits && r->diag->errors == errors;
 }
 
-static const char *const builtin_keys[] = {"about", "layer", "name", "input", "repeat", "index"};
-static const char *const module_keys[] = {"about", "module", "name", "input", "repeat", "index", "params", "instance"};
-static const char *const expr_keys[] = {"about", "expr", "name"};
-
 /* Keys that go neither with this form of layer nor with its options. */
-static void check_keys(Reader *r, const Json *json, const char *form, const char *const *keys, size_t key_total,
-                       const OptionInfo *option, uint32_t options) {
-    const char *names[16 + MAX_OPTIONS];
+static void check_keys(Reader *r, const Json *json, ObjectKind form, const char *text, const OptionInfo *option,
+                       uint32_t options) {
+    const char *names[32 + MAX_OPTIONS];
     size_t count = 0;
-    for (size_t i = 0; i < key_total; i++) names[count++] = keys[i];
+    for (uint32_t i = 0; i < key_count; i++)
+        if (key_info[i].object == form) names[count++] = key_info[i].name;
     for (uint32_t i = 0; i < options; i++) names[count++] = option[i].name;
     for (const Json *item = json->child; item; item = item->next) {
         bool known = false;
         for (size_t i = 0; i < count; i++) known |= !strcmp(names[i], item->key);
-        if (known) continue;
-        const char *nearest = diag_nearest(item->key, names, count);
-        if (nearest)
-            diag_error(r->diag, json_key_place(item), "%s has no key \"%s\"; did you mean \"%s\"?", form, item->key,
-                       nearest);
-        else
-            diag_error(r->diag, json_key_place(item), "%s has no key \"%s\"", form, item->key);
+        if (!known) read_unknown_key(r, item, text, names, count);
     }
 }
 
@@ -163,8 +149,7 @@ static void read_builtin(Reader *r, const Json *json, Layer *layer) {
     }
     uint32_t options = layer_options(layer->info, option);
     layer->kind = LAYER_builtin;
-    check_keys(r, json, arena_printf(r->arena, "layer \"%s\"", layer->info->name), builtin_keys,
-               sizeof builtin_keys / sizeof *builtin_keys, option, options);
+    check_keys(r, json, OBJECT_layer, arena_printf(r->arena, "layer \"%s\"", layer->info->name), option, options);
     for (uint32_t i = 0; i < options; i++) {
         const Json *value = json_get(json, option[i].name);
         if (value && !read_option(r, value, &option[i], layer, i)) layer->kind = LAYER_broken;
@@ -211,13 +196,8 @@ static const Json *layer_form(Reader *r, const Json *json) {
                    NULL;
         if (item) form = item;
     }
-    for (const Json *item = json->child; !form && item; item = item->next) {
-        const char *nearest = diag_nearest(item->key, forms, 3);
-        if (nearest)
-            return diag_error(r->diag, json_key_place(item), "a layer has no key \"%s\"; did you mean \"%s\"?",
-                              item->key, nearest),
-                   NULL;
-    }
+    for (const Json *item = json->child; !form && item; item = item->next)
+        if (diag_nearest(item->key, forms, 3)) return read_unknown_key(r, item, "a layer", forms, 3), NULL;
     if (!form)
         return read_error(r, json, "a layer needs \"layer\" (a built-in), \"module\" or \"expr\" (a formula)"), NULL;
     Accept accept = !strcmp(form->key, "expr") ? ACCEPT_formula : ACCEPT_name;
@@ -235,12 +215,12 @@ static void read_layer(Reader *r, const Json *json, Layer *layer) {
     if (name && read_accepts(r, name, ACCEPT_names)) layer->names = read_names(r, name, true);
     if (!form) return;
     if (!strcmp(form->key, "expr")) {
-        check_keys(r, json, "a formula", expr_keys, sizeof expr_keys / sizeof *expr_keys, NULL, 0);
+        check_keys(r, json, OBJECT_expr, object_text[OBJECT_expr], NULL, 0);
         if ((layer->expr = read_expr(r, form))) layer->kind = LAYER_expr;
         return;
     }
     if (!strcmp(form->key, "module")) {
-        check_keys(r, json, "a call of a module", module_keys, sizeof module_keys / sizeof *module_keys, NULL, 0);
+        check_keys(r, json, OBJECT_call, object_text[OBJECT_call], NULL, 0);
         const Json *params = json_get(json, "params"), *instance = json_get(json, "instance");
         if (params) read_accepts(r, params, ACCEPT_params);
         if (instance) read_accepts(r, instance, ACCEPT_name);

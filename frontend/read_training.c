@@ -106,12 +106,8 @@ static const Optimizer *find_optimizer(Reader *r, const Json *at, const char *na
 static void unknown_number(Reader *r, const Optimizer *optimizer, const Json *item) {
     const char **names = arena_array(r->arena, const char *, optimizer->params.count + 1);
     for (uint32_t i = 0; i < optimizer->params.count; i++) names[i] = optimizer->params.items[i].name;
-    const char *nearest = diag_nearest(item->key, names, optimizer->params.count);
-    if (nearest)
-        diag_error(r->diag, json_key_place(item), "optimizer \"%s\" has no key \"%s\"; did you mean \"%s\"?",
-                   optimizer->name, item->key, nearest);
-    else
-        diag_error(r->diag, json_key_place(item), "optimizer \"%s\" has no key \"%s\"", optimizer->name, item->key);
+    read_unknown_key(r, item, arena_printf(r->arena, "optimizer \"%s\"", optimizer->name), names,
+                     optimizer->params.count);
 }
 
 static bool has_param(const Optimizer *optimizer, const char *name) {

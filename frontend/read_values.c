@@ -78,17 +78,21 @@ static const KeyInfo *find_key(ObjectKind object, const char *name) {
     return NULL;
 }
 
+void read_unknown_key(Reader *r, const Json *item, const char *owner, const char *const *names, size_t count) {
+    const char *nearest = diag_nearest(item->key, names, count);
+    Place place = json_key_place(item);
+    if (nearest)
+        diag_error(r->diag, place, "%s has no \"%s\"; did you mean \"%s\"?", owner, item->key, nearest);
+    else
+        diag_error(r->diag, place, "%s has no \"%s\"", owner, item->key);
+}
+
 static void unknown_key(Reader *r, const Json *item, ObjectKind object) {
     const char *names[64];
     size_t count = 0;
     for (uint32_t i = 0; i < key_count; i++)
         if (key_info[i].object == object && count < 64) names[count++] = key_info[i].name;
-    const char *nearest = diag_nearest(item->key, names, count);
-    if (nearest)
-        diag_error(r->diag, json_key_place(item), "%s has no key \"%s\"; did you mean \"%s\"?", object_text[object],
-                   item->key, nearest);
-    else
-        diag_error(r->diag, json_key_place(item), "%s has no key \"%s\"", object_text[object], item->key);
+    read_unknown_key(r, item, object_text[object], names, count);
 }
 
 bool read_check(Reader *r, const Json *json, ObjectKind object) {

@@ -1,0 +1,153 @@
+/* docs/language.md: the reference of the description language, made from the same tables as the reader.
+ *
+ * Tables give the lists; what joins them (scopes, sharing of weights, shapes) is prose and stands here. */
+#include "frontend/keys.h"
+#include "frontend/library.h"
+#include "frontend/lower.h"
+
+#include <string.h>
+
+typedef struct {
+    const char *text;
+    uint32_t operands, strength;
+    const char *meaning;
+} OperatorLine;
+
+static const OperatorLine operator_lines[] = {
+#define OPERATOR(name, text, operands, strength, meaning) {text, operands, strength, meaning},
+#include "frontend/operators.def"
+};
+enum { OPERATOR_LINES = sizeof operator_lines / sizeof *operator_lines };
+
+static const char introduction[] =
+    "# The description language\n"
+    "\n"
+    "This page is printed by `selfc help language` from the tables that the compiler reads. A description is one JSON\n"
+    "file. `selfc check` says everything that is wrong with it; `selfc schema` prints a JSON Schema for editors.\n"
+    "\n"
+    "## How it works\n"
+    "\n"
+    "**Layers** are applied in order, each to the one before unless it names its `input`. A layer is a built-in\n"
+    "(`layer`), a call of a module (`module`), or a formula (`expr`). Its `name` is what later formulas call its\n"
+    "result; `it` is the layer before. A module that is called without a `name` brings its own output names into\n"
+    "sight, as long as no name that was given explicitly is in the way. A name is given once.\n"
+    "\n"
+    "**Numbers** may be formulas wherever they stand: over `let`, over the `params` and `let` of the module, and over\n"
+    "the `index` of a repetition. `n` is the batch, which a training step fixes and a function leaves open.\n"
+    "\n"
+    "**Weights** are named after the path of instances that leads to their layer: `encode.h.weight` is the weight of\n"
+    "the layer `h` in the module `encode`; a layer without a name is called after its kind and place, `dense_0`. "
+    "Equal\n"
+    "names are the same weight. So calling a module twice from one place shares its weights, and `instance` gives a\n"
+    "copy weights of its own. Modules called within a module belong to it: a copy owns copies of them. `repeat` makes\n"
+    "the repetitions `block.0`, `block.1`, …, each with weights of its own; results of one are the inputs of the "
+    "next,\n"
+    "and inputs beyond those stay as they are.\n"
+    "\n"
+    "**Shapes** are checked where a module says them: `{\"x\": [\"n\", \"pixels\"]}`. A list of names, `[\"x\", "
+    "\"y\"]`,\n"
+    "takes any shapes. `{\"x\": {\"shape\": [\"n\"], \"type\": \"i32\"}}` says the element type, which is f32 "
+    "otherwise.\n"
+    "\n"
+    "**Random** numbers are drawn by `normal`, `uniform` and `dropout`. Each place in the description has its own\n"
+    "stream, and each sample its own numbers, given by (seed, step, stream, sample, element): not by threads or by "
+    "the\n"
+    "place in a batch.\n"
+    "\n"
+    "**Training** minimises one value with one optimiser (`\"minimize\": \"loss\"`), or several, each over parameters "
+    "of\n"
+    "its own: `\"minimize\": [{\"loss\": \"a\", \"over\": \"encode\"}, …]`. All updates of a step start from the same\n"
+    "parameters. Numbers of an optimiser may depend on `step`, which is 1 in the first one: `\"learning_rate\":\n"
+    "\"0.001 * min(1, step / 1000)\"`.\n"
+    "\n"
+    "**Overrides**: `--set training.batch=64` or `--set modules.encode.layers[0].units=512` replaces a value before\n"
+    "anything is read.\n";
+
+static void print_keys(FILE *out) {
+    fprintf(out, "\n## Keys\n");
+    for (int object = 0; object < OBJECT_COUNT; object++) {
+        fprintf(out, "\n### %c%s\n\n| key | value | meaning |\n|---|---|---|\n", object_text[object][0] - 'a' + 'A',
+                object_text[object] + 1);
+        for (uint32_t i = 0; i < key_count; i++)
+            if (key_info[i].object == (ObjectKind)object)
+                fprintf(out, "| `%s`%s | %s | %s |\n", key_info[i].name, key_info[i].required ? " (required)" : "",
+                        accept_info[key_info[i].accept].text, key_info[i].meaning);
+    }
+}
+
+static void print_layers(FILE *out) {
+    fprintf(out, "\n## Layers\n\nThe functions marked as layers below are layers, too: `{\"layer\": \"relu\"}`.\n");
+    for (uint32_t i = 0; i < layer_count && !layer_info[i].function; i++) {
+        OptionInfo option[MAX_OPTIONS];
+        uint32_t count = layer_options(&layer_info[i], option);
+        fprintf(out, "\n### %s\n\n%s\n", layer_info[i].name, layer_info[i].meaning);
+        if (count) fprintf(out, "\n| option | value | meaning |\n|---|---|---|\n");
+        for (uint32_t j = 0; j < count; j++)
+            fprintf(out, "| `%s`%s | %s | %s |\n", option[j].name, option[j].required ? " (required)" : "",
+                    accept_find(option[j].value)->text, option[j].meaning);
+    }
+}
+
+static void print_argument(FILE *out, const ArgumentInfo *argument, const char *comma) {
+    fprintf(out, "%s%s", comma, argument->name);
+    if (argument->kind == ARGUMENT_axes)
+        fprintf(out, "=all");
+    else if (argument->kind == ARGUMENT_flag)
+        fprintf(out, "=false");
+    else if (argument->kind == ARGUMENT_optional || argument->kind == ARGUMENT_list)
+        fprintf(out, "=…");
+    else if (!argument_required(argument->kind))
+        fprintf(out, "=%g", argument->value);
+}
+
+static void print_formulas(FILE *out) {
+    fprintf(out,
+            "\n## Formulas\n\nNames, numbers, parentheses, calls with arguments by place or by name (`axis=1`), lists\n"
+            "(`[n, 28, 28]`), positions and ranges (`x[:, 0:3]`, `x[..., -1]`, `x[:, ::2]`). Shapes meet by NumPy's\n"
+            "rule: from the last axis, equal or 1. `true` is 1, `false` 0, `pi` 3.14159….\n\n"
+            "Operators, loosest first:\n\n| operator | meaning |\n|---|---|\n");
+    for (int i = 0; i < OPERATOR_LINES; i++)
+        fprintf(out, "| `%s%s b` | %s |\n", operator_lines[i].operands == 1 ? "" : "a ", operator_lines[i].text,
+                operator_lines[i].meaning);
+    fprintf(out, "\n### Functions\n\n| function | layer | meaning |\n|---|---|---|\n");
+    for (int i = 0; i < FUNCTION_COUNT; i++) {
+        const FunctionInfo *info = &function_info[i];
+        fprintf(out, "| `%s(", info->name);
+        for (uint32_t j = 0; j < function_arguments(info); j++) print_argument(out, &info->argument[j], j ? ", " : "");
+        fprintf(out, ")` | %s | %s |\n", info->is_layer ? "yes" : "", info->meaning);
+    }
+}
+
+static void print_tables(FILE *out) {
+    fprintf(out, "\n## Data sources\n\n| source | field | meaning |\n|---|---|---|\n");
+    for (uint32_t i = 0; i < source_count; i++)
+        fprintf(out, "| `%s` | %s | %s |\n", source_info[i].name, source_info[i].field, source_info[i].meaning);
+    fprintf(out, "\n## Element types\n\n| type | meaning |\n|---|---|\n");
+    for (int i = 0; i < DTYPE_COUNT; i++) fprintf(out, "| `%s` | %s |\n", dtype_info[i].name, dtype_info[i].meaning);
+}
+
+static void print_optimizers(FILE *out, const Json *optimizers, Arena *arena) {
+    fprintf(out, "\n## Optimisers\n\nThey are descriptions themselves; `optimizers` in a description holds more.\n");
+    for (const Json *item = optimizers->child; item; item = item->next) {
+        fprintf(out, "\n### %s\n\n%s\n\n", item->key, json_get(item, "about") ? json_get(item, "about")->text : "");
+        for (const Json *param = json_get(item, "params")->child; param; param = param->next)
+            fprintf(out, "* `%s`: %s\n", param->key, json_print(param, arena));
+        fprintf(out, "\n```\n");
+        for (const Json *line = json_get(item, "let") ? json_get(item, "let")->child : NULL; line; line = line->next)
+            fprintf(out, "%s = %s\n", line->key, line->text);
+        for (const Json *line = json_get(item, "update")->child; line; line = line->next)
+            fprintf(out, "%s ← %s\n", line->key, line->text);
+        fprintf(out, "```\n");
+    }
+}
+
+void reference_print(FILE *out) {
+    Arena *arena = arena_new();
+    fputs(introduction, out);
+    print_keys(out);
+    print_layers(out);
+    print_formulas(out);
+    print_tables(out);
+    print_optimizers(out, library_find("optimizers", library_parse(arena)), arena);
+    arena_free(arena);
+}
