@@ -43,6 +43,7 @@ install(TARGETS selfc RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS selfc_static selfc_shared selfc_runtime
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES include/selfc.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+file(RELATIVE_PATH pc_to_prefix /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix) # so that an installation can be moved
 configure_file(cmake/selfc.pc.in selfc.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/selfc.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 configure_package_config_file(cmake/selfcConfig.cmake.in selfcConfig.cmake

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# What `selfc check` and `selfc show` say about a description that is right.
+. "$(dirname "$0")/common.bash"
+
+gives 0 "$selfc" check "$model"
+for part in "vae is right" "encode.h.weight" "f32[784,256]" 404244 "generate: z f32[n,2] → image f32[n,784]" "batch 128" "memory:" "a step, "; do
+    prints "$part"
+done
+gives 0 "$selfc" check "$model" --set training.batch=64 --set let.hidden=100; prints "f32[784,100]"; prints "batch 64"
+gives 0 "$selfc" check "$model" --check-meaning
+gives 0 "$selfc" check "$model" --times --dump=simplify; says "simplify"; says "%0 = "
+
+for stage in graph gradient fused program plan llvm asm autodiff simplify dce split fuse schedule order plan; do
+    gives 0 "$selfc" show "$model" --stage $stage
+    [ -s "$folder/out" ] || fail "stage $stage is empty"
+done
+for stage in graph gradient program plan; do
+    gives 0 "$selfc" show "$model" --stage $stage --format dot; prints "digraph"
+    gives 0 "$selfc" show "$model" --stage $stage --format html; prints "</html>"
+done
+gives 1 "$selfc" show "$model" --stage asm --format html; says "no other --format"
+gives 0 "$selfc" show "$model" --stage graph --function generate; prints "image"
+gives 0 "$selfc" show "$model" --stage plan; prints "lower bound"
+
+# What is shown reads back, and the passes can be run on it by hand.
+"$selfc" show "$model" --stage graph >"$folder/graph.ir"
+gives 0 "$selfc" --passes=autodiff,simplify,dce "$folder/graph.ir"
+cp "$folder/out" "$folder/one.ir"
+gives 0 "$selfc" passes "$folder/one.ir" --passes dce; same "$folder/out" "$folder/one.ir"
+gives 0 "$selfc" --passes=autodiff,simplify,dce --stop-after=simplify --check-meaning "$folder/graph.ir"
+gives 1 "$selfc" --passes=autodif "$folder/graph.ir"; says "autodiff"
+gives 1 "$selfc" --passes=dce "$model"; says "error"
+
+gives 0 "$selfc" profile "$model" --seconds 0.2; prints "train, batch 128"; prints "measured peak"
+gives 0 "$selfc" profile "$model" --seconds 0.2 --function generate --batch 7; prints "generate, batch 7"
+finish

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Training from the command line: what is in a RUN, the same bits for any number of threads, whether the run was
+# stopped and resumed or killed, and whether the JIT or a built program trained.
+. "$(dirname "$0")/common.bash"
+short=(--set training.batch=32 --set let.hidden=48)
+
+gives 0 "$selfc" train "$model" "${short[@]}" --steps 40 --threads 1 --out "$folder/one"
+[ "$(tail -1 "$folder/out")" = "$folder/one" ] || fail "the RUN folder is not printed last"
+for file in model.json weights.safetensors checkpoint.safetensors metrics.jsonl samples.png plane.png reconstructions.png report.html; do
+    [ -s "$folder/one/$file" ] || fail "$file is missing"
+done
+for key in '"step"' '"epoch"' '"loss"' '"seconds"' '"test_loss"' '"kl"'; do
+    tail -1 "$folder/one/metrics.jsonl" | grep -q "$key" || fail "the last line of the metrics has no $key"
+done
+for threads in 2 3 7; do
+    gives 0 "$selfc" train "$model" "${short[@]}" --steps 40 --threads $threads --out "$folder/many$threads"
+    same "$folder/one/checkpoint.safetensors" "$folder/many$threads/checkpoint.safetensors"
+    same "$folder/one/weights.safetensors" "$folder/many$threads/weights.safetensors"
+done
+
+# Stopped and resumed; with another seed nothing is the same.
+gives 0 "$selfc" train "$model" "${short[@]}" --steps 17 --out "$folder/parts"
+gives 0 "$selfc" train "$model" "${short[@]}" --steps 40 --out "$folder/parts" --resume
+same "$folder/one/checkpoint.safetensors" "$folder/parts/checkpoint.safetensors"
+gives 0 "$selfc" train "$model" "${short[@]}" --steps 40 --seed 1 --out "$folder/seed"
+cmp -s "$folder/one/weights.safetensors" "$folder/seed/weights.safetensors" && fail "the seed does not matter"
+
+# The RUN is a model of its own.
+gives 0 "$selfc" check "$folder/one"; prints "f32[784,48]"
+gives 1 "$selfc" train "$model" --steps 50 --resume --out "$folder/one"; says "checkpoint"
+gives 1 "$selfc" train "$model" --steps 50 --resume --out "$folder/nowhere"; says "nowhere"
+
+# Killed at any moment: the last checkpoint is whole, and going on gives the same bits. Interrupted: code 130.
+"$selfc" train "$model" "${short[@]}" --steps 3000 --out "$folder/all" >/dev/null 2>&1
+"$selfc" train "$model" "${short[@]}" --steps 3000 --out "$folder/killed" >/dev/null 2>&1 &
+child=$!
+for _ in $(seq 100); do [ -e "$folder/killed/checkpoint.safetensors" ] && break; sleep 0.05; done
+kill -9 $child 2>/dev/null
+wait $child 2>/dev/null
+resume=(--resume)
+[ -e "$folder/killed/checkpoint.safetensors" ] || resume=()
+gives 0 "$selfc" train "$model" "${short[@]}" --steps 3000 "${resume[@]}" --out "$folder/killed"
+same "$folder/all/checkpoint.safetensors" "$folder/killed/checkpoint.safetensors"
+
+# (setsid: a shell without job control starts background commands deaf to SIGINT, and the child would inherit that.)
+python3 - "$selfc" "$model" "$folder/interrupted" "${short[@]}" <<'END' && code=0 || code=$?
+import os, signal, subprocess, sys, time
+command = [sys.argv[1], "train", sys.argv[2], "--steps", "1000000", "--out", sys.argv[3], *sys.argv[4:]]
+child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+while not os.path.exists(os.path.join(sys.argv[3], "metrics.jsonl")) and child.poll() is None: time.sleep(0.02)
+time.sleep(0.3)
+child.send_signal(signal.SIGINT)
+sys.exit(child.wait(60))
+END
+[ $code = 130 ] || fail "an interrupted run ends with $code, not 130"
+[ -s "$folder/interrupted/checkpoint.safetensors" ] || fail "an interrupted run leaves no checkpoint"
+
+# A built program trains to the same bits, without LLVM inside.
+gives 0 "$selfc" build "$model" "${short[@]}" -o "$folder/trainer"
+ldd "$folder/trainer" | grep -q LLVM && fail "the built program needs LLVM"
+gives 0 "$folder/trainer" --steps 40 --threads 2 --out "$folder/built"
+same "$folder/one/checkpoint.safetensors" "$folder/built/checkpoint.safetensors"
+gives 0 "$selfc" train "$model" "${short[@]}" --steps 40 --out "$folder/cold" --no-cache
+same "$folder/one/checkpoint.safetensors" "$folder/cold/checkpoint.safetensors"
+finish
