@@ -73,6 +73,7 @@ typedef struct {
     SelfcExtent workspace;   /* bytes that the caller provides; zero: none */
     int64_t scratch;         /* bytes of it that kernels use as their scratch */
     int64_t most_n;          /* beyond it, sizes would overflow */
+    bool embeds_weights;     /* reads those that stand in the object */
     bool wants_weights;      /* takes `const void *weights` after the outputs */
 } Driver;
 Driver driver_describe(const Manifest *manifest, uint32_t program, const Weights *weights, Arena *arena);

@@ -84,7 +84,8 @@ static int64_t driver_most_n(const SelfcProgram *program, SelfcExtent workspace)
 
 Driver driver_describe(const Manifest *manifest, uint32_t index, const Weights *weights, Arena *arena) {
     const SelfcProgram *program = &manifest->module.programs[index];
-    Driver driver = {.wants_weights = !weights->embedded && driver_reads_weights(program)};
+    bool reads = driver_reads_weights(program);
+    Driver driver = {.wants_weights = reads && !weights->embedded, .embeds_weights = reads && weights->embedded};
     char *symbol = driver_identifier(arena_printf(arena, "%s_%s", manifest->module.name, program->name), arena);
     char *macro = arena_copy(arena, symbol);
     for (char *at = symbol; *at; at++) *at = (char)tolower((unsigned char)*at);

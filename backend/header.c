@@ -77,7 +77,9 @@ static void header_function(const SelfcModule *module, const SelfcProgram *progr
     fprintf(out, "; from ");
     header_text(module->name, out);
     fprintf(out, ", %s. Re-entrant, allocates nothing, calls nothing.\n",
-            driver->wants_weights ? "weights from the caller" : "weights embedded");
+            driver->wants_weights    ? "weights from the caller"
+            : driver->embeds_weights ? "weights embedded"
+                                     : "no weights");
     header_random(program, driver, out);
     if (program->batch) fprintf(out, " * n must be %lld.\n", (long long)program->batch);
     fprintf(out, " * Returns 0; 1 if n is 0 or too large; 2 if a pointer is NULL or not aligned to its type%s. */\n",

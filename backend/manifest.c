@@ -103,7 +103,7 @@ static uint32_t manifest_io_position(const Program *program, bool output, uint32
     return position;
 }
 
-static SelfcArg manifest_arg(Maker *maker, const Program *program, const Buffer *buffer) {
+static SelfcArg manifest_place(Maker *maker, const Program *program, const Buffer *buffer) {
     switch (buffer->kind) {
     case BUFFER_input: return (SelfcArg){.base = 2 + manifest_io_position(program, false, buffer->index)};
     case BUFFER_output: return (SelfcArg){.base = 2 + manifest_io_position(program, true, buffer->index)};
@@ -123,11 +123,12 @@ static uint32_t manifest_kernel(Manifest *manifest, const Kernel *kernel) {
     return manifest->kernel_count++;
 }
 
-static SelfcCall manifest_call(Maker *maker, const Program *program, const Call *call) {
+/* places: where each buffer of the program is. */
+static SelfcCall manifest_call(Maker *maker, const Program *program, const Call *call, const SelfcArg *places) {
     const Kernel *kernel = &program->kernels[call->kernel];
     uint32_t arg_count = kernel_arg_count(kernel);
     SelfcArg *args = arena_array(maker->arena, SelfcArg, arg_count);
-    for (uint32_t i = 0; i < arg_count; i++) args[i] = manifest_arg(maker, program, &program->buffers[call->args[i]]);
+    for (uint32_t i = 0; i < arg_count; i++) args[i] = places[call->args[i]];
     SelfcCall made = {
         .name = arena_copy(maker->arena, kernel->name),
         .origin = arena_copy(maker->arena, call->origin),
@@ -147,13 +148,16 @@ static void manifest_calls(Maker *maker, uint32_t index, SelfcProgram *made) {
     const Program *program = maker->input->programs[index];
     SelfcCall *calls = arena_array(maker->arena, SelfcCall, program->call_count);
     uint32_t *kernel_of = arena_array(maker->arena, uint32_t, program->call_count);
+    SelfcArg *places = arena_array(maker->arena, SelfcArg, program->buffer_count);
+    for (uint32_t i = 0; i < program->buffer_count; i++)
+        places[i] = manifest_place(maker, program, &program->buffers[i]);
     uint32_t *position =
         arena_array(maker->arena, uint32_t, program->kernel_count); /* one more; 0: not yet looked up */
     for (uint32_t i = 0; i < program->call_count; i++) {
         uint32_t kernel = program->calls[i].kernel;
         if (!position[kernel]) position[kernel] = 1 + manifest_kernel(maker->manifest, &program->kernels[kernel]);
         kernel_of[i] = position[kernel] - 1;
-        calls[i] = manifest_call(maker, program, &program->calls[i]);
+        calls[i] = manifest_call(maker, program, &program->calls[i], places);
     }
     maker->manifest->kernel_of[index] = kernel_of;
     made->calls = calls;

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 static const char *const all_texts[] = {fixture_step, fixture_scale, fixture_dense, fixture_noise};
 
@@ -292,6 +293,45 @@ static void test_states_must_agree(const Target *target) {
     arena_free(arena);
 }
 
+/* What LLVM cannot select ends the process with a message and exit code 1, not with a core file. */
+static void test_llvm_gives_up(void) {
+    int ends[2];
+    if (pipe(ends) != 0) die("no pipe");
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        Arena *arena = arena_new();
+        Target target = fixture_target(arena, "x86_64", "x86-64");
+        char *error = NULL;
+        LLVMContextRef context = LLVMContextCreate();
+        LLVMModuleRef module = LLVMModuleCreateWithNameInContext("impossible", context);
+        LLVMTypeRef wide = LLVMVectorType(LLVMFloatTypeInContext(context), 16);
+        LLVMTypeRef half = LLVMVectorType(LLVMBFloatTypeInContext(context), 16);
+        LLVMValueRef function = LLVMAddFunction(module, "f", LLVMFunctionType(half, &wide, 1, false));
+        LLVMBuilderRef builder = LLVMCreateBuilderInContext(context);
+        LLVMPositionBuilderAtEnd(builder, LLVMAppendBasicBlockInContext(context, function, "entry"));
+        LLVMValueRef x = LLVMGetParam(function, 0);
+        const char *name = "llvm.x86.avx512bf16.cvtneps2bf16.512";
+        LLVMValueRef intrinsic =
+            LLVMGetIntrinsicDeclaration(module, LLVMLookupIntrinsicID(name, strlen(name)), NULL, 0);
+        LLVMBuildRet(builder, LLVMBuildCall2(builder, LLVMGlobalGetValueType(intrinsic), intrinsic, &x, 1, ""));
+        compile_generate(module, target_llvm(&target, &error), LLVMObjectFile, &error);
+        _exit(77);
+    }
+    close(ends[1]);
+    char said[4096] = "";
+    for (size_t got = 0; got < sizeof said - 1;) {
+        ssize_t more = read(ends[0], said + got, sizeof said - 1 - got);
+        if (more <= 0) break;
+        got += (size_t)more;
+    }
+    close(ends[0]);
+    int status = 0;
+    waitpid(child, &status, 0);
+    EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status %x", (unsigned)status);
+    EXPECT(strstr(said, "error: LLVM cannot make this code"), "it said: %s", said);
+}
+
 static void test_show(const Target *target) {
     for (int assembly = 0; assembly < 2; assembly++) {
         Program *program = fixture_program(fixture_dense, target);
@@ -329,6 +369,7 @@ int main(void) {
     test_targets(&host);
     test_foreign_jit();
     test_states_must_agree(&host);
+    test_llvm_gives_up();
     test_show(&host);
     arena_free(arena);
     return failures != 0;

@@ -6,6 +6,8 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -291,6 +293,31 @@ static void test_refusals(World *world) {
     fixture_free(&other);
 }
 
+/* The same input gives the same bytes. */
+static void test_reproducible(World *world) {
+    build(world, BUILD_archive, "again.a", WEIGHTS_embedded);
+    EXPECT(run(arena_printf(world->arena, "cd %s && cmp again.a libmodel.a && cmp again.h libmodel.h",
+                            world->folder)) == 0,
+           "two builds differ");
+}
+
+/* A disk that is full, as far as a process can see one: no file may grow beyond 1000 bytes. */
+static void test_full_disk(World *world) {
+    struct rlimit before, little;
+    getrlimit(RLIMIT_FSIZE, &before);
+    little = (struct rlimit){1000, before.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &little);
+    expect_refused(world, &world->fixture.input, BUILD_object, path_of(world, "full.o"), &world->target,
+                   "cannot be written");
+    expect_refused(world, &world->fixture.input, BUILD_shared, path_of(world, "full.so"), &world->target,
+                   "cannot be written");
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, SIG_DFL);
+    EXPECT(access(path_of(world, "full.o"), F_OK) != 0 && access(path_of(world, "full.h"), F_OK) != 0,
+           "half of a build");
+}
+
 /* No temporary file may survive, whether a build went well or not. */
 static void test_nothing_left(World *world) {
     DIR *folder = opendir(world->folder);
@@ -363,7 +390,9 @@ int main(void) {
     test_object_and_archive(&world);
     test_texts(&world);
     test_cross(&world);
+    test_reproducible(&world);
     test_refusals(&world);
+    test_full_disk(&world);
     test_program_constants(&world);
     test_nothing_left(&world);
     world_close(&world);
