@@ -114,6 +114,7 @@ static Value reduced_count(Lower *l, NodeId x, uint32_t axes) {
 NodeId node_mean(Lower *l, NodeId x, uint32_t axes) {
     Value count = reduced_count(l, x, axes);
     NodeId sum = build_sum(l->g, x, axes);
+    if (count.per_n == 0 && count.number == 1) return sum;
     if (count.per_n == 0) return node_scale(l, sum, 1 / count.number);
     return node_div(l, sum, number_node(l, count, value_type(l, sum)));
 }
@@ -308,6 +309,14 @@ static Value filled_like(Lower *l, Call *call, double value) {
 
 Value function_zeros_like(Lower *l, Call *call) { return filled_like(l, call, 0); }
 Value function_ones_like(Lower *l, Call *call) { return filled_like(l, call, 1); }
+
+Value function_position(Lower *l, Call *call) {
+    uint32_t axis;
+    if (!to_tensor(l, call->spots[0], &call->argument[0])) return value_unknown();
+    Type type = type_with_dtype(value_type(l, call->argument[0].node), DTYPE_i32);
+    if (!to_axis(l, call->spots[1], type, call->argument[1], &axis)) return value_unknown();
+    return value_tensor(build_iota(l->g, type, axis));
+}
 
 /* Nodes whose rules say best why inputs do not fit. */
 static Value try_node(Lower *l, Spot spot, const char *what, Node node) {

@@ -156,7 +156,8 @@ static Value layer_dense(LayerCall *call) {
     Type type;
     Dim units;
     Init init;
-    if (!option_dim(call, "units", &units) | !one_input(call, &x, &type)) return value_unknown();
+    bool has_units = option_dim(call, "units", &units);
+    if (!one_input(call, &x, &type) || !has_units) return value_unknown();
     Dim in = type.dim[type.rank - 1];
     if (in < 0 || units < 0)
         return lower_fail(l, call->spot, "\"dense\" is applied to %s, but its weight cannot depend on the batch n",
