@@ -71,10 +71,8 @@ gives 0 "$selfc" build "$run" -o "$folder/all.o"
 grep -q vae_encode "$folder/all.h" || fail "all.h does not declare encode"
 gives 0 "$selfc" build "$run" -o "$folder/decoder.s" --function generate; [ -s "$folder/decoder.s" ] || fail "no assembly"
 gives 0 "$selfc" build "$run" -o "$folder/decoder.ll" --function generate; grep -q "define" "$folder/decoder.ll" || fail "no LLVM text"
-for target in aarch64-linux-gnu riscv64-linux-gnu; do
-    gives 0 "$selfc" build "$run" -o "$folder/cross.o" --function generate --target $target
-    file "$folder/cross.o" 2>/dev/null | grep -qiE "aarch64|risc-v" || fail "no object for $target"
-done
+gives 0 "$selfc" build "$run" -o "$folder/cross.o" --function generate --target aarch64-linux-gnu
+[ "$(od -An -tu1 -j18 -N1 "$folder/cross.o" | tr -d ' ')" = 183 ] || fail "no object for AArch64"
 for cpu in x86-64 x86-64-v2 x86-64-v3 x86-64-v4; do
     [ "$(uname -m)" = x86_64 ] || continue
     gives 0 "$selfc" build "$run" -o "$folder/old.o" --function generate --cpu $cpu

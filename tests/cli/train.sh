@@ -14,14 +14,14 @@ for key in '"step"' '"epoch"' '"loss"' '"seconds"' '"test_loss"' '"kl"'; do
 done
 for threads in 2 3 7; do
     gives 0 "$selfc" train "$model" "${short[@]}" --steps 40 --threads $threads --out "$folder/many$threads"
-    same "$folder/one/checkpoint.safetensors" "$folder/many$threads/checkpoint.safetensors"
+    same_tensors "$folder/one/checkpoint.safetensors" "$folder/many$threads/checkpoint.safetensors"
     same "$folder/one/weights.safetensors" "$folder/many$threads/weights.safetensors"
 done
 
 # Stopped and resumed; with another seed nothing is the same.
 gives 0 "$selfc" train "$model" "${short[@]}" --steps 17 --out "$folder/parts"
 gives 0 "$selfc" train "$model" "${short[@]}" --steps 40 --out "$folder/parts" --resume
-same "$folder/one/checkpoint.safetensors" "$folder/parts/checkpoint.safetensors"
+same_tensors "$folder/one/checkpoint.safetensors" "$folder/parts/checkpoint.safetensors"
 gives 0 "$selfc" train "$model" "${short[@]}" --steps 40 --seed 1 --out "$folder/seed"
 cmp -s "$folder/one/weights.safetensors" "$folder/seed/weights.safetensors" && fail "the seed does not matter"
 
@@ -40,7 +40,7 @@ wait $child 2>/dev/null
 resume=(--resume)
 [ -e "$folder/killed/checkpoint.safetensors" ] || resume=()
 gives 0 "$selfc" train "$model" "${short[@]}" --steps 3000 "${resume[@]}" --out "$folder/killed"
-same "$folder/all/checkpoint.safetensors" "$folder/killed/checkpoint.safetensors"
+same_tensors "$folder/all/checkpoint.safetensors" "$folder/killed/checkpoint.safetensors"
 
 # (setsid: a shell without job control starts background commands deaf to SIGINT, and the child would inherit that.)
 python3 - "$selfc" "$model" "$folder/interrupted" "${short[@]}" <<'END' && code=0 || code=$?
@@ -60,7 +60,7 @@ END
 gives 0 "$selfc" build "$model" "${short[@]}" -o "$folder/trainer"
 ldd "$folder/trainer" | grep -q LLVM && fail "the built program needs LLVM"
 gives 0 "$folder/trainer" --steps 40 --threads 2 --out "$folder/built"
-same "$folder/one/checkpoint.safetensors" "$folder/built/checkpoint.safetensors"
+same_tensors "$folder/one/checkpoint.safetensors" "$folder/built/checkpoint.safetensors"
 gives 0 "$selfc" train "$model" "${short[@]}" --steps 40 --out "$folder/cold" --no-cache
-same "$folder/one/checkpoint.safetensors" "$folder/cold/checkpoint.safetensors"
+same_tensors "$folder/one/checkpoint.safetensors" "$folder/cold/checkpoint.safetensors"
 finish
