@@ -94,12 +94,20 @@ static NodeId body_copy(BodyBuilder *b, NodeId id) {
     return b->new_id[id] = result;
 }
 
+static bool name_has(const char *name, const char *op) {
+    size_t length = strlen(op);
+    for (const char *at = strstr(name, op); at; at = strstr(at + 1, op))
+        if ((at == name || at[-1] == '_') && (!at[length] || at[length] == '_')) return true;
+    return false;
+}
+
+/* The operations in it, each once, the product first: "matmul_add_max". */
 static const char *kernel_name(Fusion *f, const Group *group) {
     char name[64] = "";
-    for (uint32_t i = group->count; i-- && strlen(name) < 40;) {
+    if (group->product != NO_NODE) strcpy(name, "matmul");
+    for (uint32_t i = group->count; i-- && strlen(name) < 24;) {
         const char *op = op_info[f->graph->nodes[group->nodes[i]].op].name;
-        const char *last = strrchr(name, '_');
-        if (!strcmp(last ? last + 1 : name, op)) continue;
+        if (name_has(name, op)) continue;
         if (name[0]) strcat(name, "_");
         strncat(name, op, 16);
     }

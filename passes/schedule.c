@@ -157,8 +157,9 @@ static void choose_packing(Kernel *kernel, const Product *p) {
     bool a_strided = strided_of(kernel->body, product->in[0], &a), b_strided = strided_of(kernel->body, product->in[1], &b);
     Extent a_row = a.stride[rank - 2], a_depth = a.stride[rank - 1], b_depth = b.stride[rank - 2];
     bool reused = p->columns > 2 * 64;
+    /* With an open batch B is read where it is: to pack it for a batch of one would double the work. */
     kernel->pack_a = !a_strided || (reused && p->depth > 16 && (strided_is_one(a_depth) ? strides_alias(a_row) && p->rows > 16 : strides_alias(a_depth)));
-    kernel->pack_b = !b_strided || !strided_is_one(b.stride[rank - 1]) || (p->rows > 28 && p->depth > 16) || strides_alias(b_depth);
+    kernel->pack_b = !b_strided || !strided_is_one(b.stride[rank - 1]) || (!p->open_rows && ((p->rows > 28 && p->depth > 16) || strides_alias(b_depth)));
 }
 
 static void schedule_contract(Kernel *kernel, const Machine *machine) {
