@@ -132,6 +132,25 @@ static int check_metrics(const char *path) {
     return epochs;
 }
 
+/* The lines that end an epoch must not show that a run was resumed: its means go over the whole epoch. */
+static void expect_same_epochs(const char *a, const char *b) {
+    double losses[2][SMALL_EPOCHS][2] = {0};
+    for (int run = 0; run < 2; run++) {
+        char *text = read_text(run ? b : a), *rest = text;
+        for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+            int epoch = (int)metric(line, "epoch") - 1;
+            if (isnan(metric(line, "test_loss")) || epoch < 0 || epoch >= SMALL_EPOCHS) continue;
+            losses[run][epoch][0] = metric(line, "loss");
+            losses[run][epoch][1] = metric(line, "test_loss");
+        }
+        free(text);
+    }
+    for (int i = 0; i < SMALL_EPOCHS; i++)
+        for (int k = 0; k < 2; k++)
+            EXPECT(losses[0][i][k] == losses[1][i][k], "epoch %d of %s and %s: %g and %g", i + 1, a, b, losses[0][i][k],
+                   losses[1][i][k]);
+}
+
 static void test_straight_run(void) {
     SelfcTrainOptions options = small_options("straight");
     EXPECT(selfc_train(&tiny_module, &options) == 0, "%s", selfc_failure());
@@ -187,6 +206,7 @@ static void test_kill(void) {
     expect_same_states("straight/checkpoint.safetensors", "killed/checkpoint.safetensors");
     expect_same_file("straight/weights.safetensors", "killed/weights.safetensors");
     EXPECT(check_metrics("killed/metrics.jsonl") == SMALL_EPOCHS, "epochs");
+    expect_same_epochs("straight/metrics.jsonl", "killed/metrics.jsonl");
     DIR *directory = opendir("killed");
     for (struct dirent *entry; (entry = readdir(directory));)
         EXPECT(!strstr(entry->d_name, ".tmp-"), "%s is left", entry->d_name);
@@ -221,6 +241,7 @@ static void test_stop(void) {
     EXPECT(selfc_train(&tiny_module, &options) == 0, "%s", selfc_failure());
     expect_same_states("straight/checkpoint.safetensors", "stopped/checkpoint.safetensors");
     EXPECT(check_metrics("stopped/metrics.jsonl") == SMALL_EPOCHS, "epochs");
+    expect_same_epochs("straight/metrics.jsonl", "stopped/metrics.jsonl");
 }
 
 static void test_signals(void) {
