@@ -128,9 +128,18 @@ static int cache_older(const void *a, const void *b) {
     return (first > second) - (first < second);
 }
 
-static bool cache_is_ours(const char *name) {
-    size_t length = strlen(name), ending = sizeof cache_ending - 1;
-    return length == 2 * CODE_KEY_BYTES + ending && strcmp(name + length - ending, cache_ending) == 0;
+/* Does the name begin with a key and our ending? *rest: what follows; "" for a whole file. */
+static bool cache_is_ours(const char *name, const char **rest) {
+    size_t ending = sizeof cache_ending - 1;
+    if (strlen(name) < 2 * CODE_KEY_BYTES + ending) return false;
+    *rest = name + 2 * CODE_KEY_BYTES + ending;
+    return strncmp(name + 2 * CODE_KEY_BYTES, cache_ending, ending) == 0;
+}
+
+/* What a process that was killed while it wrote has left. */
+static bool cache_is_rubbish(const char *rest, time_t written) {
+    size_t length = strlen(rest);
+    return length > 4 && strcmp(rest + length - 4, ".tmp") == 0 && time(NULL) - written > SECONDS_A_DAY;
 }
 
 /* The folder's entries, in one array that grows; only files that this file has made. */
@@ -141,9 +150,12 @@ static Entry *cache_list(const char *folder, size_t *count, Arena *arena) {
     DIR *listing = opendir(folder);
     for (struct dirent *item; listing && (item = readdir(listing));) {
         struct stat status;
-        if (!cache_is_ours(item->d_name)) continue;
+        const char *rest;
+        if (!cache_is_ours(item->d_name, &rest)) continue;
         char *path = arena_printf(arena, "%s/%s", folder, item->d_name);
         if (lstat(path, &status) != 0 || !S_ISREG(status.st_mode)) continue;
+        if (cache_is_rubbish(rest, status.st_mtime)) unlink(path);
+        if (*rest) continue;
         if (*count == capacity) {
             Entry *more = arena_array(arena, Entry, capacity = 2 * capacity + 64);
             if (entries) memcpy(more, entries, *count * sizeof *more);

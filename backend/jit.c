@@ -42,11 +42,10 @@ static bool jit_failed(Jit *jit, LLVMErrorRef failure) {
 static void jit_report(void *context, LLVMErrorRef failure) { jit_failed(context, failure); }
 
 static LLVMOrcObjectLayerRef jit_layer(void *context, LLVMOrcExecutionSessionRef session, const char *triple) {
-    (void)triple;
+    (void)context, (void)triple;
     LLVMOrcObjectLayerRef layer = NULL;
     LLVMErrorRef failure = LLVMOrcCreateObjectLinkingLayerWithInProcessMemoryManager(&layer, session);
     if (failure) die("LLVM's linker does not start: %s", LLVMGetErrorMessage(failure));
-    (void)context;
     return layer;
 }
 

@@ -4,6 +4,7 @@
 #include "backend/code.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -214,6 +215,10 @@ static void test_cache_trim(void) {
     }
     FILE *foreign = fopen(arena_printf(arena, "%s/notes.txt", cache), "w");
     if (foreign) fclose(foreign);
+    const char *old = arena_printf(arena, "%s/%064d.selfc.o.1-2.tmp", cache, 0);
+    FILE *left = fopen(old, "w");
+    if (left) fclose(left);
+    utimensat(AT_FDCWD, old, (const struct timespec[]){{1000, 0}, {1000, 0}}, 0);
     cache_trim(cache, 5000);
     EXPECT(list_folder(cache).count == 5, "%u files are left of 4 that fit and a foreign one",
            list_folder(cache).count);
