@@ -110,9 +110,59 @@ static bool is_elementwise(OpKind op) {
     return class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
 }
 
-/* Every node that depends on the input has to be elementwise, not only those on the way to this output: a
- * transposed read for another output could come after the write. And the output has to depend on the input: else
- * nothing says that the input is loaded before the output is stored. */
+static uint32_t sized_axes(Type type) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < type.rank; i++) count += type.dim[i] != 1;
+    return count;
+}
+
+bool kernel_reduces(const Kernel *kernel, NodeId id) {
+    const Node *node = &kernel->body->nodes[id];
+    if (op_info[node->op].class != CLASS_reduce) return false;
+    return sized_axes(node->type) != sized_axes(kernel->body->nodes[node->in[0]].type);
+}
+
+uint32_t *kernel_stages(const Kernel *kernel, Arena *arena) {
+    const Graph *body = kernel->body;
+    uint32_t *stage = arena_array(arena, uint32_t, body->count);
+    for (NodeId id = 0; id < body->count; id++) {
+        const Node *node = &body->nodes[id];
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) {
+            uint32_t ready = stage[node->in[i]] + kernel_reduces(kernel, node->in[i]);
+            if (ready > stage[id]) stage[id] = ready;
+        }
+    }
+    return stage;
+}
+
+uint32_t kernel_store_stage(const Kernel *kernel, const uint32_t *stage, uint32_t output) {
+    NodeId id = kernel->body->outputs[output].node;
+    bool stored_while_walking =
+        sized_axes(kernel->body->nodes[id].type) == kernel->grid.rank && !kernel_reduces(kernel, id);
+    return stored_while_walking ? stage[id] : UINT32_MAX;
+}
+
+/* depends[id]: the element of node id is made of the input's element at the same place. False if the input is read
+ * at another place too, or by a reduction of a later stage than `last`. */
+static bool read_in_place(const Kernel *kernel, uint32_t input, const uint32_t *stage, uint32_t last, bool *depends) {
+    const Graph *body = kernel->body;
+    for (NodeId id = 0; id < body->count; id++) {
+        const Node *node = &body->nodes[id];
+        bool reads = false;
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) reads |= depends[node->in[i]];
+        if (node->op == OP_input)
+            depends[id] = node->attr.index == input;
+        else if (reads && is_elementwise(node->op))
+            depends[id] = true;
+        else if (reads && !(kernel_reduces(kernel, id) && stage[id] <= last))
+            return false;
+    }
+    return true;
+}
+
+/* Each stage reads its inputs anew, computes everything at a place, then stores. So what else is made of the input
+ * has to be read no later than in the stage that overwrites it, and element by element: also for other outputs. And
+ * this output has to be made of the input itself: else nothing says that the input is loaded before it is stored. */
 bool kernel_may_update(const Kernel *kernel, uint32_t input, uint32_t output) {
     const Graph *body = kernel->body;
     CHECK(input < body->input_count && output < body->output_count);
@@ -120,15 +170,12 @@ bool kernel_may_update(const Kernel *kernel, uint32_t input, uint32_t output) {
     if (!type_equal(body->inputs[input].type, body->nodes[result].type)) return false;
 
     Arena *scratch = arena_new();
-    bool *depends = arena_array(scratch, bool, body->count), elementwise = true;
-    for (NodeId id = 0; id < body->count; id++) {
-        const Node *node = &body->nodes[id];
-        if (node->op == OP_input) depends[id] = node->attr.index == input;
-        for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
-            if (depends[node->in[i]]) depends[id] = true;
-        if (depends[id] && node->op != OP_input && !is_elementwise(node->op)) elementwise = false;
-    }
-    bool may = elementwise && depends[result];
+    bool *depends = arena_array(scratch, bool, body->count);
+    uint32_t *stage = kernel_stages(kernel, scratch);
+    uint32_t last = kernel_store_stage(kernel, stage, output);
+    bool may = read_in_place(kernel, input, stage, last, depends) && depends[result];
+    for (uint32_t i = 0; i < body->output_count; i++)
+        if (depends[body->outputs[i].node] && kernel_store_stage(kernel, stage, i) > last) may = false;
     arena_free(scratch);
     return may;
 }

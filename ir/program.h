@@ -80,8 +80,15 @@ void program_add_call(Program *program, uint32_t kernel, const uint32_t *args, c
 uint32_t kernel_arg_count(const Kernel *kernel);
 Dim grid_pieces_at(const Grid *grid, int64_t n);
 bool kernel_equal(const Kernel *a, const Kernel *b);
-/* May output `output` of the body be written over input `input`? True when every path between them is
- * elementwise at one and the same position, outside of the product's operands and of reductions. */
+/* Map kernels: whether a node is a reduction that takes a walk (not over axes of size 1 alone); in which walk each node
+ * is complete: one later than the reductions that it needs; and in which one an output is stored, UINT32_MAX for those
+ * without the reduced axes, which are stored behind the last. */
+bool kernel_reduces(const Kernel *kernel, NodeId id);
+uint32_t *kernel_stages(const Kernel *kernel, Arena *arena);
+uint32_t kernel_store_stage(const Kernel *kernel, const uint32_t *stage, uint32_t output);
+/* May output `output` of the body be written over input `input`? True when the output is made of it element by element
+ * at one and the same position, and whatever else reads it does so too: outside of the product's operands, and in no
+ * later stage than the one that stores the output. */
 bool kernel_may_update(const Kernel *kernel, uint32_t input, uint32_t output);
 
 /* program_verify.c: bodies, types of args, order, phases, and that live buffers do not overlap. */

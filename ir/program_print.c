@@ -92,36 +92,36 @@ static void print_pieces(const Grid *grid, FILE *out) {
     fputs(grid->rank ? "\n" : "one element\n", out);
 }
 
-/* In which walk over the reduced axes a node's value is complete: one more than its operands' for a reduction. */
-static uint32_t *find_stages(const Graph *body, Arena *arena) {
-    uint32_t *stage = arena_array(arena, uint32_t, body->count);
+static bool in_stage(const Kernel *kernel, const uint32_t *stage, NodeId id, uint32_t now) {
+    return stage[id] == now && kernel_reduces(kernel, id);
+}
+
+/* "; stage 1: %5 = sum, stores %7" */
+static void print_stage(const Kernel *kernel, const uint32_t *stage, uint32_t now, FILE *out) {
+    const Graph *body = kernel->body;
+    bool any = false;
     for (NodeId id = 0; id < body->count; id++) {
-        const OpInfo *info = &op_info[body->nodes[id].op];
-        for (uint32_t i = 0; i < info->inputs; i++) {
-            NodeId from = body->nodes[id].in[i];
-            uint32_t ready = stage[from] + (op_info[body->nodes[from].op].class == CLASS_reduce);
-            if (ready > stage[id]) stage[id] = ready;
-        }
+        if (!in_stage(kernel, stage, id, now)) continue;
+        if (!any) fprintf(out, "  ; stage %u:", now);
+        fprintf(out, "%s %%%u = %s", any ? "," : "", id, op_info[body->nodes[id].op].name);
+        any = true;
     }
-    return stage;
+    for (uint32_t i = 0; i < body->output_count; i++) {
+        if (kernel_store_stage(kernel, stage, i) != now) continue;
+        if (!any) fprintf(out, now == UINT32_MAX ? "  ; behind the last stage:" : "  ; stage %u:", now);
+        fprintf(out, "%s stores %%%u", any ? "," : "", body->outputs[i].node);
+        any = true;
+    }
+    if (any) fputc('\n', out);
 }
 
 static void print_map_loops(const Kernel *kernel, FILE *out) {
-    const Graph *body = kernel->body;
     Arena *scratch = arena_new();
-    uint32_t *stage = find_stages(body, scratch);
-    bool found = true;
-    for (uint32_t s = 0; found; s++) {
-        found = false;
-        for (NodeId id = 0; id < body->count; id++) {
-            if (stage[id] != s || op_info[body->nodes[id].op].class != CLASS_reduce) continue;
-            if (!found) fprintf(out, "  ; stage %u:", s);
-            fprintf(out, "%s %%%u = %s", found ? "," : "", id, op_info[body->nodes[id].op].name);
-            found = true;
-        }
-        if (found) fputc('\n', out);
-    }
-    if (kernel->reduced) fputs("  ; last stage: stores what is not reduced\n", out);
+    uint32_t *stage = kernel_stages(kernel, scratch), last = 0;
+    for (NodeId id = 0; id < kernel->body->count; id++)
+        if (stage[id] > last) last = stage[id];
+    for (uint32_t now = 0; kernel->reduced && now <= last; now++) print_stage(kernel, stage, now, out);
+    if (kernel->reduced) print_stage(kernel, stage, UINT32_MAX, out);
     arena_free(scratch);
 }
 

@@ -111,9 +111,11 @@ static const struct {
     {"reduced 1", "reduced 3", "a reduced axis is not in the grid"},
     {"(b0, b1 -> b2)", "(b0, b2 -> b2)", "call 0: argument 1 must be f32[4,8], but b2 is f32[n,8]"},
     {"(b1 -> b1)", "(b1 -> b0)", "argument 1 must be f32[4,8], but b0 is"},
-    {"(b3 -> b4)", "(b3 -> b3)", "call 3: output 0 cannot be written over input 0 (b3)"},
+    {"(b3 -> b4)", "(b3 -> b3)", "output 0: b4 is never written"},
     {"(b2 -> b3)", "(b2 -> b2)", "call 3: reads b3 before it is written"},
     {"(b3 -> b4)", "(b3 -> b2)", "output 0: b4 is never written"},
+    {"constant value=0.5 : f32[4,8]", "slice %0, start=3,7 step=-1,-1 : f32[4,8]",
+     "call 1: output 0 cannot be written over input 0 (b1)"},
     {"phase 1:\n", "", "calls 0 and 1 of phase 0 share b1"},
     {"phase 2:\n", "", "calls 2 and 3 of phase 1 share b3"},
 };
@@ -229,6 +231,33 @@ static void test_may_update(void) {
     expect_update(apart, 2, 2, false); /* not the same type */
 }
 
+/* y = x - sum(x), and x + 1: the sum is complete before y is stored, but x is read for y after x + 1 is. */
+static void test_may_update_stages(void) {
+    Kernel kernel = map_kernel("k", "%0 = input 0 \"x\" data : f32[3,4]\n"
+                                    "%1 = constant value=1 : f32[3,4]\n"
+                                    "%2 = add %0, %1 : f32[3,4]\n"
+                                    "%3 = sum %0, axes=1 : f32[3,1]\n"
+                                    "%4 = broadcast %3 : f32[3,4]\n"
+                                    "%5 = sub %0, %4 : f32[3,4]\n"
+                                    "%6 = input 1 \"row\" data : f32[3,1]\n"
+                                    "%7 = add %3, %6 : f32[3,1]\n"
+                                    "output \"\" %5\n"
+                                    "output \"\" %2\n"
+                                    "output \"\" %7\n");
+    kernel.grid = (Grid){2, {{3, 1}, {4, 0}}};
+    kernel.reduced = 2;
+    EXPECT(kernel_may_update(&kernel, 0, 0));
+    EXPECT(!kernel_may_update(&kernel, 0, 1));
+    EXPECT(kernel_may_update(&kernel, 1, 2));
+    Arena *arena = arena_new();
+    uint32_t *stage = kernel_stages(&kernel, arena);
+    EXPECT(stage[3] == 0 && stage[5] == 1 && kernel_reduces(&kernel, 3) && !kernel_reduces(&kernel, 4));
+    EXPECT(kernel_store_stage(&kernel, stage, 0) == 1 && kernel_store_stage(&kernel, stage, 1) == 0);
+    EXPECT(kernel_store_stage(&kernel, stage, 2) == UINT32_MAX);
+    arena_free(arena);
+    graph_free(kernel.body);
+}
+
 static void test_eval(void) {
     Arena *arena = arena_new();
     Program *program = parse("program \"p\"\n"
@@ -277,6 +306,7 @@ int main(void) {
     test_text();
     test_equal();
     test_may_update();
+    test_may_update_stages();
     test_eval();
     test_grid();
     return check_result("program");
