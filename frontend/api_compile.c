@@ -141,9 +141,17 @@ static SelfcTraining api_training(const SelfcModel *model) {
     return training;
 }
 
+/* A loss that compares the samples of a batch with one another is evaluated in batches of the training's size. */
+static int64_t api_evaluation_batch(const SelfcModel *model, const Program *program) {
+    for (uint32_t i = 0; i < program->input_count; i++)
+        if (program->inputs[i].kind == INPUT_data && type_has_batch(program->inputs[i].type)) return 0;
+    return model_batch(model->description);
+}
+
 static bool api_add_program(SelfcModel *model, CompileInput *input, const char *name, int64_t batch, Diag *diag) {
     Program *program = api_program(model, name, diag);
     if (!program) return false;
+    if (!strcmp(name, "evaluate")) batch = api_evaluation_batch(model, program);
     input->batches[input->program_count] = batch;
     input->programs[input->program_count++] = program;
     return true;
