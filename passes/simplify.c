@@ -7,9 +7,9 @@
  *   1. The value is the same up to rounding in f32. a * 2 * 3 may become a * 6; a + 1e8 - 1e8 may not become a.
  *   2. What is NaN or infinite does not vanish: a * 0 = 0 and a - a = 0 only where a cannot be either. Near the ends
  *      of the range a result may overflow a little earlier or later; the sign of zero may change.
- *   3. No rule undoes another. The directions: constants go to the right operand; negation goes outwards, through
- *      products to sums, which absorb it; arithmetic goes to the smaller tensor, in front of a broadcast and behind
- *      a reduction.
+ *   3. No rule undoes another. The directions: constants go to the right operand; signs and constant factors go
+ *      outwards, through views and products, to where sums and other factors absorb them; arithmetic goes to the
+ *      smaller tensor, in front of a broadcast and behind a reduction.
  *   4. Gradients are gone: equal values are not equal where one asks for a derivative with respect to a node. A graph
  *      that still holds some is copied as it is. */
 #include "ir/build.h"
@@ -123,6 +123,12 @@ static NodeId div_power_of_two(Graph *g, const Node *node) {
     int exponent;
     if (!is_constant(g, node->in[1]) || fabs(frexp(value_of(g, node->in[1]), &exponent)) != 0.5) return NO_MATCH;
     return times_constant(g, node->in[0], 1, 1 / value_of(g, node->in[1]));
+}
+
+/* a + a = a * 2 */
+static NodeId add_itself(Graph *g, const Node *node) {
+    if (node->in[0] != node->in[1]) return NO_MATCH;
+    return simple_binary(g, OP_mul, node->in[0], build_constant(g, node->type, 2));
 }
 
 /* (a + c) + d = a + (c + d), of whole numbers */
@@ -466,6 +472,19 @@ static NodeId concat_constants(Graph *g, const Node *node) {
     return fits ? build_constant(g, node->type, value_of(g, node->in[0])) : NO_MATCH;
 }
 
+/* transpose(a * c) = transpose(a) * c, transpose(-a) = -transpose(a); so reshape and slice. Products of matrices read
+ * their operands through views, and let signs and factors out. */
+static NodeId view_scaled(Graph *g, const Node *node) {
+    NodeId a = node->in[0];
+    bool is_scaled = op_of(g, a) == OP_mul && is_constant(g, in(g, a, 1));
+    if (!is_scaled && op_of(g, a) != OP_neg) return NO_MATCH;
+    Node view = *node;
+    view.in[0] = in(g, a, 0);
+    NodeId moved = simple_node(g, view);
+    if (!is_scaled) return simple_unary(g, OP_neg, moved);
+    return simple_binary(g, OP_mul, moved, build_constant(g, node->type, value_of(g, in(g, a, 1))));
+}
+
 /* op(broadcast a, broadcast b, constant) = broadcast op(a, b, constant): the work is done before the repeating, in
  * the least shape that holds all operands. */
 static NodeId work_before_broadcast(Graph *g, const Node *node) {
@@ -641,6 +660,7 @@ static const struct {
     {OP_stop_gradient, stop_nothing},
     {OP_add, with_zero},
     {OP_add, add_neg},
+    {OP_add, add_itself},
     {OP_add, add_add_constant},
     {OP_sub, with_itself_zero},
     {OP_sub, sub_constant},
@@ -680,12 +700,15 @@ static const struct {
     {OP_reshape, same_shape},
     {OP_reshape, index_constant},
     {OP_reshape, reshape_reshape},
+    {OP_reshape, view_scaled},
     {OP_transpose, index_constant},
     {OP_transpose, transpose_of_ones},
     {OP_transpose, transpose_transpose},
     {OP_transpose, transpose_broadcast},
+    {OP_transpose, view_scaled},
     {OP_slice, slice_whole},
     {OP_slice, index_constant},
+    {OP_slice, view_scaled},
     {OP_slice, slice_slice},
     {OP_slice, slice_broadcast},
     {OP_slice, slice_pad},
