@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGNMENT = 64, MOST_TRIES = 300, MOST_STEPS = 20000000 };
+enum { ALIGNMENT = 64, MOST_TRIES = 300, MOST_STEPS = 5000000 };
 
 /* A buffer of one region: its life in phases, inclusive. */
 typedef struct {
