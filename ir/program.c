@@ -160,9 +160,8 @@ static bool read_in_place(const Kernel *kernel, uint32_t input, const uint32_t *
     return true;
 }
 
-/* Each stage reads its inputs anew, computes everything at a place, then stores. So what else is made of the input
- * has to be read no later than in the stage that overwrites it, and element by element: also for other outputs. And
- * this output has to be made of the input itself: else nothing says that the input is loaded before it is stored. */
+/* Each stage reads its inputs anew, computes everything at a place, then stores. So whatever is made of the input has
+ * to be read element by element, and no later than in the stage that overwrites it: also for other outputs. */
 bool kernel_may_update(const Kernel *kernel, uint32_t input, uint32_t output) {
     const Graph *body = kernel->body;
     CHECK(input < body->input_count && output < body->output_count);
@@ -173,7 +172,7 @@ bool kernel_may_update(const Kernel *kernel, uint32_t input, uint32_t output) {
     bool *depends = arena_array(scratch, bool, body->count);
     uint32_t *stage = kernel_stages(kernel, scratch);
     uint32_t last = kernel_store_stage(kernel, stage, output);
-    bool may = read_in_place(kernel, input, stage, last, depends) && depends[result];
+    bool may = read_in_place(kernel, input, stage, last, depends);
     for (uint32_t i = 0; i < body->output_count; i++)
         if (depends[body->outputs[i].node] && kernel_store_stage(kernel, stage, i) > last) may = false;
     arena_free(scratch);

@@ -86,9 +86,9 @@ bool kernel_equal(const Kernel *a, const Kernel *b);
 bool kernel_reduces(const Kernel *kernel, NodeId id);
 uint32_t *kernel_stages(const Kernel *kernel, Arena *arena);
 uint32_t kernel_store_stage(const Kernel *kernel, const uint32_t *stage, uint32_t output);
-/* May output `output` of the body be written over input `input`? True when the output is made of it element by element
- * at one and the same position, and whatever else reads it does so too: outside of the product's operands, and in no
- * later stage than the one that stores the output. */
+/* May output `output` of the body be written over input `input`? True when they have one type and all that is made of
+ * the input reads it element by element at the place that is computed: outside of the product's operands, and in no
+ * later stage than the one that stores the output. Code has to compute everything at a place before it stores. */
 bool kernel_may_update(const Kernel *kernel, uint32_t input, uint32_t output);
 
 /* program_verify.c: bodies, types of args, order, phases, and that live buffers do not overlap. */

@@ -227,7 +227,7 @@ static void test_may_update(void) {
                                 "output \"\" %4\n"
                                 "output \"\" %5\n";
     expect_update(apart, 0, 0, true);
-    expect_update(apart, 0, 1, false); /* nothing says that input 0 is read before output 1 is written */
+    expect_update(apart, 0, 1, true);  /* all is computed at a place before anything is stored */
     expect_update(apart, 2, 2, false); /* not the same type */
 }
 
