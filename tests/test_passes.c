@@ -109,6 +109,22 @@ static void test_random_gradients(void) {
     }
 }
 
+/* All passes in a row, each checked against what stood before it: a failure names the pass and aborts. */
+static void test_pipeline(void) {
+    for (uint64_t seed = 0; seed < GRAPHS; seed++) {
+        RandomOptions kind = {.operations = 5 + (uint32_t)(seed % 40),
+                              .elements = seed % 7 ? 100 : 3000,
+                              .batch = seed & 1,
+                              .gradients = seed & 2};
+        PipelineOptions options = {.check_meaning = true, .machine = machine_generic()};
+        Graph *graph = random_graph(seed, kind), *none;
+        Program *program;
+        pipeline_run(graph, &options, &none, &program);
+        program_free(program);
+        graph_free(graph);
+    }
+}
+
 /* The loss as a function of t, the parameters being x + t * direction. */
 typedef struct {
     Graph *graph;
@@ -284,6 +300,7 @@ static void test_names(void) {
 int main(void) {
     test_random_graphs();
     test_random_gradients();
+    test_pipeline();
     test_slopes();
     test_split();
     test_simplify_waits();
