@@ -13,7 +13,7 @@
 static const float fused_parts[] = {0x1.921fb6p0f, -0x1.777a5cp-25f, -0x1.ee59dap-50f};
 static const float plain_parts[] = {0x1.921ep0f, 0x1.b544p-16f, 0x1.0b46p-34f, 0x1.1a6264p-54f};
 #define FUSED_LIMIT 1e5
-#define PLAIN_LIMIT 128.0
+#define PLAIN_LIMIT 400.0
 
 /* sin(r) = r + r^3 p(r^2) on |r| < 0.7933, error 2^-27.8 */
 static const float sin_terms[] = {-0x1.991c26p-13f, 0x1.1106c6p-7f, -0x1.555544p-3f};
@@ -24,16 +24,32 @@ typedef struct {
     LLVMValueRef r, quadrant; /* f32; i32 of which two bits count */
 } Turn;
 
-static Turn turn_near(Emitter *e, LLVMValueRef size) {
-    bool fused = e->target->machine.has_fma;
-    const float *parts = fused ? fused_parts : plain_parts;
-    size_t count = fused ? sizeof fused_parts / sizeof fused_parts[0] : sizeof plain_parts / sizeof plain_parts[0];
+/* size - quarters * pi/2. The first difference is exact and the second rounds; the third is so small that it rounds
+ * noticeably only where cancellation has made the second exact. */
+static LLVMValueRef turn_take_fused(Emitter *e, LLVMValueRef size, LLVMValueRef quarters) {
+    LLVMValueRef r = size;
+    for (int i = 0; i < 3; i++) r = math_fma_const(e, quarters, -fused_parts[i], r);
+    return r;
+}
 
+/* What the second difference loses is added to the parts that are left: all in all one rounding. */
+static LLVMValueRef turn_take_plain(Emitter *e, LLVMValueRef size, LLVMValueRef quarters) {
+    LLVMBuilderRef b = e->builder;
+    LLVMValueRef first = math_fma_const(e, quarters, -plain_parts[0], size);
+    LLVMValueRef product = LLVMBuildFMul(b, quarters, math_f32(e, size, plain_parts[1]), "");
+    LLVMValueRef large = LLVMBuildFSub(b, first, product, "");
+    LLVMValueRef small = LLVMBuildFSub(b, LLVMBuildFSub(b, first, large, ""), product, "");
+    small = math_fma_const(e, quarters, -plain_parts[2], small);
+    small = math_fma_const(e, quarters, -plain_parts[3], small);
+    return LLVMBuildFAdd(b, large, small, "");
+}
+
+static Turn turn_near(Emitter *e, LLVMValueRef size) {
     LLVMValueRef round = math_f32(e, size, MATH_ROUND);
     LLVMValueRef sum = math_fma_const(e, size, TWO_OVER_PI, round);
     LLVMValueRef quarters = LLVMBuildFSub(e->builder, sum, round, "");
-    LLVMValueRef r = size;
-    for (size_t i = 0; i < count; i++) r = math_fma_const(e, quarters, -parts[i], r);
+    bool fused = e->target->machine.has_fma;
+    LLVMValueRef r = fused ? turn_take_fused(e, size, quarters) : turn_take_plain(e, size, quarters);
     return (Turn){r, math_bits(e, sum)};
 }
 
