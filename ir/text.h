@@ -28,13 +28,13 @@ bool scan_fail(Scanner *scanner, const char *format, ...) __attribute__((format(
 Place scan_place(const Scanner *scanner);
 
 /* These skip blanks first. The first two only look and take; the others report what is missing. */
-bool scan_is_end(Scanner *scanner); /* of the line or of what is not comment in it */
+bool scan_is_end(Scanner *scanner);                 /* of the line or of what is not comment in it */
 bool scan_take(Scanner *scanner, const char *word); /* a word is not taken from the middle of a longer one */
 bool scan_need(Scanner *scanner, const char *word);
 bool scan_need_end(Scanner *scanner);
 bool scan_name(Scanner *scanner, char *name, size_t size); /* letters, digits, '_' */
 bool scan_integer(Scanner *scanner, int64_t least, int64_t most, int64_t *value);
-bool scan_index(Scanner *scanner, uint32_t limit, uint32_t *value); /* 0 to limit - 1 */
+bool scan_index(Scanner *scanner, uint32_t limit, uint32_t *value);                    /* 0 to limit - 1 */
 bool scan_integers(Scanner *scanner, int64_t *values, uint32_t most, uint32_t *count); /* "1,2,3"; may be none */
 bool scan_number(Scanner *scanner, double *value);
 bool scan_string(Scanner *scanner, Arena *arena, char **string);
