@@ -18,7 +18,7 @@ typedef struct {
     Pull *p;
     const Kernel *kernel;
     const Graph *body;
-    uint32_t *stage;                /* per node: the stage in which its value is complete */
+    const uint32_t *stage;          /* per node: the stage in which its value is complete */
     uint32_t stages;
     LLVMValueRef index[MAX_RANK];   /* where the loops stand */
     LLVMValueRef from[MAX_RANK], to[MAX_RANK];
@@ -67,22 +67,7 @@ static Position position_of(const Map *m, NodeId id, uint32_t u) {
 }
 
 /* Reducing axes of size 1 is no work: such a node is pulled like a view. */
-static bool is_reduction(const Map *m, NodeId id) {
-    const Node *node = &m->body->nodes[id];
-    return op_info[node->op].class == CLASS_reduce && sized_axes(&node->type) != sized_axes(&m->body->nodes[node->in[0]].type);
-}
-
-static void find_stages(Map *m) {
-    m->stages = 1;
-    for (NodeId id = 0; id < m->body->count; id++) {
-        const Node *node = &m->body->nodes[id];
-        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) {
-            uint32_t after = m->stage[node->in[i]] + is_reduction(m, node->in[i]);
-            if (after > m->stage[id]) m->stage[id] = after;
-        }
-        if (m->stage[id] + 1 > m->stages) m->stages = m->stage[id] + 1;
-    }
-}
+static bool is_reduction(const Map *m, NodeId id) { return kernel_reduces(m->kernel, id); }
 
 static bool reduces_now(const Map *m, NodeId id) { return is_reduction(m, id) && m->stage[id] == m->now; }
 
@@ -322,10 +307,11 @@ void map_emit(Pull *p) {
     const Graph *body = p->e->kernel->body;
     Map *m = arena_alloc(p->e->arena, sizeof *m);
     *m = (Map){.p = p, .kernel = p->e->kernel, .body = body};
-    m->stage = arena_array(p->e->arena, uint32_t, body->count + 1);
+    m->stage = kernel_stages(m->kernel, p->e->arena);
     m->sums = arena_array(p->e->arena, LLVMValueRef, (size_t)body->count * MOST_UNROLL + 1);
     m->results = arena_array(p->e->arena, LLVMValueRef, (size_t)body->count * MOST_UNROLL + 1);
-    find_stages(m);
+    for (NodeId id = 0; id < body->count; id++)
+        if (m->stage[id] + 1 > m->stages) m->stages = m->stage[id] + 1;
     choose_lanes(m);
     Loop pieces = loop_begin(p, LLVMGetParam(p->e->function, 2), LLVMGetParam(p->e->function, 3), pull_i64(p, 1));
     loop_piece(p, pieces.index, m->from, m->to);

@@ -157,6 +157,17 @@ static uint32_t final_buffer(Fusion *f, uint32_t output) {
     return program_add_buffer(f->program, (Buffer){.kind = BUFFER_output, .type = f->graph->nodes[out->node].type, .index = output});
 }
 
+/* An output that would overwrite what its kernel still reads elsewhere goes through a temporary. */
+static void keep_inputs_whole(Fusion *f, const Kernel *kernel, const uint32_t *sources, NodeId value, uint32_t output) {
+    uint32_t home = f->buffer[value];
+    for (uint32_t i = 0; home != UINT32_MAX && i < kernel->body->input_count; i++) {
+        if (buffer_of(f, sources[i]) != home || kernel_may_update(kernel, i, output)) continue;
+        f->buffer[value] = UINT32_MAX;
+        f->copies[f->copy_count++] = (Copy){value, home};
+        return;
+    }
+}
+
 static void emit_group(Fusion *f, Group *group) {
     const Graph *g = f->graph;
     Graph *body = graph_new("body");
@@ -173,6 +184,7 @@ static void emit_group(Fusion *f, Group *group) {
     set_space(&kernel, group, body);
     const char *origin = group_origin(f, group);
     uint32_t *args = arena_array(f->scratch, uint32_t, b.sources + count);
+    for (uint32_t i = 0; i < count; i++) keep_inputs_whole(f, &kernel, b.source, outputs[i], i);
     for (uint32_t i = 0; i < b.sources; i++) args[i] = buffer_of(f, b.source[i]);
     for (uint32_t i = 0; i < count; i++) args[b.sources + i] = buffer_of(f, outputs[i]);
     program_add_call(f->program, program_add_kernel(f->program, kernel), args, origin);
@@ -189,6 +201,24 @@ static void emit_copy(Fusion *f, uint32_t from, uint32_t to) {
         if (type.dim[i] != 1) kernel.grid.axis[kernel.grid.rank++].extent = type.dim[i];
     uint32_t args[] = {from, to};
     program_add_call(f->program, program_add_kernel(f->program, kernel), args, "copy");
+}
+
+static bool is_state(const Fusion *f, uint32_t buffer) { return f->program->buffers[buffer].kind == BUFFER_state; }
+
+/* Outputs first, then states: an output may be a state's old value. A state that becomes another's old value takes it
+ * from a temporary, since the two may change places. */
+static void emit_copies(Fusion *f) {
+    for (uint32_t i = 0; i < f->copy_count; i++) {
+        Copy *copy = &f->copies[i];
+        uint32_t from = buffer_of(f, copy->from);
+        if (!is_state(f, copy->to)) emit_copy(f, from, copy->to);
+        if (!is_state(f, copy->to) || !is_state(f, from)) continue;
+        Buffer between = {.kind = BUFFER_temporary, .type = f->graph->nodes[copy->from].type};
+        f->buffer[copy->from] = program_add_buffer(f->program, between);
+        emit_copy(f, from, f->buffer[copy->from]);
+    }
+    for (uint32_t i = 0; i < f->copy_count; i++)
+        if (is_state(f, f->copies[i].to)) emit_copy(f, buffer_of(f, f->copies[i].from), f->copies[i].to);
 }
 
 static void describe_interface(Fusion *f) {
@@ -220,7 +250,7 @@ Program *pass_fuse(const Graph *from, const Machine *machine) {
     describe_interface(f);
     fuse_place_outputs(f, final_buffer);
     for (uint32_t i = 0; i < f->order_count; i++) emit_group(f, f->order[i]);
-    for (uint32_t i = 0; i < f->copy_count; i++) emit_copy(f, buffer_of(f, f->copies[i].from), f->copies[i].to);
+    emit_copies(f);
     Program *program = f->program;
     arena_free(scratch);
     return program;

@@ -1,8 +1,9 @@
 /* Where results live, and in which order groups run.
  *
- * A new value of a state overwrites the old one where it stands, if its kernel reads the old value only at the
- * place that it writes, and every other reader can run before. Each such promise adds an edge "reader before
- * writer"; an edge that would close a circle makes the update go through a temporary and a copy at the end. */
+ * A new value of a state overwrites the old one where it stands, if every other reader can run before (and its own
+ * kernel reads the old value only at the place that it writes: fuse.c looks when it has the kernel). Each such promise
+ * adds an edge "reader before writer"; an edge that would close a circle makes the update go through a temporary
+ * and a copy at the end. */
 #include "passes/fuse.h"
 
 #include <string.h>
@@ -28,26 +29,6 @@ static bool group_reads(const Fusion *f, const Group *group, NodeId value) {
     for (uint32_t i = 0; i < group->count; i++)
         if (reads(f, group->nodes[i], value)) return true;
     return false;
-}
-
-static bool is_elementwise(OpKind op) {
-    OpClass class = op_info[op].class;
-    return class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
-}
-
-/* Do all members that read the state read it elementwise, directly, and with the update's own shape? */
-static bool reads_in_place(const Fusion *f, const Group *group, NodeId state, NodeId update) {
-    const Graph *g = f->graph;
-    for (uint32_t i = 0; i < group->count; i++) {
-        const Node *node = &g->nodes[group->nodes[i]];
-        if (!reads(f, group->nodes[i], state)) continue;
-        if (!is_elementwise(node->op) || !shape_equal(node->type, g->nodes[update].type)) return false;
-        for (uint32_t k = 0; k < op_info[node->op].inputs; k++) {
-            NodeId operand = node->in[k];
-            if (operand != state && fuse_is_view(g, operand) && reads(f, operand, state)) return false;
-        }
-    }
-    return true;
 }
 
 static NodeId state_node(const Fusion *f, uint32_t input) {
@@ -83,7 +64,7 @@ static bool update_in_place(Fusion *f, uint32_t input, NodeId update) {
     Group *writer = f->group_of[update];
     if (!writer || f->buffer[update] != UINT32_MAX) return false;
     if (state == NO_NODE) return true; /* nobody reads the old value */
-    if (is_output(f, state) || !reads_in_place(f, writer, state, update) || !readers_can_run_before(f, state, writer)) return false;
+    if (is_output(f, state) || !readers_can_run_before(f, state, writer)) return false;
     promise_readers_first(f, state, writer);
     return true;
 }

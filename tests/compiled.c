@@ -131,7 +131,7 @@ static const void *output_data(const Graph *graph, const Run *run, uint32_t outp
     return run->io[at];
 }
 
-static const double **draw_inputs(const Graph *graph, int64_t n, uint64_t seed, Arena *arena) {
+const double **compiled_draw(const Graph *graph, int64_t n, uint64_t seed, Arena *arena) {
     const double **inputs = arena_array(arena, const double *, graph->input_count + 1);
     for (uint32_t i = 0; i < graph->input_count; i++) {
         size_t elements = (size_t)dim_at(type_elements(graph->inputs[i].type), n);
@@ -163,9 +163,8 @@ static int compare_output(const Graph *graph, uint32_t output, const double *wan
     return wrong;
 }
 
-int compiled_compare(const Graph *graph, const Target *target, int64_t n, uint64_t seed, int threads, double tolerance) {
+int compiled_compare(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads, double tolerance) {
     Arena *arena = arena_new();
-    const double **inputs = draw_inputs(graph, n, seed, arena);
     double **values = graph_eval(graph, n, inputs, arena);
     Run run = run_compiled(graph, target, n, inputs, threads);
     int wrong = 0;
@@ -176,9 +175,7 @@ int compiled_compare(const Graph *graph, const Target *target, int64_t n, uint64
     return wrong;
 }
 
-int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, uint64_t seed, int threads_a, int threads_b) {
-    Arena *arena = arena_new();
-    const double **inputs = draw_inputs(graph, n, seed, arena);
+int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads_a, int threads_b) {
     Run a = run_compiled(graph, target, n, inputs, threads_a), b = run_compiled(graph, target, n, inputs, threads_b);
     int wrong = 0;
     for (uint32_t i = 0; i < graph->output_count; i++) {
@@ -187,6 +184,5 @@ int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, uint
     }
     end_run(&a);
     end_run(&b);
-    arena_free(arena);
     return wrong;
 }

@@ -4,13 +4,16 @@
 #include "backend/backend.h"
 #include "passes/passes.h"
 
-/* Compiles the graph for `target`, runs it with `threads` threads on inputs drawn from `seed` with batch n, and compares
+/* Values for every input of the graph, exact in the input's type. */
+const double **compiled_draw(const Graph *graph, int64_t n, uint64_t seed, Arena *arena);
+
+/* Compiles the graph for `target`, runs it with `threads` threads on the inputs with batch n, and compares
  * every output and update with graph_eval. Returns the number of elements that differ by more than `tolerance`
  * relative to 1 + the largest magnitude of that output (exactly, for integers); prints the first of each output. */
-int compiled_compare(const Graph *graph, const Target *target, int64_t n, uint64_t seed, int threads, double tolerance);
+int compiled_compare(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads, double tolerance);
 
 /* As compiled_compare, but compares the bits that `threads_a` and `threads_b` threads give. */
-int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, uint64_t seed, int threads_a, int threads_b);
+int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads_a, int threads_b);
 
 double compiled_random(uint64_t *state); /* in [-1, 1) */
 #endif

@@ -39,7 +39,10 @@ static Graph *product(int64_t m, int64_t n, int64_t k, bool a_turned, bool b_tur
 }
 
 static int check(Graph *g, const Target *target, int64_t n, const char *what) {
-    int wrong = compiled_compare(g, target, n, (uint64_t)pick(1, 1 << 20), (int)pick(1, 3), 2e-5);
+    Arena *arena = arena_new();
+    const double **inputs = compiled_draw(g, n, (uint64_t)pick(1, 1 << 20), arena);
+    int wrong = compiled_compare(g, target, n, inputs, (int)pick(1, 3), 2e-5);
+    arena_free(arena);
     if (wrong) {
         printf("FAIL %s, n = %lld, %u-byte vectors: %d elements differ in\n", what, (long long)n, target->machine.vector_bytes, wrong);
         graph_print(g, stdout);
@@ -122,11 +125,14 @@ static int same_bits(const Target *target) {
     int failed = 0;
     for (int i = 0; i < 4; i++) {
         Graph *g = product(pick(50, 300), pick(50, 300), pick(50, 500), pick(0, 1), pick(0, 1), 7);
+        Arena *arena = arena_new();
+        const double **inputs = compiled_draw(g, 1, 5, arena);
         for (int threads = 2; threads <= 7; threads += threads == 3 ? 4 : 1)
-            if (compiled_same_bits(g, target, 1, 5, 1, threads)) {
+            if (compiled_same_bits(g, target, 1, inputs, 1, threads)) {
                 printf("FAIL bits differ between 1 and %d threads\n", threads);
                 failed++;
             }
+        arena_free(arena);
         graph_free(g);
     }
     return failed;
