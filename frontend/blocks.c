@@ -30,32 +30,37 @@ static bool port_type(Lower *l, const Scope *scope, const Port *port, Type *type
     return to_type(l, spot_json(port->json), formula_value(l, scope, port->shape), port->dtype, type);
 }
 
-/* The value that is given for a port, converted as arithmetic would; unknown after a message. */
+/* The value that is given for a port, converted as arithmetic would. Where there is none, or a wrong one, the module
+ * is lowered with another of the right shape, to find what else is wrong. */
 static Value bound_value(Lower *l, const Scope *scope, const Port *port, Value value, Spot spot, const char *what) {
     Type wanted;
-    if (!to_tensor(l, spot, &value)) return value_unknown();
-    if (port->any_shape) return value;
-    if (!port_type(l, scope, port, &wanted)) return value_unknown();
+    bool has_type = port_type(l, scope, port, &wanted);
+    Value substitute = has_type ? value_tensor(build_constant(l->g, wanted, 0)) : value_unknown();
+    if (!to_tensor(l, spot, &value)) return substitute;
+    if (!has_type) return port->any_shape ? value : value_unknown();
     if (port->dtype == DTYPE_f32) to_float(l, spot, &value);
     Type given = value_type(l, value.node);
     if (type_equal(given, wanted)) return value;
-    return lower_fail(l, spot, "%s wants \"%s\" as %s, but is given %s", what, port->name, type_text(l, wanted),
-                      type_text(l, given));
+    lower_fail(l, spot, "%s wants \"%s\" as %s, but is given %s", what, port->name, type_text(l, wanted),
+               type_text(l, given));
+    return substitute;
 }
 
-bool bind_inputs(Lower *l, const Block *block, Scope *scope, Values *values, Spot spot, const char *what) {
+void bind_inputs(Lower *l, const Block *block, Scope *scope, Values *values, Spot spot, const Layer *call,
+                 const char *what) {
     if (values->count != block->input_count) {
         lower_fail(l, spot, "%s takes %u input%s, but is given %u", what, block->input_count,
                    block->input_count == 1 ? "" : "s", values->count);
-        return false;
+        *values = (Values){.count = block->input_count < MAX_VALUES ? block->input_count : MAX_VALUES};
+        call = NULL;
     }
     for (uint32_t i = 0; i < values->count; i++) {
         const Port *port = &block->inputs[i];
-        values->item[i] = bound_value(l, scope, port, values->item[i], spot, what);
+        Spot given = call && call->input_count ? spot_expr(call->inputs[i]) : spot;
+        values->item[i] = bound_value(l, scope, port, values->item[i], given, what);
         values->name[i] = port->name;
         scope_bind(l, scope, port->name, values->item[i], spot_json(port->json));
     }
-    return true;
 }
 
 bool function_inputs(Lower *l, const Scope *scope, const Block *block, Spot spot, Values *values) {
@@ -116,22 +121,21 @@ static void call_module(Lower *l, const Layer *layer, const Scope *scope, const 
     Frame frame = {
         .outer = l->frame, .module = module, .path = path, .call = layer->json, .depth = l->frame->depth + 1};
     Spot spot = spot_json(layer->json);
-    const char *what = arena_printf(l->arena, "module \"%s\"", module->name);
-    if (calls_itself(l, module))
+    bool is_endless = calls_itself(l, module), is_deep = frame.depth > MAX_MODULE_DEPTH;
+    if (is_endless)
         lower_fail(l, spot, "module \"%s\" calls itself, and so would never end", module->name);
-    else if (frame.depth > MAX_MODULE_DEPTH)
+    else if (is_deep)
         lower_fail(l, spot, "modules call one another more than %d deep", MAX_MODULE_DEPTH);
-    else {
-        Scope own = {.outer = l->root};
-        bind_module_numbers(l, &own, layer, scope);
-        if (bind_inputs(l, &module->block, &own, values, spot, what)) {
-            l->frame = &frame;
-            lower_block(l, &module->block, &own, values);
-            l->frame = frame.outer;
-            return;
-        }
+    if (is_endless || is_deep) {
+        unknown_results(module, values);
+        return;
     }
-    unknown_results(module, values);
+    Scope own = {.outer = l->root};
+    bind_module_numbers(l, &own, layer, scope);
+    bind_inputs(l, &module->block, &own, values, spot, layer, arena_printf(l->arena, "module \"%s\"", module->name));
+    l->frame = &frame;
+    lower_block(l, &module->block, &own, values);
+    l->frame = frame.outer;
 }
 
 static void apply_builtin(Lower *l, const Layer *layer, const Scope *scope, const char *path, Values *values) {

@@ -39,18 +39,17 @@ static void skip_space(Parser *p) {
 }
 
 /* Only the first mistake of a formula is worth reading. */
-static const Expr *fail(Parser *p, const char *expected) {
-    if (!p->failed) {
-        size_t length = 1;
-        while (((unsigned char)p->s[length] & 0xc0) == 0x80) length++;
-        Place place = json_text_place(p->json, (size_t)(p->s - p->text));
-        if (*p->s)
-            diag_error(p->diag, place, "'%.*s' cannot stand here in a formula; %s", (int)length, p->s, expected);
-        else
-            diag_error(p->diag, place, "the formula ends too early; %s", expected);
-    }
+static const Expr *complain(Parser *p, const char *text) {
+    if (!p->failed) diag_error(p->diag, json_text_place(p->json, (size_t)(p->s - p->text)), "%s", text);
     p->failed = true;
     return NULL;
+}
+
+static const Expr *fail(Parser *p, const char *expected) {
+    if (!*p->s) return complain(p, arena_printf(p->arena, "the formula ends too early; %s", expected));
+    int length = 1;
+    while (((unsigned char)p->s[length] & 0xc0) == 0x80) length++;
+    return complain(p, arena_printf(p->arena, "'%.*s' cannot stand here in a formula; %s", length, p->s, expected));
 }
 
 static bool accept(Parser *p, const char *text) {
@@ -78,7 +77,7 @@ static const Expr *with_arguments(Parser *p, Expr *expr, uint32_t count, const E
         if (arguments[i] && arguments[i]->depth >= expr->depth) expr->depth = arguments[i]->depth + 1;
     }
     return expr->depth > MAX_EXPR_DEPTH
-               ? fail(p, "it has too many parts: give some of them a name in a layer of their own")
+               ? complain(p, "the formula has too many parts; give some of them a name in a layer of their own")
                : expr;
 }
 
@@ -126,7 +125,7 @@ static const Expr *parse_arguments(Parser *p, Expr *expr, const Expr *first, con
     if (accept(p, close))
         return count ? fail(p, "a position should stand in the brackets") : with_arguments(p, expr, 0, NULL, NULL);
     do {
-        if (count == MAX_ARGUMENTS) return fail(p, "these are too many");
+        if (count == MAX_ARGUMENTS) return complain(p, "there are too many arguments");
         if (expr->kind == EXPR_call) names[count] = accept_argument_name(p);
         arguments[count] = expr->kind == EXPR_index ? parse_range(p) : parse_whole(p);
         if (!arguments[count++]) return NULL;
@@ -137,7 +136,7 @@ static const Expr *parse_arguments(Parser *p, Expr *expr, const Expr *first, con
 
 static const Expr *parse_text(Parser *p) {
     size_t length = strcspn(p->s + 1, "'");
-    if (p->s[length + 1] != '\'') return fail(p, "this text has no end");
+    if (p->s[length + 1] != '\'') return complain(p, "this text has no end");
     Expr *expr = new_expr(p, EXPR_text, p->s);
     expr->name = arena_printf(p->arena, "%.*s", (int)length, p->s + 1);
     p->s += length + 2;
@@ -148,8 +147,8 @@ static const Expr *parse_number(Parser *p) {
     char *end;
     Expr *expr = new_expr(p, EXPR_number, p->s);
     expr->number = strtod(p->s, &end);
-    if (p->s[0] == '0' && (p->s[1] == 'x' || p->s[1] == 'X')) return fail(p, "numbers are decimal");
-    if (expr->number > 1e300) return fail(p, "the number is too large");
+    if (p->s[0] == '0' && (p->s[1] == 'x' || p->s[1] == 'X')) return complain(p, "numbers in formulas are decimal");
+    if (expr->number > 1e300) return complain(p, "this number is too large");
     p->s = end;
     return expr;
 }
@@ -207,13 +206,13 @@ static const Expr *parse_prefix(Parser *p) {
 }
 
 static const Expr *parse_strength(Parser *p, uint32_t strength) {
-    if (++p->depth > MAX_EXPR_DEPTH) return fail(p, "it is nested too deeply");
+    if (++p->depth > MAX_EXPR_DEPTH) return complain(p, "the formula is nested too deeply");
     const Expr *a = parse_prefix(p);
     bool compared = false;
     for (int op; a && (op = peek_operator(p, 2)) != OPERATOR_COUNT && operator_info[op].strength >= strength;) {
         const char *at = p->s;
         bool compares = operator_info[op].strength == operator_info[OPERATOR_less].strength;
-        if (compares && compared) return fail(p, "comparisons do not chain: write a < b and b < c");
+        if (compares && compared) return complain(p, "comparisons do not chain; write a < b and b < c");
         compared = compares;
         p->s += strlen(operator_info[op].text);
         const Expr *b = parse_strength(p, operator_info[op].strength + (op != OPERATOR_power));

@@ -26,10 +26,18 @@ static void add_binding(Lower *l, Scope *scope, const char *name, Value value, b
     scope->bindings = binding;
 }
 
+static const char *reserved_meaning(const char *name) {
+    if (!strcmp(name, "n")) return "the batch";
+    if (!strcmp(name, "it")) return "the layer before";
+    if (!strcmp(name, "pi") || !strcmp(name, "true") || !strcmp(name, "false")) return "a number already";
+    return NULL;
+}
+
 bool scope_bind(Lower *l, Scope *scope, const char *name, Value value, Spot spot) {
     Binding *binding = find_own(scope, name);
-    bool is_taken = (binding && !binding->is_implicit) || !strcmp(name, "n") || !strcmp(name, "it");
-    if (!binding && !is_taken && scope_find(scope, name)) is_taken = true;
+    const char *meaning = reserved_meaning(name);
+    bool is_taken = binding ? !binding->is_implicit : scope_find(scope, name) != NULL;
+    if (meaning) return lower_fail(l, spot, "\"%s\" is %s in formulas; choose another name", name, meaning), false;
     if (is_taken) return lower_fail(l, spot, "the name \"%s\" is taken already", name), false;
     if (binding)
         *binding = (Binding){name, value, false, binding->next};
@@ -69,6 +77,7 @@ static Value unknown_name(Lower *l, const Scope *scope, const Expr *expr) {
         for (const Binding *binding = scope->bindings; binding && count < 256; binding = binding->next)
             names[count++] = binding->name;
     const char *nearest = diag_nearest(expr->name, names, count);
+    if (nearest) model_mention(l->model, nearest);
     if (nearest)
         return lower_fail(l, spot_expr(expr), "there is no \"%s\" here; did you mean \"%s\"?", expr->name, nearest);
     if (function_find(expr->name))
@@ -99,9 +108,9 @@ static bool numbers_operator(Operator op, Value a, Value b, Value *result) {
     case OPERATOR_sub: return *result = linear(x - y, a.per_n - b.per_n), true;
     case OPERATOR_negate: return *result = linear(-x, -a.per_n), true;
     case OPERATOR_mul:
-        *result = a.per_n == 0 ? linear(x * y, x * b.per_n) : linear(x * y, y * a.per_n);
+        *result = linear(x * y, open ? x * b.per_n + y * a.per_n : 0);
         return a.per_n == 0 || b.per_n == 0;
-    case OPERATOR_div: return *result = linear(x / y, a.per_n / y), b.per_n == 0;
+    case OPERATOR_div: return *result = linear(x / y, open ? a.per_n / y : 0), b.per_n == 0;
     case OPERATOR_power: return *result = value_number(pow(x, y)), !open;
     case OPERATOR_less: return *result = value_number(x < y), !open;
     case OPERATOR_greater: return *result = value_number(x > y), !open;

@@ -169,6 +169,17 @@ static const char *find_bad_utf8(const char *text) {
     return NULL;
 }
 
+/* Where cJSON gave up. When it wanted a key it stands one byte behind the place. */
+static const char *failure_place(const char *text, const char *at) {
+    if (at == text) return at;
+    const char *place = at - 1, *before = place;
+    if (*place == '"' && *at != '"') return place;
+    while (before > text && (unsigned char)before[-1] <= 32) before--;
+    bool wants_key = before > text && (before[-1] == '{' || before[-1] == ',');
+    bool begins_value = strchr("0123456789-\"[{tfn", *place) != NULL || (unsigned char)*place <= 32;
+    return wants_key && !begins_value ? place : at;
+}
+
 /* What a person would want to hear about the place where cJSON gave up. */
 static const char *explain(const char *text, const char *at) {
     const char *before = at;
@@ -196,7 +207,7 @@ static Json *parse_source(const JsonSource *source, Arena *arena, Diag *diag) {
     if (!strncmp(text, "\xef\xbb\xbf", 3)) text += 3;
     cJSON *tree = cJSON_ParseWithOpts(text, &end, false);
     if (!tree || *skip_space(end)) {
-        const char *at = end ? (tree ? skip_space(end) : end) : text;
+        const char *at = tree ? skip_space(end) : failure_place(text, end ? end : text);
         diag_error(diag, place_at(source, at), "%s",
                    tree ? "the description ends before this, so nothing may follow" : explain(text, at));
         cJSON_Delete(tree);

@@ -105,7 +105,9 @@ static bool option_flag(const LayerCall *call, const char *key) {
 static bool option_dim(const LayerCall *call, const char *key, Dim *dim) {
     Spot spot;
     Value value = option_value(call, key, &spot);
-    return to_dim(call->l, spot, arena_printf(call->l->arena, "'%s'", key), value, dim);
+    if (!to_dim(call->l, spot, arena_printf(call->l->arena, "'%s'", key), value, dim)) return false;
+    if (*dim > 0) return true;
+    return lower_fail(call->l, spot, "'%s' is the size of a weight, which cannot depend on the batch n", key), false;
 }
 
 static Value activated(LayerCall *call, Value x) {
@@ -216,7 +218,7 @@ static Value layer_layer_norm(LayerCall *call) {
     NodeId x;
     Type type;
     double epsilon;
-    if (!one_input(call, &x, &type) || !has_features(call, type) || !option_number(call, "epsilon", 0, 1, &epsilon))
+    if (!option_number(call, "epsilon", 0, 1, &epsilon) || !one_input(call, &x, &type) || !has_features(call, type))
         return value_unknown();
     uint32_t last = 1u << (type.rank - 1);
     NodeId mean = node_mean(l, x, last);
@@ -236,8 +238,8 @@ static Value layer_batch_norm(LayerCall *call) {
     NodeId x;
     Type type;
     double epsilon, momentum;
-    if (!one_input(call, &x, &type) || !has_features(call, type) || !option_number(call, "epsilon", 0, 1, &epsilon) ||
-        !option_number(call, "momentum", 0, 1, &momentum))
+    if (!option_number(call, "epsilon", 0, 1, &epsilon) || !option_number(call, "momentum", 0, 1, &momentum) ||
+        !one_input(call, &x, &type) || !has_features(call, type))
         return value_unknown();
     Dim features = type.dim[type.rank - 1];
     Type row = type_make(DTYPE_f32, 1, &features);
@@ -315,7 +317,5 @@ Value layer_apply(LayerCall *call) {
     if (call->input_count != 1 && info->build != layer_concat)
         return lower_fail(call->l, call->spot, "\"%s\" takes one input, but there are %u; say with \"input\" which one",
                           info->name, call->input_count);
-    for (uint32_t i = 0; i < call->input_count; i++)
-        if (call->inputs[i].kind == VALUE_unknown) return value_unknown();
     return info->build ? info->build(call) : function_layer(call);
 }

@@ -217,9 +217,9 @@ static bool lower_function_body(Lower *l, const Function *function) {
     bool known = function->is_call ? module_inputs(l, function, &values)
                                    : function_inputs(l, &scope, &function->block, spot_json(function->json), &values);
     if (!known) return false;
-    if (!function->is_call && !bind_inputs(l, &function->block, &scope, &values, spot_json(function->json),
-                                           arena_printf(l->arena, "function \"%s\"", function->name)))
-        return false;
+    if (!function->is_call)
+        bind_inputs(l, &function->block, &scope, &values, spot_json(function->json), NULL,
+                    arena_printf(l->arena, "function \"%s\"", function->name));
     lower_block(l, &function->block, &scope, &values);
     for (uint32_t i = 0; i < values.count; i++)
         if (to_tensor(l, spot_json(function->json), &values.item[i]))

@@ -219,7 +219,8 @@ void lower_trial(const Model *model, Diag *diag);
 /* blocks.c: layers in order. `values` comes in as the inputs and goes out as the results. */
 void lower_block(Lower *l, const Block *block, Scope *scope, Values *values);
 /* A value for each input, bound to its name; shapes that are given are checked. */
-bool bind_inputs(Lower *l, const Block *block, Scope *scope, Values *values, Spot spot, const char *what);
+void bind_inputs(Lower *l, const Block *block, Scope *scope, Values *values, Spot spot, const Layer *call,
+                 const char *what); /* call: NULL, or where the values come from */
 /* The params and let of the module that `call` calls, for its own scope. */
 void bind_module_numbers(Lower *l, Scope *scope, const Layer *call, const Scope *caller);
 /* An input of the graph for each input of a block: how a function begins. */

@@ -18,6 +18,7 @@ Model *model_parse(const char *text, const char *file, const char *const *sets, 
                NULL;
     read_model(model, json, library, library_file_count, diag);
     lower_trial(model, diag);
+    model_check_unused(model, diag);
     return diag->errors == errors ? model : NULL;
 }
 

@@ -15,6 +15,7 @@ typedef struct {
     const char *name;
     const Expr *value; /* NULL: every call must give it */
     const Json *json;
+    bool used; /* let: some formula mentions it, or should have */
 } Constant;
 
 typedef struct {
@@ -76,6 +77,7 @@ struct Module {
     const char *name;
     const Json *json;
     bool is_library, used;
+    bool suggested; /* it is what a misspelt name should have been */
     Constants params, let;
     Block block;
 };
@@ -160,6 +162,11 @@ struct Model {
 
 /* read.c: everything that can be said without shapes. False after errors; the model then holds what could be read. */
 bool read_model(Model *model, const Json *json, const Json *const *library, uint32_t library_count, Diag *diag);
+
+/* Says that a formula means `name`, be it that it should have. */
+void model_mention(const Model *model, const char *name);
+/* What nothing uses. Last, since a misspelt name uses what it should have been. */
+void model_check_unused(const Model *model, Diag *diag);
 
 /* An error at a place, unless there was one at this place already. */
 __attribute__((format(printf, 5, 6))) void model_error(const Model *model, Diag *diag, const Json *json, size_t at,

@@ -92,29 +92,38 @@ static void read_functions(Reader *r, const Json *json) {
         read_function(r, item, &model->functions[model->function_count++]);
 }
 
+static void mark_module(Module *module);
+
 static void mark_used(const Block *block) {
-    for (uint32_t i = 0; i < block->layer_count; i++) {
-        Module *module = block->layers[i].module;
-        if (!module || module->used) continue;
-        module->used = true;
-        mark_used(&module->block);
-    }
+    for (uint32_t i = 0; i < block->layer_count; i++)
+        if (block->layers[i].module) mark_module(block->layers[i].module);
 }
 
-static void check_unused(Reader *r) {
-    Model *model = r->model;
+static void mark_module(Module *module) {
+    if (module->used) return;
+    module->used = true;
+    mark_used(&module->block);
+}
+
+void model_check_unused(const Model *model, Diag *diag) {
     mark_used(&model->training.block);
     for (uint32_t i = 0; i < model->function_count; i++) mark_used(&model->functions[i].block);
     for (uint32_t i = 0; i < model->module_count; i++)
-        if (!model->modules[i].used && !model->modules[i].is_library)
-            diag_error(r->diag, json_key_place(model->modules[i].json),
-                       "module \"%s\" is not used by the training or a function", model->modules[i].name);
-    for (uint32_t i = 0; i < model->let.count; i++) {
-        const Constant *constant = &model->let.items[i];
-        bool used = false;
-        for (uint32_t j = 0; j < r->mentioned_count; j++) used |= !strcmp(r->mentioned[j], constant->name);
-        if (!used) diag_error(r->diag, json_key_place(constant->json), "nothing uses \"%s\"", constant->name);
+        if (model->modules[i].suggested) mark_module(&model->modules[i]);
+    for (uint32_t i = 0; i < model->module_count; i++) {
+        const Module *module = &model->modules[i];
+        if (module->used || module->is_library) continue;
+        diag_error(diag, json_key_place(module->json), "module \"%s\" is not used by the training or a function",
+                   module->name);
     }
+    for (uint32_t i = 0; i < model->let.count; i++)
+        if (!model->let.items[i].used)
+            diag_error(diag, json_key_place(model->let.items[i].json), "nothing uses \"%s\"", model->let.items[i].name);
+}
+
+void model_mention(const Model *model, const char *name) {
+    for (uint32_t i = 0; i < model->let.count; i++)
+        if (!strcmp(model->let.items[i].name, name)) model->let.items[i].used = true;
 }
 
 /* Lists that the compiler asks for. */
@@ -155,7 +164,7 @@ bool read_model(Model *model, const Json *json, const Json *const *library, uint
     read_functions(&r, read_key(json, OBJECT_model, "functions"));
     if (!json_get(json, "training") && !json_get(json, "functions"))
         read_error(&r, json, "a description needs \"training\" or \"functions\"");
-    check_unused(&r);
+    for (uint32_t i = 0; i < r.mentioned_count; i++) model_mention(model, r.mentioned[i]);
     list_results(&r);
     return diag->errors == errors;
 }

@@ -49,6 +49,9 @@ static Module *find_module(Reader *r, const Json *json) {
         bool in_sight = module->is_library || !r->is_library;
         if (in_sight && !strcmp(module->name, json->text)) return module;
     }
+    const char *nearest = diag_nearest(json->text, names, r->model->module_count);
+    for (uint32_t i = 0; nearest && i < r->model->module_count; i++)
+        if (names[i] == nearest) r->model->modules[i].suggested = true;
     read_unknown(r, json, "module", json->text, names, r->model->module_count);
     return NULL;
 }
@@ -152,10 +155,12 @@ static void read_builtin(Reader *r, const Json *json, Layer *layer) {
     check_keys(r, json, OBJECT_layer, arena_printf(r->arena, "layer \"%s\"", layer->info->name), option, options);
     for (uint32_t i = 0; i < options; i++) {
         const Json *value = json_get(json, option[i].name);
-        if (value && !read_option(r, value, &option[i], layer, i)) layer->kind = LAYER_broken;
-        if (value || !option[i].required) continue;
-        read_error(r, json, "layer \"%s\" needs \"%s\": %s", layer->info->name, option[i].name, option[i].meaning);
+        bool is_read = value && read_option(r, value, &option[i], layer, i);
+        if (!is_read) layer->option[i].json = NULL;
+        if (is_read || !option[i].required) continue;
         layer->kind = LAYER_broken;
+        if (value) continue;
+        read_error(r, json, "layer \"%s\" needs \"%s\": %s", layer->info->name, option[i].name, option[i].meaning);
     }
 }
 

@@ -66,6 +66,7 @@ bool read_accepts(Reader *r, const Json *json, Accept accept) {
     if (is_kind) return accepts_items(r, json, accept);
     const char *found =
         json->kind == JSON_text ? arena_printf(r->arena, "\"%s\"", json->text) : json_kind_name(json->kind);
+    if (json->kind == JSON_boolean) found = json->number != 0 ? "true" : "false";
     if (json->kind == JSON_number) found = arena_printf(r->arena, "%.12g", json->number);
     read_error(r, json, "%s%s%sis %s, but must be %s", json->key ? "'" : "", json->key ? json->key : "this ",
                json->key ? "' " : "", found, accept_info[accept].text);

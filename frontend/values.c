@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { LARGEST_WHOLE = 1 << 30 };
+enum { LARGEST_WHOLE = 1 << 30, MOST_NOTES = 3 };
 
 Value lower_fail(Lower *l, Spot spot, const char *format, ...) {
     char text[1024];
@@ -16,10 +16,10 @@ Value lower_fail(Lower *l, Spot spot, const char *format, ...) {
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     l->had_error = true;
-    int before = l->diag->errors;
+    int before = l->diag->errors, notes = 0;
     model_error(l->model, l->diag, spot.json, spot.at, "%s", text);
     if (l->diag->errors > before)
-        for (const Frame *frame = l->frame; frame && frame->module; frame = frame->outer)
+        for (const Frame *frame = l->frame; frame && frame->module && notes < MOST_NOTES; frame = frame->outer, notes++)
             diag_note(l->diag, json_place(frame->call), "in module \"%s\", called here", frame->module->name);
     return value_unknown();
 }
@@ -131,7 +131,10 @@ bool to_number(Lower *l, Spot spot, Value value, double *number) {
     if (value.kind == VALUE_number && value.per_n == 0 && isfinite(value.number)) return true;
     if (value.kind == VALUE_unknown) return false;
     if (value.kind == VALUE_number && value.per_n == 0)
-        return lower_fail(l, spot, "this is %g, but must be finite", value.number), false;
+        return lower_fail(l, spot,
+                          isnan(value.number) ? "this is 0 / 0 or the like, and so no number"
+                                              : "this is infinite, but must be a number"),
+               false;
     if (value.kind == VALUE_number)
         return lower_fail(l, spot, "this depends on the batch n, but must be known before"), false;
     const char *what = value.kind == VALUE_tensor ? type_text(l, value_type(l, value.node)) : kind_text(value.kind);
