@@ -1,7 +1,8 @@
 /* A pool of threads for steps that take less than a millisecond. Waking a sleeping thread costs more than many
- * kernels, so who waits spins first, and sleeps when nothing came for SPIN_NANOSECONDS: a training loop never sleeps,
- * an idle process costs nothing. With more threads than CPUs spinning would keep others from working: then
- * everyone sleeps at once.
+ * kernels, so who waits spins first, and sleeps when nothing came for a while: a training loop never sleeps, an idle
+ * process costs nothing. Where other programs want the CPUs too, two threads of the pool may have to share one, and who
+ * spins keeps from working the one that he waits for: so patience halves whenever it was in vain, and
+ * doubles when it was not. With more threads than CPUs everyone sleeps at once.
  *
  * Everything is built from one thing, a Gate: a number that only grows, and a way to wait until it is no longer what
  * it was. Sleepers announce themselves before they look at the number for the last time, and who opens the
@@ -10,11 +11,15 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { SPIN_NANOSECONDS = 50000, SPINS_BETWEEN_CLOCKS = 64, THREADS_MOST = 4096 };
+enum { SPIN_MOST = 50000, SPIN_LEAST = 1500 /* nanoseconds */, SPINS_BETWEEN_CLOCKS = 16, THREADS_MOST = 4096 };
+
+/* How long this thread spins before it sleeps, in nanoseconds. */
+static _Thread_local int64_t spin_patience = SPIN_MOST;
 
 typedef struct {
     _Alignas(64) atomic_uint number;
@@ -79,19 +84,26 @@ static void gate_sleep(Gate *gate, unsigned seen) {
     pthread_mutex_unlock(&gate->mutex);
 }
 
+/* Whether the number changed before patience ran out. */
+static bool gate_spin(Gate *gate, unsigned seen) {
+    int64_t until = 0, patience = spin_patience;
+    for (int i = 1;; i++) {
+        if (atomic_load_explicit(&gate->number, memory_order_acquire) != seen) break;
+        gate_pause();
+        if (i % SPINS_BETWEEN_CLOCKS) continue;
+        int64_t now = gate_clock();
+        if (!until) until = now + patience;
+        if (now <= until) continue;
+        spin_patience = patience / 2 > SPIN_LEAST ? patience / 2 : SPIN_LEAST;
+        return false;
+    }
+    spin_patience = 2 * patience < SPIN_MOST ? 2 * patience : SPIN_MOST;
+    return true;
+}
+
 /* Returns when the number is no longer `seen`. */
 static void gate_wait(Gate *gate, unsigned seen, int spins) {
-    if (spins) {
-        int64_t until = 0;
-        for (int i = 1;; i++) {
-            if (atomic_load_explicit(&gate->number, memory_order_acquire) != seen) return;
-            gate_pause();
-            if (i % SPINS_BETWEEN_CLOCKS) continue;
-            int64_t now = gate_clock();
-            if (!until) until = now + SPIN_NANOSECONDS;
-            if (now > until) break;
-        }
-    }
+    if (spins && gate_spin(gate, seen)) return;
     gate_sleep(gate, seen);
 }
 
