@@ -83,12 +83,23 @@ if(EXISTS ${CMAKE_SOURCE_DIR}/tests/exhaustive_ulp.c)
     set_tests_properties(ulp_exhaustive PROPERTIES LABELS exhaustive TIMEOUT 7200)
 endif()
 
+# A few seconds of each fuzz target, beginning with the texts that other tests use; run one by hand for longer.
 if(SELFC_FUZZ)
     file(GLOB sources CONFIGURE_DEPENDS tests/fuzz_*.c)
     foreach(source ${sources})
         get_filename_component(name ${source} NAME_WE)
         selfc_test_program(${name} ${source})
         target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+        file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/corpus/${name})
+        set(seeds "")
+        if(name MATCHES "json")
+            set(seeds tests/messages)
+        elseif(name MATCHES "ir|passes")
+            set(seeds tests/passes tests/ir)
+        endif()
+        selfc_add_test(${name} ${name} -max_total_time=5 -timeout=20 -rss_limit_mb=4096 -verbosity=0
+            ${CMAKE_BINARY_DIR}/corpus/${name} ${seeds})
+        set_tests_properties(${name} PROPERTIES LABELS fuzz)
     endforeach()
 endif()
 
