@@ -13,6 +13,7 @@
  * code for each register: an optimiser's update has dozens of instructions an element. */
 #include "backend/pull.h"
 
+#include "ir/digits.h"
 #include "ir/strided.h"
 
 enum { MOST_ROWS = 32, MOST_VECTORS = 4, ROW_PAD = 16 };
@@ -109,13 +110,12 @@ static void put_vector(Contract *c, LLVMValueRef value, LLVMValueRef base, LLVMV
 static uint32_t vector_bytes(const Contract *c) { return c->lanes * 4; }
 static LLVMValueRef mask_below(Contract *c, LLVMValueRef at, LLVMValueRef end) { return pull_mask(c->p, sub(c, end, at), c->lanes); }
 
-/* The position of element (row, depth) of A or (depth, column) of B, lanes along `lane_axis` of the two. */
-static Position operand_position(Contract *c, NodeId operand, LLVMValueRef first, LLVMValueRef second, uint32_t lane_axis, LLVMValueRef mask) {
-    const Type *type = &c->kernel->body->nodes[operand].type;
-    Position at = {.rank = type->rank, .lanes = c->lanes, .mask = mask};
-    for (uint32_t i = 0; i + 2 < type->rank; i++) at.axis[i] = (Index){c->from[i], 0, NULL};
-    at.axis[type->rank - 2] = (Index){first, lane_axis == 0, NULL};
-    at.axis[type->rank - 1] = (Index){second, lane_axis == 1, NULL};
+/* The position of element (depth, column) of B, lanes along columns. */
+static Position b_position(Contract *c, LLVMValueRef k, LLVMValueRef column, LLVMValueRef mask) {
+    Position at = {.rank = c->rank, .lanes = c->lanes, .mask = mask};
+    for (uint32_t i = 0; i + 2 < c->rank; i++) at.axis[i] = (Index){c->from[i], 0, NULL};
+    at.axis[c->rank - 2] = (Index){k, 0, NULL};
+    at.axis[c->rank - 1] = (Index){column, 1, NULL};
     return at;
 }
 
@@ -157,7 +157,7 @@ static void pack_b_row(Contract *c, NodeId operand, LLVMValueRef column, LLVMVal
     for (uint32_t v = 0; v < c->vectors; v++) {
         LLVMValueRef at = add(c, column, number(c, v * c->lanes));
         LLVMValueRef mask = c->partial ? mask_below(c, at, c->columns) : NULL;
-        Position position = operand_position(c, operand, add(c, c->k_from, k), at, 1, mask);
+        Position position = b_position(c, add(c, c->k_from, k), at, mask);
         LLVMValueRef value = pull_splat(c->p, pull_value(c->p, operand, &position), c->lanes);
         if (mask) value = LLVMBuildSelect(builder(c), mask, value, LLVMConstNull(c->vector), "");
         LLVMValueRef offset = add(c, mul(c, k, number(c, c->vectors * c->lanes)), number(c, v * c->lanes));
@@ -200,24 +200,88 @@ static void pack_b(Contract *c) {
     loop_end(c->p, &columns);
 }
 
-/* Copies A in the order in which it lies in memory: rows along k if k is contiguous, else rows along m. */
+/* A is copied in the order in which it lies in memory: rows along k if k is contiguous, else rows along m. An axis that
+ * a reshape joined from others (the taps and channels under a window) is walked digit by digit: `run` is its fastest
+ * digit, contiguous in memory, and only the others are found by division, once for each run. */
+typedef struct {
+    Digits digits;
+    uint32_t outer, inner;        /* axes of A: one element of `outer` is a row of the copy */
+    LLVMValueRef outer_from, inner_from, inner_to;
+    LLVMValueRef row;             /* of the copy: where inner_from goes */
+    Position at;
+} PackA;
+
+static LLVMValueRef digit_size(Contract *c, const Digits *digits, uint32_t axis, uint32_t digit) {
+    return pull_dim(c->p, c->kernel->body->nodes[digits->base].type.dim[digits->axis[axis][digit]]);
+}
+
+/* Sets the first `count` digits of an axis to what `value` is in their number system. */
+static void set_digits(Contract *c, const Digits *digits, uint32_t axis, uint32_t count, LLVMValueRef value, Position *at) {
+    for (uint32_t i = count; i--;) {
+        LLVMValueRef size = digit_size(c, digits, axis, i);
+        at->axis[digits->axis[axis][i]].base = i ? LLVMBuildURem(builder(c), value, size, "") : value;
+        if (i) value = LLVMBuildUDiv(builder(c), value, size, "");
+    }
+}
+
+/* Copies elements [low, high) of the inner axis, whose slower digits are set; `start` is where its fastest is 0. */
+static void pack_a_run(Contract *c, PackA *pack, LLVMValueRef low, LLVMValueRef high, LLVMValueRef start) {
+    Loop loop = loop_begin(c->p, low, high, number(c, c->lanes));
+    Position at = pack->at;
+    uint32_t count = pack->digits.count[pack->inner];
+    at.mask = mask_below(c, loop.index, high);
+    if (count) at.axis[pack->digits.axis[pack->inner][count - 1]] = (Index){sub(c, loop.index, start), 1, NULL};
+    LLVMValueRef value = pull_splat(c->p, pull_value(c->p, pack->digits.base, &at), c->lanes);
+    put_vector(c, value, pack->row, sub(c, loop.index, pack->inner_from), 4);
+    loop_end(c->p, &loop);
+}
+
+static void pack_a_row(Contract *c, PackA *pack) {
+    uint32_t count = pack->digits.count[pack->inner];
+    if (count <= 1) {
+        pack_a_run(c, pack, pack->inner_from, pack->inner_to, number(c, 0));
+        return;
+    }
+    LLVMValueRef size = digit_size(c, &pack->digits, pack->inner, count - 1);
+    LLVMValueRef first = LLVMBuildUDiv(builder(c), pack->inner_from, size, "");
+    LLVMValueRef last = LLVMBuildUDiv(builder(c), sub(c, pack->inner_to, number(c, 1)), size, "");
+    Loop runs = loop_begin(c->p, first, add(c, last, number(c, 1)), number(c, 1));
+    LLVMValueRef start = mul(c, runs.index, size), end = add(c, start, size);
+    LLVMValueRef is_before = LLVMBuildICmp(builder(c), LLVMIntSLT, start, pack->inner_from, "");
+    LLVMValueRef low = LLVMBuildSelect(builder(c), is_before, pack->inner_from, start, "");
+    set_digits(c, &pack->digits, pack->inner, count - 1, runs.index, &pack->at);
+    pack_a_run(c, pack, low, pull_min(c->p, end, pack->inner_to), start);
+    loop_end(c->p, &runs);
+}
+
+/* Is the fastest axis in memory one that counts rows? */
+static bool rows_are_contiguous(Contract *c, const Digits *digits) {
+    const Type *base = &c->kernel->body->nodes[digits->base].type;
+    uint32_t fastest = base->rank, rows = c->rank - 2;
+    while (fastest && base->dim[fastest - 1] == 1) fastest--;
+    return fastest && digits->count[rows] && digits->axis[rows][digits->count[rows] - 1] == fastest - 1;
+}
+
 static void pack_a(Contract *c) {
-    NodeId operand = c->product->in[0];
-    uint32_t axis = c->rank - 2;
-    LLVMValueRef base, row_stride, depth_stride, rows = sub(c, c->to[axis], c->from[axis]);
-    bool along_rows = operand_in_place(c, operand, &base, &row_stride, &depth_stride) && is_one(row_stride) && !is_one(depth_stride);
+    PackA pack = {.digits = digits_of(c->kernel->body, c->product->in[0])};
+    uint32_t rows = c->rank - 2, depth = c->rank - 1;
+    bool along_rows = rows_are_contiguous(c, &pack.digits);
     Block block = block_of(c->kernel, c->p->e->target);
     int64_t stride = (along_rows ? round_up(block.rows, c->lanes) : block.depth) + ROW_PAD;
-    Loop outer = loop_begin(c->p, number(c, 0), along_rows ? c->k_count : rows, number(c, 1));
-    LLVMValueRef count = along_rows ? rows : c->k_count;
-    Loop inner = loop_begin(c->p, number(c, 0), count, number(c, c->lanes));
-    LLVMValueRef row = add(c, c->from[axis], along_rows ? inner.index : outer.index);
-    LLVMValueRef k = add(c, c->k_from, along_rows ? outer.index : inner.index);
-    Position at = operand_position(c, operand, row, k, along_rows ? 0 : 1, mask_below(c, inner.index, count));
-    LLVMValueRef value = pull_splat(c->p, pull_value(c->p, operand, &at), c->lanes);
-    put_vector(c, value, c->packed_a, add(c, mul(c, outer.index, number(c, stride)), inner.index), 4);
-    loop_end(c->p, &inner);
-    loop_end(c->p, &outer);
+    LLVMValueRef k_to = add(c, c->k_from, c->k_count);
+    pack.outer = along_rows ? depth : rows;
+    pack.inner = along_rows ? rows : depth;
+    pack.outer_from = along_rows ? c->k_from : c->from[rows];
+    pack.inner_from = along_rows ? c->from[rows] : c->k_from;
+    pack.inner_to = along_rows ? c->to[rows] : k_to;
+    pack.at = (Position){.rank = c->kernel->body->nodes[pack.digits.base].type.rank, .lanes = c->lanes};
+    for (uint32_t i = 0; i < pack.at.rank; i++) pack.at.axis[i] = (Index){number(c, 0), 0, NULL};
+    for (uint32_t i = 0; i + 2 < c->rank; i++) set_digits(c, &pack.digits, i, pack.digits.count[i], c->from[i], &pack.at);
+    Loop loop = loop_begin(c->p, pack.outer_from, along_rows ? k_to : c->to[rows], number(c, 1));
+    set_digits(c, &pack.digits, pack.outer, pack.digits.count[pack.outer], loop.index, &pack.at);
+    pack.row = element(c, c->packed_a, mul(c, sub(c, loop.index, pack.outer_from), number(c, stride)));
+    pack_a_row(c, &pack);
+    loop_end(c->p, &loop);
     c->a = (Operand){c->packed_a, along_rows ? number(c, 1) : number(c, stride), along_rows ? number(c, stride) : number(c, 1)};
 }
 
