@@ -22,9 +22,10 @@ extern char **environ;
 #  define LINK_SANITIZERS
 #endif
 
-/* The compiler for a target: cc at home, aarch64-linux-gnu-gcc and the like elsewhere. */
+/* The compiler for a target: $CC or cc at home, aarch64-linux-gnu-gcc and the like elsewhere. */
 static const char *link_compiler(const Target *target, Arena *arena) {
-    if (target->is_host) return "cc";
+    const char *given = getenv("CC");
+    if (target->is_host) return given && given[0] ? given : "cc";
     return arena_printf(arena, "%.*s-linux-gnu-gcc", (int)strcspn(target->triple, "-"), target->triple);
 }
 
@@ -115,8 +116,16 @@ bool link_program(const char *object, const char *out, const Target *target, Dia
     const char *runtime = link_runtime(arena, diag);
     bool good = false;
     if (runtime) {
-        char *arguments[] = {"cc",        "-o",  NULL, (char *)object, (char *)runtime, LINK_SANITIZERS "-lpng", "-lz",
-                             "-lpthread", "-lm", NULL};
+        char *arguments[] = {(char *)link_compiler(target, arena),
+                             "-o",
+                             NULL,
+                             (char *)object,
+                             (char *)runtime,
+                             LINK_SANITIZERS "-lpng",
+                             "-lz",
+                             "-lpthread",
+                             "-lm",
+                             NULL};
         good = link_to(arguments, 2, out, arena, diag);
     }
     arena_free(arena);
