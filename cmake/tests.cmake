@@ -57,7 +57,7 @@ endfunction()
 set(environment
     SELFC=$<TARGET_FILE:selfc> SELFC_OPT=${CMAKE_BINARY_DIR}/selfc_opt SELFC_BUILD=${CMAKE_BINARY_DIR} SELFC_SOURCE=${CMAKE_SOURCE_DIR}
     SELFC_LIBRARY=$<TARGET_FILE:selfc_shared> SELFC_SANITIZE=$<BOOL:${SELFC_SANITIZE}>
-    XDG_CACHE_HOME=${CMAKE_BINARY_DIR}/cache ASAN_OPTIONS=detect_leaks=1:abort_on_error=0)
+    CC=${CMAKE_C_COMPILER} XDG_CACHE_HOME=${CMAKE_BINARY_DIR}/cache ASAN_OPTIONS=detect_leaks=1:abort_on_error=0)
 function(selfc_add_test name)
     add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600 ENVIRONMENT "${environment}")
