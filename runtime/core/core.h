@@ -1,4 +1,5 @@
-/* The little that running a compiled module needs: threads, execution, random numbers, state. Includes only runtime/. */
+/* The little that running a compiled module needs: threads, execution, random numbers, state. Includes only runtime/.
+ */
 #ifndef SELFC_RUNTIME_CORE_H
 #define SELFC_RUNTIME_CORE_H
 #include "runtime/abi.h"
@@ -11,23 +12,23 @@ int selfc_cpu_count(void);
 
 /* threads.c: a pool whose workers spin a little before they sleep. */
 typedef struct SelfcPool SelfcPool;
-SelfcPool *selfc_pool_new(int threads);    /* 0: selfc_cpu_count(). NULL if threads cannot be had. */
+SelfcPool *selfc_pool_new(int threads); /* 0: selfc_cpu_count(). NULL if threads cannot be had. */
 void selfc_pool_free(SelfcPool *pool);
 int selfc_pool_threads(const SelfcPool *pool);
 /* Runs work(context, thread, threads) on every thread of the pool, this one included; returns when all are done. */
 void selfc_pool_run(SelfcPool *pool, void (*work)(void *context, int thread, int threads), void *context);
-void selfc_pool_barrier(SelfcPool *pool);  /* inside work: waits for all */
+void selfc_pool_barrier(SelfcPool *pool); /* inside work: waits for all */
 
 /* execute.c: one run of a program. io[i]: the inputs, then the outputs. arena and scratch (scratch_bytes a thread) are
  * 64-byte aligned and owned by the Selfc_Session. Allocates nothing. */
 typedef struct {
     const SelfcModule *module;
     SelfcPool *pool;
-    void *state;             /* module->state_bytes */
-    void *arena;             /* grown by session_reserve */
+    void *state; /* module->state_bytes */
+    void *arena; /* grown by session_reserve */
     int64_t arena_bytes;
-    void *scratch;           /* threads * module->scratch_bytes */
-    double *call_seconds;    /* NULL, or call_count of the program: time of each call is added (profile) */
+    void *scratch;        /* threads * module->scratch_bytes */
+    double *call_seconds; /* NULL, or call_count of the program: time of each call is added (profile) */
 } SelfcSession;
 /* NULL when memory is short. States are initialised from the seed (see init.c). */
 SelfcSession *selfc_session_new(const SelfcModule *module, int threads, uint64_t seed);

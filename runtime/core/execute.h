@@ -14,11 +14,11 @@ typedef struct {
 typedef struct {
     const SelfcProgram *program; /* NULL: nothing planned yet */
     int64_t n;
-    int64_t *bounds;             /* call c, thread t: pieces bounds[c * (threads + 1) + t] up to the next */
+    int64_t *bounds; /* call c, thread t: pieces bounds[c * (threads + 1) + t] up to the next */
     Phase *phases;
-    void ***args;                /* of each call, into pointers */
+    void ***args; /* of each call, into pointers */
     void **pointers;
-    double *seconds;             /* call c, thread t: c * threads + t; used while profiling */
+    double *seconds; /* call c, thread t: c * threads + t; used while profiling */
 } Plan;
 
 /* What a SelfcSession is the beginning of. */

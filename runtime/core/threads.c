@@ -1,8 +1,9 @@
 /* A pool of threads for steps that take less than a millisecond. Waking a sleeping thread costs more than many
- * kernels, so who waits spins first, and sleeps when nothing came for a while: a training loop never sleeps, an idle
- * process costs nothing. Where other programs want the CPUs too, two threads of the pool may have to share one, and who
- * spins keeps from working the one that he waits for: so patience halves whenever it was in vain, and
- * doubles when it was not. With more threads than CPUs everyone sleeps at once.
+ * kernels, so who waits spins first, and sleeps when nothing came for SPIN_NANOSECONDS: a training loop never sleeps,
+ * an idle process costs nothing. With more threads than CPUs everyone sleeps at once; and where other programs have
+ * pushed two threads of the pool onto one CPU, who finds another's last place to be his own sleeps, too, since
+ * spinning would keep that one from working. (Less patience after waits in vain would seem simpler, but feeds
+ * itself: a thread that must be woken is late, so the next one goes to sleep.)
  *
  * Everything is built from one thing, a Gate: a number that only grows, and a way to wait until it is no longer what
  * it was. Sleepers announce themselves before they look at the number for the last time, and who opens the
@@ -10,16 +11,14 @@
 #include "runtime/core/core.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { SPIN_MOST = 50000, SPIN_LEAST = 1500 /* nanoseconds */, SPINS_BETWEEN_CLOCKS = 16, THREADS_MOST = 4096 };
-
-/* How long this thread spins before it sleeps, in nanoseconds. */
-static _Thread_local int64_t spin_patience = SPIN_MOST;
+enum { SPIN_NANOSECONDS = 50000, SPINS_BETWEEN_CLOCKS = 64, THREADS_MOST = 4096 };
 
 typedef struct {
     _Alignas(64) atomic_uint number;
@@ -28,13 +27,20 @@ typedef struct {
     pthread_cond_t opened;
 } Gate;
 
+/* The CPU that a thread was last seen on; -1: none yet. A line of the cache for each. */
+typedef struct {
+    _Alignas(64) atomic_int cpu;
+} Place;
+
 struct SelfcPool {
     Gate start;   /* opened for each run, and to end */
     Gate barrier; /* opened by the last to arrive */
     _Alignas(64) atomic_int arrived;
     void (*work)(void *context, int thread, int threads); /* NULL: end */
     void *context;
-    int threads, created, spins;
+    int threads, created;
+    bool spins;    /* there are CPUs for all */
+    Place *places; /* of each thread */
     struct Worker {
         SelfcPool *pool;
         pthread_t thread;
@@ -86,24 +92,35 @@ static void gate_sleep(Gate *gate, unsigned seen) {
 
 /* Whether the number changed before patience ran out. */
 static bool gate_spin(Gate *gate, unsigned seen) {
-    int64_t until = 0, patience = spin_patience;
+    int64_t until = 0;
     for (int i = 1;; i++) {
-        if (atomic_load_explicit(&gate->number, memory_order_acquire) != seen) break;
+        if (atomic_load_explicit(&gate->number, memory_order_acquire) != seen) return true;
         gate_pause();
         if (i % SPINS_BETWEEN_CLOCKS) continue;
         int64_t now = gate_clock();
-        if (!until) until = now + patience;
-        if (now <= until) continue;
-        spin_patience = patience / 2 > SPIN_LEAST ? patience / 2 : SPIN_LEAST;
-        return false;
+        if (!until) until = now + SPIN_NANOSECONDS;
+        if (now > until) return false;
     }
-    spin_patience = 2 * patience < SPIN_MOST ? 2 * patience : SPIN_MOST;
-    return true;
+}
+
+/* Of this thread in its pool; 0 where it is the one that called. */
+static _Thread_local int thread_number;
+
+/* Whether it makes sense to wait awake: there are CPUs for all, and no other thread was last seen on this one. */
+static bool threads_may_spin(SelfcPool *pool) {
+    if (!pool->spins) return false;
+    int cpu = sched_getcpu();
+    bool is_shared = false;
+    for (int i = 0; i < pool->threads; i++)
+        is_shared |= i != thread_number && atomic_load_explicit(&pool->places[i].cpu, memory_order_relaxed) == cpu;
+    if (atomic_load_explicit(&pool->places[thread_number].cpu, memory_order_relaxed) != cpu)
+        atomic_store_explicit(&pool->places[thread_number].cpu, cpu, memory_order_relaxed);
+    return !is_shared;
 }
 
 /* Returns when the number is no longer `seen`. */
-static void gate_wait(Gate *gate, unsigned seen, int spins) {
-    if (spins && gate_spin(gate, seen)) return;
+static void threads_wait(SelfcPool *pool, Gate *gate, unsigned seen) {
+    if (threads_may_spin(pool) && gate_spin(gate, seen)) return;
     gate_sleep(gate, seen);
 }
 
@@ -114,15 +131,16 @@ void selfc_pool_barrier(SelfcPool *pool) {
         atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
         gate_open(&pool->barrier);
     } else {
-        gate_wait(&pool->barrier, seen, pool->spins);
+        threads_wait(pool, &pool->barrier, seen);
     }
 }
 
 static void *threads_worker(void *argument) {
     struct Worker *worker = argument;
     SelfcPool *pool = worker->pool;
+    thread_number = worker->number;
     for (unsigned run = 0;; run++) {
-        gate_wait(&pool->start, run, pool->spins);
+        threads_wait(pool, &pool->start, run);
         if (!pool->work) return NULL;
         pool->work(pool->context, worker->number, pool->threads);
         selfc_pool_barrier(pool);
@@ -150,6 +168,7 @@ void selfc_pool_free(SelfcPool *pool) {
     for (int i = 0; i < pool->created; i++) pthread_join(pool->workers[i].thread, NULL);
     gate_destroy(&pool->start);
     gate_destroy(&pool->barrier);
+    free(pool->places);
     free(pool->workers);
     free(pool);
 }
@@ -163,14 +182,17 @@ SelfcPool *selfc_pool_new(int threads) {
     }
     SelfcPool *pool = aligned_alloc(_Alignof(SelfcPool), sizeof *pool);
     struct Worker *workers = calloc((size_t)threads, sizeof *workers);
-    if (!pool || !workers) {
+    Place *places = aligned_alloc(_Alignof(Place), (size_t)threads * sizeof *places);
+    if (!pool || !workers || !places) {
         free(pool);
         free(workers);
+        free(places);
         selfc_fail("no memory for %d threads", threads);
         return NULL;
     }
     memset(pool, 0, sizeof *pool);
-    *pool = (SelfcPool){.threads = threads, .spins = threads <= cpus, .workers = workers};
+    *pool = (SelfcPool){.threads = threads, .spins = threads <= cpus, .workers = workers, .places = places};
+    for (int i = 0; i < threads; i++) atomic_init(&places[i].cpu, -1);
     gate_init(&pool->start);
     gate_init(&pool->barrier);
     for (int i = 0; i < threads - 1; i++) {
