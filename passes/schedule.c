@@ -15,6 +15,7 @@
 #include <string.h>
 
 enum { PIECE_ELEMENTS = 8192, MOST_PIECES = 64, OPEN_BATCH = 64 /* what an open batch is taken for */ };
+enum { SMALL_PRODUCT = 60000 /* products that one thread does sooner than two */, MOST_TRIES = 16 };
 
 static int64_t size_of(Dim dim) { return dim_at(dim, OPEN_BATCH); }
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -124,21 +125,28 @@ static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_bl
     return cost * (1 + pack * 16) + work * 1e-4 * pieces;
 }
 
+/* The fewest pieces of `tiles` tiles that keep a block of them, `depth` deep, in half of L2. */
+static int64_t fewest_pieces(int64_t tiles, int64_t tile_size, int64_t depth, const Machine *machine) {
+    int64_t most_tiles = at_least(machine->l2 / 2 / (4 * depth * tile_size), 1);
+    return ceil_div(tiles, most_tiles);
+}
+
+/* Tries the numbers of pieces from the fewest on. */
 static void choose_blocks(Kernel *kernel, const Product *p, const Machine *machine) {
-    int64_t lanes = machine->vector_bytes / 4, tile_columns = kernel->tile_vectors * lanes;
+    int64_t tile_columns = kernel->tile_vectors * machine->vector_bytes / 4;
     int64_t row_tiles = ceil_div(p->rows, kernel->tile_rows), column_tiles = ceil_div(p->columns, tile_columns);
     int64_t depth = kernel->depth_block ? kernel->depth_block : p->depth;
+    int64_t least_i = fewest_pieces(row_tiles, kernel->tile_rows, depth, machine);
+    int64_t least_j = fewest_pieces(column_tiles, tile_columns, depth, machine);
+    bool is_small = (double)p->rows * (double)p->columns * (double)p->depth < SMALL_PRODUCT;
+    int64_t tries = is_small ? 1 : MOST_TRIES;
     Grid *grid = &kernel->grid;
     double best = 0;
     for (uint32_t i = 0; i + 2 < grid->rank; i++) grid->axis[i].block = 1;
-    bool small = (double)p->rows * (double)p->columns * (double)p->depth < 60e3;
-    int64_t most = small ? 1 : 16;
-    for (int64_t i = 1; i <= at_most(row_tiles, most); i++)
-        for (int64_t j = 1; j <= at_most(column_tiles, most); j++) {
+    for (int64_t i = least_i; i < least_i + tries && i <= row_tiles; i++)
+        for (int64_t j = least_j; j < least_j + tries && j <= column_tiles; j++) {
             int64_t rows = ceil_div(row_tiles, i) * kernel->tile_rows;
             int64_t columns = ceil_div(column_tiles, j) * tile_columns;
-            if (columns * depth * 4 > machine->l2 / 2 && j < at_most(column_tiles, most)) continue;
-            if (rows * depth * 4 > machine->l2 / 2 && i < at_most(row_tiles, most)) continue;
             double cost = blocks_cost(kernel, p, rows, columns);
             if (best && cost >= best) continue;
             best = cost;
