@@ -1,5 +1,4 @@
-/* The little that running a compiled module needs: threads, execution, random numbers, state. Includes only runtime/.
- */
+/* The little that running a compiled module needs: threads, execution, random numbers, state. */
 #ifndef SELFC_RUNTIME_CORE_H
 #define SELFC_RUNTIME_CORE_H
 #include "runtime/abi.h"
@@ -20,7 +19,7 @@ void selfc_pool_run(SelfcPool *pool, void (*work)(void *context, int thread, int
 void selfc_pool_barrier(SelfcPool *pool); /* inside work: waits for all */
 
 /* execute.c: one run of a program. io[i]: the inputs, then the outputs. arena and scratch (scratch_bytes a thread) are
- * 64-byte aligned and owned by the Selfc_Session. Allocates nothing. */
+ * 64-byte aligned and owned by the SelfcSession. Allocates nothing. */
 typedef struct {
     const SelfcModule *module;
     SelfcPool *pool;

@@ -51,6 +51,16 @@ static void progress_put_duration(double seconds) {
         fprintf(stderr, "%d h %02d min", (int)(seconds / 3600), (int)(seconds / 60) % 60);
 }
 
+/* "940", "89.9k", "1.25M". */
+static void progress_put_rate(double samples_per_second) {
+    if (samples_per_second < 1e4)
+        fprintf(stderr, "  %.0f samples/s", samples_per_second);
+    else if (samples_per_second < 1e6)
+        fprintf(stderr, "  %.1fk samples/s", samples_per_second / 1e3);
+    else
+        fprintf(stderr, "  %.2fM samples/s", samples_per_second / 1e6);
+}
+
 /* The share of the run that is done, by the limit that will end it; and the seconds left, or NaN. */
 static double progress_share(const Trainer *trainer, double samples_per_second, double *left) {
     double total = trainer->step_limit == INT64_MAX ? 0 : (double)trainer->step_limit, share = 0;
@@ -73,8 +83,9 @@ static void progress_bar(const Trainer *trainer, double loss, double samples_per
     int filled = (int)(share * PROGRESS_CELLS);
     fputs("\r\033[K", stderr);
     for (int i = 0; i < PROGRESS_CELLS; i++) fputs(i < filled ? "█" : "░", stderr);
-    fprintf(stderr, " %3.0f%%  epoch %.2f  loss %.5g  %.3g samples/s", 100 * share,
-            (double)trainer->step / (double)trainer->epoch_steps, loss, samples_per_second);
+    fprintf(stderr, " %3.0f%%  epoch %.2f  loss %.5g", 100 * share,
+            (double)trainer->step / (double)trainer->epoch_steps, loss);
+    progress_put_rate(samples_per_second);
     if (isfinite(left)) fputs("  ", stderr), progress_put_duration(left), fputs(" left", stderr);
     fflush(stderr);
 }
@@ -88,8 +99,10 @@ void progress_step(Progress *progress, const Trainer *trainer, double loss, doub
         progress_bar(trainer, loss, samples_per_second);
         progress->is_bar_shown = true;
     } else {
-        fprintf(stderr, "step %lld  epoch %.3f  loss %.6g  %.3g samples/s\n", (long long)trainer->step,
-                (double)trainer->step / (double)trainer->epoch_steps, loss, samples_per_second);
+        fprintf(stderr, "step %lld  epoch %.3f  loss %.6g", (long long)trainer->step,
+                (double)trainer->step / (double)trainer->epoch_steps, loss);
+        progress_put_rate(samples_per_second);
+        fputs("\n", stderr);
     }
 }
 
@@ -102,7 +115,8 @@ void progress_epoch(Progress *progress, const Trainer *trainer, const Record *re
         fprintf(stderr, "  %s %.6g", metrics_name(&trainer->metrics, i), record->values[i]);
     for (uint32_t i = 0; record->test && i < trainer->metrics.name_count; i++)
         fprintf(stderr, "  test_%s %.6g", metrics_name(&trainer->metrics, i), record->test[i]);
-    fprintf(stderr, "  %.3g samples/s  %.2f s\n", record->samples_per_second, record->seconds);
+    progress_put_rate(record->samples_per_second);
+    fprintf(stderr, "  %.2f s\n", record->seconds);
     progress->shown_at = progress_clock();
 }
 

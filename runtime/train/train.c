@@ -113,7 +113,9 @@ static bool train_open(Trainer *trainer) {
     trainer->order = malloc((size_t)trainer->feed.count[SELFC_TRAIN] * sizeof *trainer->order);
     trainer->window = calloc(training->report_count, sizeof *trainer->window);
     trainer->epoch_sum = calloc(training->report_count, sizeof *trainer->epoch_sum);
-    if (trainer->order && trainer->window && trainer->epoch_sum) return train_set_limits(trainer);
+    trainer->test_index = malloc((size_t)(trainer->evaluate.capacity + 1) * sizeof *trainer->test_index);
+    if (trainer->order && trainer->window && trainer->epoch_sum && trainer->test_index)
+        return train_set_limits(trainer);
     selfc_fail("no memory to train %s", module->name);
     return false;
 }
@@ -141,6 +143,7 @@ static void train_close(Trainer *trainer) {
     selfc_session_free(trainer->session);
     feed_close(&trainer->feed);
     free(trainer->order);
+    free(trainer->test_index);
     free(trainer->window);
     free(trainer->epoch_sum);
     free(trainer->folder);
@@ -151,10 +154,10 @@ static void train_evaluate(Trainer *trainer, double *means) {
     Binding *binding = &trainer->evaluate;
     int64_t count = trainer->feed.count[SELFC_TEST], done = 0;
     uint32_t reports = trainer->module->training.report_count;
-    int32_t *index = malloc((size_t)binding->capacity * sizeof *index);
+    int32_t *index = trainer->test_index;
     memset(means, 0, reports * sizeof *means);
     binding_set_key(binding, trainer->seed, train_evaluation_step);
-    while (index && done < count) {
+    while (done < count) {
         int64_t n = train_smaller(binding->capacity, count - done);
         if (n < binding->capacity && binding->program->batch) break;
         for (int64_t i = 0; i < n; i++) index[i] = (int32_t)(done + i);
@@ -164,7 +167,6 @@ static void train_evaluate(Trainer *trainer, double *means) {
         done += n;
     }
     for (uint32_t i = 0; i < reports; i++) means[i] = done ? means[i] / (double)done : NAN;
-    free(index);
 }
 
 static double train_samples_per_second(const Trainer *trainer) {
@@ -253,6 +255,11 @@ static bool train_is_asked_to_stop(const Trainer *trainer, double loss) {
     return train_signal || (options->progress && options->progress(options->progress_context, trainer->step, loss));
 }
 
+/* What a run is for: weights, pictures, report. */
+static bool train_write_results(Trainer *trainer) {
+    return checkpoint_write_weights(trainer) && pictures_write(trainer) && report_write(trainer);
+}
+
 static TrainEnd train_loop(Trainer *trainer, Progress *progress) {
     int64_t line_steps = trainer->epoch_steps < 10 ? 1 : train_smaller(trainer->epoch_steps / 10, 50);
     double began = progress_clock(), saved = began, reported = began, rate = 0;
@@ -275,16 +282,11 @@ static TrainEnd train_loop(Trainer *trainer, Progress *progress) {
         if (is_saved) saved = progress_clock();
         if (is_interrupted) return TRAIN_interrupted;
         if (is_epoch && !is_last && now - reported > train_report_pause) {
-            if (!pictures_write(trainer) || !report_write(trainer)) return TRAIN_failed;
+            if (!train_write_results(trainer)) return TRAIN_failed;
             reported = progress_clock();
         }
     }
     return TRAIN_finished;
-}
-
-static bool train_finish(Trainer *trainer) {
-    return checkpoint_write(trainer) && checkpoint_write_weights(trainer) && pictures_write(trainer) &&
-           report_write(trainer);
 }
 
 static TrainEnd train_run(Trainer *trainer) {
@@ -296,7 +298,7 @@ static TrainEnd train_run(Trainer *trainer) {
     train_catch_signals(kept);
     TrainEnd end = train_loop(trainer, &progress);
     progress_end(&progress);
-    if (end != TRAIN_failed && !train_finish(trainer)) end = TRAIN_failed;
+    if (end != TRAIN_failed && !(checkpoint_write(trainer) && train_write_results(trainer))) end = TRAIN_failed;
     train_release_signals(kept);
     if (end == TRAIN_interrupted && !trainer->options->quiet)
         fprintf(stderr, "stopped after step %lld; go on with --resume --out %s\n", (long long)trainer->step,

@@ -65,13 +65,13 @@ typedef struct {
     char *folder;                /* the RUN folder */
     uint64_t seed;
     int32_t *order;              /* of the epoch `order_epoch` */
+    int32_t *test_index; /* of one batch of test data */
     int64_t order_epoch;
     int64_t step, step_limit;    /* done; to do in all, or INT64_MAX */
     int64_t epoch_steps, epoch_limit;
     double *window, *epoch_sum;  /* sums of reports since the last line of metrics; since the epoch began */
     int64_t window_steps, epoch_sum_steps;
     double seconds, window_seconds; /* spent training */
-    double best_test;            /* NaN: none yet */
     int64_t saved_step;          /* of the checkpoint on disk, or -1 */
 } Trainer;
 
