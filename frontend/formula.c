@@ -145,8 +145,10 @@ static Value power_value(Lower *l, Spot spot, Value a, Value b) {
         if (!to_float(l, spot, &a)) return value_unknown();
         if (y == 0) return value_tensor(build_like(g, a.node, 1));
         if (y == 0.5) return value_tensor(build_unary(g, OP_sqrt, a.node));
-        if (y == -0.5)
-            return value_tensor(build_binary(g, OP_div, build_like(g, a.node, 1), build_unary(g, OP_sqrt, a.node)));
+        if (y == -0.5) {
+            NodeId one = build_like(g, a.node, 1);
+            return value_tensor(build_binary(g, OP_div, one, build_unary(g, OP_sqrt, a.node)));
+        }
         if (y == floor(y) && fabs(y) <= 64) {
             NodeId power = whole_power(l, a.node, (unsigned)fabs(y));
             return value_tensor(y > 0 ? power : build_binary(g, OP_div, build_like(g, power, 1), power));

@@ -74,7 +74,8 @@ static void gradient_sqrt(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
 }
 /* 1 - y² */
 static void gradient_tanh(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
-    NodeId slope = binary(t, OP_sub, build_like(t->g, y, 1), binary(t, OP_mul, y, y));
+    NodeId one = build_like(t->g, y, 1);
+    NodeId slope = binary(t, OP_sub, one, binary(t, OP_mul, y, y));
     flow(t, in[0], binary(t, OP_mul, dy, slope));
 }
 /* y (1 - y) */

@@ -626,8 +626,8 @@ static NodeId matmul_scaled(Graph *g, const Node *node) {
         if (op_of(g, a) != OP_mul || !is_constant(g, in(g, a, 1))) continue;
         double factor = value_of(g, in(g, a, 1));
         operands[i] = in(g, a, 0);
-        return simple_binary(g, OP_mul, simple_binary(g, OP_matmul, operands[0], operands[1]),
-                             build_constant(g, node->type, factor));
+        NodeId product = simple_binary(g, OP_matmul, operands[0], operands[1]);
+        return simple_binary(g, OP_mul, product, build_constant(g, node->type, factor));
     }
     return NO_MATCH;
 }

@@ -284,6 +284,7 @@ static void test_refusals(World *world) {
     const char *path = getenv("PATH");
     char *kept = arena_copy(world->arena, path);
     setenv("PATH", "/nowhere", 1);
+    unsetenv("CC");
     expect_refused(world, input, BUILD_shared, path_of(world, "refused.so"), &world->target, "needs a linker");
     expect_refused(world, input, BUILD_shared, path_of(world, "refused.so"), &arm, "aarch64-linux-gnu-gcc");
     setenv("PATH", kept, 1);
