@@ -320,7 +320,7 @@ static void test_nan_loss(void) {
     module.programs = programs;
     SelfcTrainOptions options = small_options("nan");
     EXPECT(selfc_train(&module, &options) == 1 && strstr(selfc_failure(), "the loss is nan at step 51") &&
-               strstr(selfc_failure(), "the checkpoint of step 40 is kept"),
+               strstr(selfc_failure(), "the checkpoint of step 40 is kept, --resume --out nan goes on from it"),
            "%s", selfc_failure());
     SelfcTensors tensors;
     EXPECT(!selfc_safetensors_read("nan/checkpoint.safetensors", &tensors), "%s", selfc_failure());
@@ -328,6 +328,33 @@ static void test_nan_loss(void) {
     EXPECT(step && !strcmp(step, "40"), "the checkpoint is that of step %s", step);
     free(step);
     selfc_safetensors_free(&tensors);
+}
+
+/* args as tiny_update, and the key: a parameter blows up in the last step of an epoch, when the loss is known already.
+ */
+static void update_with_nan(void *const *args, int64_t n, int64_t first, int64_t end, void *scratch) {
+    tiny_update(args, n, first, end, scratch);
+    if (((const int32_t *)args[5])[2] == 59 && first == 0) *(float *)args[1] = INFINITY;
+}
+
+static void test_nan_parameter(void) {
+    SelfcArg args[6];
+    SelfcCall calls[3];
+    SelfcProgram programs[4];
+    SelfcModule module = tiny_module;
+    memcpy(args, tiny_update_args, sizeof tiny_update_args);
+    memcpy(calls, tiny_train_calls, sizeof calls);
+    memcpy(programs, tiny_programs, sizeof programs);
+    args[5] = tiny_sum_args[1];
+    args[5].base = 3;
+    calls[2].run = update_with_nan, calls[2].args = args, calls[2].arg_count = 6;
+    programs[0].calls = calls;
+    module.programs = programs;
+    module.training.evaluate = -1;
+    SelfcTrainOptions options = small_options("infinite");
+    EXPECT(selfc_train(&module, &options) == 1 && strstr(selfc_failure(), "after step 60 \"w\" holds values") &&
+               strstr(selfc_failure(), "the checkpoint of step 40 is kept"),
+           "%s", selfc_failure());
 }
 
 static void expect_refused(const SelfcModule *module, const SelfcTrainOptions *options, const char *message) {
@@ -482,6 +509,7 @@ int main(void) {
     test_steps_and_more_epochs();
     test_full_disk();
     test_nan_loss();
+    test_nan_parameter();
     test_changed_description();
     test_damaged_checkpoint();
     test_refused();

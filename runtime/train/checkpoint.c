@@ -23,21 +23,23 @@ static char *checkpoint_text(const char *format, ...) {
     return text;
 }
 
-static bool checkpoint_is_finite(const Trainer *trainer) {
+/* Zero times a number is zero, unless the number is infinite or NaN. */
+static bool checkpoint_all_finite(const float *values, int64_t count) {
+    float sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += values[i] * 0.0f;
+    return sum == 0;
+}
+
+/* The loss may be fine while a parameter that it hardly depends on has blown up. */
+static bool checkpoint_check_parameters(const Trainer *trainer) {
     for (uint32_t i = 0; i < trainer->module->state_count; i++) {
         const SelfcState *state = &trainer->module->states[i];
-        const float *values = (const float *)((const char *)trainer->session->state + state->offset);
-        if (state->tensor.dtype != SELFC_f32) continue;
-        int64_t elements = selfc_tensor_elements(&state->tensor, 0);
-        bool is_finite = true; /* the sum of zero times a number is zero, unless one is infinite or NaN */
-        float sum = 0;
-        for (int64_t e = 0; e < elements; e++) sum += values[e] * 0.0f;
-        is_finite = sum == 0;
-        if (is_finite) continue;
-        selfc_fail("after step %lld \"%s\" holds values that are no finite numbers; a smaller learning rate may help. "
-                   "The last "
-                   "checkpoint is kept",
-                   (long long)trainer->step, state->tensor.name);
+        const void *values = (const char *)trainer->session->state + state->offset;
+        if (!state->is_parameter || state->tensor.dtype != SELFC_f32) continue;
+        if (checkpoint_all_finite(values, selfc_tensor_elements(&state->tensor, 0))) continue;
+        selfc_fail(
+            "%s: after step %lld \"%s\" holds values that are no finite numbers; a smaller learning rate may help",
+            trainer->folder, (long long)trainer->step, state->tensor.name);
         return false;
     }
     return true;
@@ -87,7 +89,7 @@ static void checkpoint_set_epoch_sums(Trainer *trainer, const char *text) {
 
 bool checkpoint_write(Trainer *trainer) {
     if (trainer->saved_step == trainer->step) return true;
-    if (!checkpoint_is_finite(trainer)) return false;
+    if (!checkpoint_check_parameters(trainer)) return false;
     int64_t epoch = trainer->step / trainer->epoch_steps, position = trainer->step % trainer->epoch_steps;
     char *numbers[] = {
         checkpoint_text("%lld", (long long)trainer->step),

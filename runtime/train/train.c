@@ -241,13 +241,16 @@ static double train_step(Trainer *trainer) {
     return *train_report(trainer, &trainer->train, 0);
 }
 
-static bool train_fail_loss(const Trainer *trainer, double loss) {
-    char kept[64] = "no checkpoint had been written yet";
-    if (trainer->saved_step >= 0)
-        snprintf(kept, sizeof kept, "the checkpoint of step %lld is kept", (long long)trainer->saved_step);
-    selfc_fail("%s: the loss is %g at step %lld (epoch %.2f); a smaller learning rate may help; %s", trainer->folder,
-               loss, (long long)trainer->step, (double)trainer->step / (double)trainer->epoch_steps, kept);
-    return false;
+static void train_fail_loss(const Trainer *trainer, double loss) {
+    selfc_fail("%s: the loss is %g at step %lld (epoch %.2f); a smaller learning rate may help", trainer->folder, loss,
+               (long long)trainer->step, (double)trainer->step / (double)trainer->epoch_steps);
+}
+
+/* What the failure leaves. */
+static void train_fail_kept(const Trainer *trainer) {
+    if (trainer->saved_step < 0) return;
+    selfc_fail("%s; the checkpoint of step %lld is kept, --resume --out %s goes on from it", selfc_failure(),
+               (long long)trainer->saved_step, trainer->folder);
 }
 
 static bool train_is_asked_to_stop(const Trainer *trainer, double loss) {
@@ -300,6 +303,7 @@ static TrainEnd train_run(Trainer *trainer) {
     progress_end(&progress);
     if (end != TRAIN_failed && !(checkpoint_write(trainer) && train_write_results(trainer))) end = TRAIN_failed;
     train_release_signals(kept);
+    if (end == TRAIN_failed) train_fail_kept(trainer);
     if (end == TRAIN_interrupted && !trainer->options->quiet)
         fprintf(stderr, "stopped after step %lld; go on with --resume --out %s\n", (long long)trainer->step,
                 trainer->folder);
