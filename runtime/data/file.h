@@ -15,7 +15,7 @@ typedef struct {
 bool file_begin(FileWriter *writer, const char *path);                 /* false after selfc_fail */
 void file_write(FileWriter *writer, const void *bytes, size_t size);   /* failures show in file_commit */
 void file_print(FileWriter *writer, const char *format, ...) __attribute__((format(printf, 2, 3)));
-int file_commit(FileWriter *writer);                                   /* 0, or -1 after selfc_fail: nothing has changed */
+int file_commit(FileWriter *writer);                                   /* 0, or -1 after selfc_fail: nothing changed */
 void file_abandon(FileWriter *writer);
 
 char *file_join(const char *folder, const char *name); /* "folder/name"; free(). Aborts when memory is out. */

@@ -13,7 +13,8 @@ typedef struct {
     int64_t capacity;
     int32_t *key, *sample;       /* among io; NULL where the program has none */
 } Binding;
-bool binding_make(Binding *binding, SelfcSession *session, const SelfcProgram *program, int64_t capacity); /* false after selfc_fail */
+/* false after selfc_fail */
+bool binding_make(Binding *binding, SelfcSession *session, const SelfcProgram *program, int64_t capacity);
 void binding_free(Binding *binding);
 void binding_set_key(Binding *binding, uint64_t seed, int64_t step);
 bool binding_is_data_input(const SelfcTensor *tensor); /* not $key or $sample */
@@ -51,7 +52,7 @@ typedef struct {
 } Metrics;
 /* Begins the file anew, or keeps what it has up to `step` if that is not negative. */
 bool metrics_open(Metrics *metrics, const char *folder, const SelfcTraining *training, int64_t step);
-bool metrics_append(Metrics *metrics, const Record *record); /* copies it; false after selfc_fail: nothing was written */
+bool metrics_append(Metrics *metrics, const Record *record); /* copies it; false after selfc_fail, nothing written */
 void metrics_close(Metrics *metrics);
 const char *metrics_name(const Metrics *metrics, uint32_t report);
 
