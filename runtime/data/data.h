@@ -20,7 +20,7 @@ int selfc_source_load(SelfcSource *source);
 void selfc_source_close(SelfcSource *source);
 int64_t selfc_source_count(const SelfcSource *source);            /* samples; 0: this split does not exist */
 uint32_t selfc_source_fields(const SelfcSource *source, const SelfcField **fields);
-/* The field called `name`; "image" and "value" both stand for the first field, what a sample is. -1 after selfc_fail. */
+/* The field called `name`; "image" and "value" both stand for the first field, a sample itself. -1 after selfc_fail. */
 int selfc_source_field(const SelfcSource *source, const char *name);
 /* Copies field `field` of the samples index[0..n) to out, dense; zeros for numbers outside of the data
  * set. Thread-safe. */
