@@ -35,15 +35,14 @@ static bool port_type(Lower *l, const Scope *scope, const Port *port, Type *type
 static Value bound_value(Lower *l, const Scope *scope, const Port *port, Value value, Spot spot, const char *what) {
     Type wanted;
     bool has_type = port_type(l, scope, port, &wanted);
-    Value substitute = has_type ? value_tensor(build_constant(l->g, wanted, 0)) : value_unknown();
-    if (!to_tensor(l, spot, &value)) return substitute;
+    if (!to_tensor(l, spot, &value)) return has_type ? value_tensor(build_constant(l->g, wanted, 0)) : value_unknown();
     if (!has_type) return port->any_shape ? value : value_unknown();
     if (port->dtype == DTYPE_f32) to_float(l, spot, &value);
     Type given = value_type(l, value.node);
     if (type_equal(given, wanted)) return value;
     lower_fail(l, spot, "%s wants \"%s\" as %s, but is given %s", what, port->name, type_text(l, wanted),
                type_text(l, given));
-    return substitute;
+    return value_tensor(build_constant(l->g, wanted, 0));
 }
 
 void bind_inputs(Lower *l, const Block *block, Scope *scope, Values *values, Spot spot, const Layer *call,

@@ -177,6 +177,10 @@ static Value logic_value(Lower *l, Spot spot, OpKind op, Value a, Value b) {
     return value_tensor(build_binary(l->g, op, a.node, b.node));
 }
 
+static NodeId or_equal(Lower *l, NodeId is_so, NodeId x, NodeId y) {
+    return build_binary(l->g, OP_or, is_so, build_binary(l->g, OP_equal, x, y));
+}
+
 static Value matmul_value(Lower *l, Spot spot, Value a, Value b) {
     Call call = {.spot = spot, .name = "matmul", .argument = {a, b}, .given = {true, true}, .spots = {spot, spot}};
     return function_apply(l, function_find("matmul"), &call);
@@ -206,12 +210,8 @@ Value formula_operator(Lower *l, Spot spot, Operator op, Value a, Value b) {
     case OPERATOR_div: return value_tensor(build_binary(l->g, OP_div, x, y));
     case OPERATOR_less: return value_tensor(build_binary(l->g, OP_less, x, y));
     case OPERATOR_greater: return value_tensor(build_binary(l->g, OP_less, y, x));
-    case OPERATOR_less_equal:
-        return logic_value(l, spot, OP_or, value_tensor(build_binary(l->g, OP_less, x, y)),
-                           value_tensor(build_binary(l->g, OP_equal, x, y)));
-    case OPERATOR_greater_equal:
-        return logic_value(l, spot, OP_or, value_tensor(build_binary(l->g, OP_less, y, x)),
-                           value_tensor(build_binary(l->g, OP_equal, x, y)));
+    case OPERATOR_less_equal: return value_tensor(or_equal(l, build_binary(l->g, OP_less, x, y), x, y));
+    case OPERATOR_greater_equal: return value_tensor(or_equal(l, build_binary(l->g, OP_less, y, x), x, y));
     case OPERATOR_equal: return value_tensor(build_binary(l->g, OP_equal, x, y));
     case OPERATOR_not_equal: return value_tensor(not_node(l, build_binary(l->g, OP_equal, x, y)));
     case OPERATOR_power:

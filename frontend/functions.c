@@ -99,7 +99,8 @@ uint32_t all_axes(Type type) { return (1u << type.rank) - 1; }
 /* max(x, 0) + log(1 + exp(-|x|)): the exponential never overflows. */
 NodeId node_softplus(Lower *l, NodeId x) {
     NodeId e = node_unary(l, OP_exp, node_unary(l, OP_neg, node_unary(l, OP_abs, x)));
-    return node_add(l, node_relu(l, x), node_unary(l, OP_log, node_shift(l, e, 1)));
+    NodeId positive = node_relu(l, x);
+    return node_add(l, positive, node_unary(l, OP_log, node_shift(l, e, 1)));
 }
 
 /* How many elements of x become one, as a number that may depend on n. */
@@ -124,9 +125,18 @@ static NodeId stable_peak(Lower *l, NodeId x, uint32_t axes) {
     return node_unary(l, OP_stop_gradient, build_reduce_max(l->g, x, axes));
 }
 
-NodeId node_log_sum_exp(Lower *l, NodeId x, uint32_t axes) {
-    NodeId peak = stable_peak(l, x, axes), e = node_unary(l, OP_exp, node_sub(l, x, node_spread(l, peak, x)));
-    return node_add(l, node_unary(l, OP_log, build_sum(l->g, e, axes)), peak);
+NodeId node_below_peak(Lower *l, NodeId x, uint32_t axes) {
+    return node_sub(l, x, node_spread(l, stable_peak(l, x, axes), x));
+}
+
+NodeId node_log_sum(Lower *l, NodeId x, uint32_t axes) {
+    return node_unary(l, OP_log, build_sum(l->g, node_unary(l, OP_exp, x), axes));
+}
+
+/* What is below the peak is small where it counts, so less is rounded away than by taking the whole log_sum_exp. */
+NodeId node_log_softmax(Lower *l, NodeId x, uint32_t axes) {
+    NodeId below = node_below_peak(l, x, axes);
+    return node_sub(l, below, node_spread(l, node_log_sum(l, below, axes), x));
 }
 
 Value function_expm1(Lower *l, Call *call) {
@@ -136,7 +146,7 @@ Value function_expm1(Lower *l, Call *call) {
     /* 2t / (1 - t) with t = tanh(x / 2); above 1 the plain difference is exact enough and cannot divide by 0 */
     NodeId near = build_binary(l->g, OP_min, x.node, build_like(l->g, x.node, 1));
     NodeId t = node_unary(l, OP_tanh, node_scale(l, near, 0.5));
-    NodeId quotient = node_div(l, node_scale(l, t, 2), node_shift(l, node_unary(l, OP_neg, t), 1));
+    NodeId below = node_shift(l, node_unary(l, OP_neg, t), 1), quotient = node_div(l, node_scale(l, t, 2), below);
     NodeId is_far = build_binary(l->g, OP_less, build_like(l->g, x.node, 1), x.node);
     return value_tensor(build_select(l->g, is_far, node_shift(l, node_unary(l, OP_exp, x.node), -1), quotient));
 }
@@ -157,7 +167,8 @@ Value function_leaky_relu(Lower *l, Call *call) {
 Value function_gelu(Lower *l, Call *call) {
     if (!to_float(l, call->spots[0], &call->argument[0])) return value_unknown();
     NodeId x = call->argument[0].node, erf_x = node_unary(l, OP_erf, node_scale(l, x, sqrt(0.5)));
-    return value_tensor(node_mul(l, node_scale(l, x, 0.5), node_shift(l, erf_x, 1)));
+    NodeId half = node_scale(l, x, 0.5);
+    return value_tensor(node_mul(l, half, node_shift(l, erf_x, 1)));
 }
 
 Value function_silu(Lower *l, Call *call) {
@@ -184,7 +195,7 @@ Value function_softmax(Lower *l, Call *call) {
     NodeId x;
     uint32_t axes;
     if (!float_and_axis(l, call, &x, &axes)) return value_unknown();
-    NodeId e = node_unary(l, OP_exp, node_sub(l, x, node_spread(l, stable_peak(l, x, axes), x)));
+    NodeId e = node_unary(l, OP_exp, node_below_peak(l, x, axes));
     return value_tensor(node_div(l, e, node_spread(l, build_sum(l->g, e, axes), x)));
 }
 
@@ -192,7 +203,7 @@ Value function_log_softmax(Lower *l, Call *call) {
     NodeId x;
     uint32_t axes;
     if (!float_and_axis(l, call, &x, &axes)) return value_unknown();
-    return value_tensor(node_sub(l, x, node_spread(l, node_log_sum_exp(l, x, axes), x)));
+    return value_tensor(node_log_softmax(l, x, axes));
 }
 
 Value function_normalize(Lower *l, Call *call) {
@@ -245,7 +256,9 @@ Value function_var(Lower *l, Call *call) {
 
 Value function_log_sum_exp(Lower *l, Call *call) {
     Reduction r;
-    return reduction(l, call, 1, false, &r) ? reduced(l, &r, node_log_sum_exp(l, r.x, r.axes)) : value_unknown();
+    if (!reduction(l, call, 1, false, &r)) return value_unknown();
+    NodeId log_sum = node_log_sum(l, node_below_peak(l, r.x, r.axes), r.axes);
+    return reduced(l, &r, node_add(l, log_sum, stable_peak(l, r.x, r.axes)));
 }
 
 static bool two_numbers(const Call *call) {

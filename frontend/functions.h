@@ -18,9 +18,11 @@ NodeId node_shift(Lower *l, NodeId a, double summand);
 NodeId node_unary(Lower *l, OpKind op, NodeId a);
 NodeId node_relu(Lower *l, NodeId x);
 NodeId node_softplus(Lower *l, NodeId x);
-NodeId node_mean(Lower *l, NodeId x, uint32_t axes);        /* axes stay with size 1 */
-NodeId node_log_sum_exp(Lower *l, NodeId x, uint32_t axes); /* likewise */
-NodeId node_spread(Lower *l, NodeId a, NodeId like);        /* a repeated to the shape of `like` */
-NodeId node_at_label(Lower *l, NodeId labels, Type type);   /* bool of `type`: where the last axis is at the label */
+NodeId node_mean(Lower *l, NodeId x, uint32_t axes);       /* axes stay with size 1 */
+NodeId node_below_peak(Lower *l, NodeId x, uint32_t axes); /* x minus its largest over the axes */
+NodeId node_log_sum(Lower *l, NodeId x, uint32_t axes);    /* log(sum(exp(x))); axes stay with size 1 */
+NodeId node_log_softmax(Lower *l, NodeId x, uint32_t axes);
+NodeId node_spread(Lower *l, NodeId a, NodeId like);      /* a repeated to the shape of `like` */
+NodeId node_at_label(Lower *l, NodeId labels, Type type); /* bool of `type`: where the last axis is at the label */
 uint32_t all_axes(Type type);
 #endif

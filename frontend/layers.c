@@ -191,13 +191,15 @@ static Value affine(LayerCall *call, NodeId y) {
     NodeId scale = weight(call, "weight", row, INPUT_parameter, constant_init(1));
     NodeId offset = weight(call, "bias", row, INPUT_parameter, constant_init(0));
     if (scale == NO_NODE || offset == NO_NODE) return value_unknown();
-    return value_tensor(node_add(l, node_mul(l, y, node_spread(l, scale, y)), node_spread(l, offset, y)));
+    NodeId scaled = node_mul(l, y, node_spread(l, scale, y));
+    return value_tensor(node_add(l, scaled, node_spread(l, offset, y)));
 }
 
 /* (x - mean) / sqrt(variance + epsilon); mean and variance are repeated to the shape of x. */
 static NodeId standardized(Lower *l, NodeId x, NodeId mean, NodeId variance, double epsilon) {
     NodeId deviation = node_unary(l, OP_sqrt, node_shift(l, variance, epsilon));
-    return node_div(l, node_sub(l, x, node_spread(l, mean, x)), node_spread(l, deviation, x));
+    NodeId centred = node_sub(l, x, node_spread(l, mean, x));
+    return node_div(l, centred, node_spread(l, deviation, x));
 }
 
 static NodeId variance_around(Lower *l, NodeId x, NodeId mean, uint32_t axes) {
@@ -228,8 +230,8 @@ static Value layer_layer_norm(LayerCall *call) {
 /* Moves a running average towards the batch's value. */
 static void follow(LayerCall *call, const char *name, NodeId old, NodeId now, double momentum) {
     Lower *l = call->l;
-    NodeId next =
-        node_add(l, node_scale(l, old, 1 - momentum), node_scale(l, node_unary(l, OP_stop_gradient, now), momentum));
+    NodeId kept = node_scale(l, old, 1 - momentum);
+    NodeId next = node_add(l, kept, node_scale(l, node_unary(l, OP_stop_gradient, now), momentum));
     lower_set_weight(l, arena_printf(l->arena, "%s%s", call->path, name), next);
 }
 
@@ -267,8 +269,8 @@ static Value layer_dropout(LayerCall *call) {
     if (!option_number(call, "rate", 0, 0.999, &rate) || !to_float(l, call->spot, &x)) return value_unknown();
     if (!l->is_training || rate == 0) return x;
     NodeId dropped = random_mask(l, value_type(l, x.node), rate);
-    return value_tensor(
-        build_select(l->g, dropped, build_like(l->g, x.node, 0), node_scale(l, x.node, 1 / (1 - rate))));
+    NodeId zero = build_like(l->g, x.node, 0);
+    return value_tensor(build_select(l->g, dropped, zero, node_scale(l, x.node, 1 / (1 - rate))));
 }
 
 static Value layer_flatten(LayerCall *call) {

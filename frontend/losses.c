@@ -9,7 +9,7 @@ Value function_binary_cross_entropy(Lower *l, Call *call) {
     if (!to_float(l, call->spots[0], logits) || !to_float(l, call->spots[1], target)) return value_unknown();
     NodeId x = logits->node, t = target->node;
     NodeId e = node_unary(l, OP_exp, node_unary(l, OP_neg, node_unary(l, OP_abs, x)));
-    NodeId linear = node_sub(l, node_relu(l, x), node_mul(l, x, t));
+    NodeId positive = node_relu(l, x), linear = node_sub(l, positive, node_mul(l, x, t));
     return value_tensor(node_add(l, linear, node_unary(l, OP_log, node_shift(l, e, 1))));
 }
 
@@ -47,14 +47,14 @@ NodeId node_at_label(Lower *l, NodeId labels, Type type) {
 /* logits at the labels; the last axis stays with size 1. */
 static NodeId logit_at_label(Lower *l, NodeId logits, NodeId labels) {
     Type type = value_type(l, logits);
-    NodeId chosen = build_select(l->g, node_at_label(l, labels, type), logits, build_like(l->g, logits, 0));
+    NodeId zero = build_like(l->g, logits, 0);
+    NodeId chosen = build_select(l->g, node_at_label(l, labels, type), logits, zero);
     return build_sum(l->g, chosen, 1u << (type.rank - 1));
 }
 
 static Value cross_entropy_probabilities(Lower *l, NodeId logits, NodeId target) {
     uint32_t last = 1u << (value_type(l, logits).rank - 1);
-    NodeId log_softmax = node_sub(l, logits, node_spread(l, node_log_sum_exp(l, logits, last), logits));
-    NodeId sum = build_sum(l->g, node_mul(l, target, log_softmax), last);
+    NodeId sum = build_sum(l->g, node_mul(l, target, node_log_softmax(l, logits, last)), last);
     return value_tensor(build_drop_axes(l->g, node_unary(l, OP_neg, sum), last));
 }
 
@@ -68,7 +68,8 @@ Value function_cross_entropy(Lower *l, Call *call) {
     }
     if (!to_labels(l, call->spots[1], target, type)) return value_unknown();
     uint32_t last = 1u << (type.rank - 1);
-    NodeId loss = node_sub(l, node_log_sum_exp(l, logits->node, last), logit_at_label(l, logits->node, target->node));
+    NodeId below = node_below_peak(l, logits->node, last);
+    NodeId loss = node_sub(l, node_log_sum(l, below, last), logit_at_label(l, below, target->node));
     return value_tensor(build_drop_axes(l->g, loss, last));
 }
 

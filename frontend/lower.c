@@ -211,6 +211,19 @@ static bool module_inputs(Lower *l, const Function *function, Values *values) {
     return function_inputs(l, &own, &call->module->block, spot_json(function->json), values);
 }
 
+/* Inputs and outputs of a function become arguments of a function in C and files, so each needs a name of its own. */
+static void add_function_output(Lower *l, const Function *function, const char *name, Value value) {
+    Spot spot = spot_json(function->json);
+    bool is_taken = false;
+    if (!to_tensor(l, spot, &value)) return;
+    for (uint32_t i = 0; i < l->g->input_count; i++)
+        is_taken |= l->g->inputs[i].kind == INPUT_data && !strcmp(l->g->inputs[i].name, name);
+    for (uint32_t i = 0; i < l->g->output_count; i++) is_taken |= !strcmp(l->g->outputs[i].name, name);
+    if (is_taken)
+        lower_fail(l, spot, "function \"%s\" has two inputs or outputs that are called \"%s\"", function->name, name);
+    graph_add_output(l->g, name, value.node, -1);
+}
+
 static bool lower_function_body(Lower *l, const Function *function) {
     Scope scope = {.outer = l->root};
     Values values = {0};
@@ -222,8 +235,7 @@ static bool lower_function_body(Lower *l, const Function *function) {
                     arena_printf(l->arena, "function \"%s\"", function->name));
     lower_block(l, &function->block, &scope, &values);
     for (uint32_t i = 0; i < values.count; i++)
-        if (to_tensor(l, spot_json(function->json), &values.item[i]))
-            graph_add_output(l->g, values.name[i] ? values.name[i] : "output", values.item[i].node, -1);
+        add_function_output(l, function, values.name[i] ? values.name[i] : "output", values.item[i]);
     return true;
 }
 

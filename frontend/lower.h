@@ -199,7 +199,7 @@ uint32_t layer_options(const LayerInfo *info, OptionInfo option[MAX_OPTIONS]);
 Value layer_apply(LayerCall *call);
 
 /* lower.c */
-enum { MAX_VALUES = 32 };
+enum { MAX_VALUES = 64 };
 
 /* What a layer gives, or what the next one is applied to. */
 typedef struct {

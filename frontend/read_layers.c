@@ -38,6 +38,10 @@ void read_inputs(Reader *r, const Json *json, Block *block) {
         if (!port.any_shape) read_port_shape(r, item, &port);
         block->inputs[block->input_count++] = port;
     }
+    if (block->input_count > MAX_VALUES) {
+        read_error(r, json, "there are %u inputs, but at most %d are possible", block->input_count, MAX_VALUES);
+        block->input_count = MAX_VALUES;
+    }
     if (!block->input_count) read_error(r, json, "there must be at least one input");
 }
 

@@ -168,6 +168,8 @@ Names read_names(Reader *r, const Json *json, bool identifiers) {
     const Json *first = json->kind == JSON_list ? json->child : json;
     uint32_t count = json->kind == JSON_list ? json->count : 1;
     names.items = arena_array(r->arena, Name, count + 1);
+    if (identifiers && count > MAX_VALUES)
+        read_error(r, json, "these are %u names, but at most %d are possible", count, MAX_VALUES);
     for (const Json *item = first; item && names.count < count; item = item->next) {
         bool fits = item->kind == JSON_text && (!identifiers || read_is_name(item->text));
         if (item->kind == JSON_text && !fits) read_accepts(r, item, ACCEPT_name);
