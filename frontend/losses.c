@@ -69,7 +69,8 @@ Value function_cross_entropy(Lower *l, Call *call) {
     if (!to_labels(l, call->spots[1], target, type)) return value_unknown();
     uint32_t last = 1u << (type.rank - 1);
     NodeId below = node_below_peak(l, logits->node, last);
-    NodeId loss = node_sub(l, node_log_sum(l, below, last), logit_at_label(l, below, target->node));
+    NodeId all = node_log_sum(l, below, last);
+    NodeId loss = node_sub(l, all, logit_at_label(l, below, target->node));
     return value_tensor(build_drop_axes(l->g, loss, last));
 }
 

@@ -229,7 +229,7 @@ static bool lower_function_body(Lower *l, const Function *function) {
     Values values = {0};
     bool known = function->is_call ? module_inputs(l, function, &values)
                                    : function_inputs(l, &scope, &function->block, spot_json(function->json), &values);
-    if (!known) return false;
+    if (!known || !function->block.layer_count) return false;
     if (!function->is_call)
         bind_inputs(l, &function->block, &scope, &values, spot_json(function->json), NULL,
                     arena_printf(l->arena, "function \"%s\"", function->name));

@@ -273,6 +273,40 @@ static void check_unknown_function(void) {
     fixture_close(&fixture);
 }
 
+/* Functions draw random numbers if the description says so, and only then ask for what those need. */
+static void check_random_inputs(void) {
+    Fixture fixture = fixture_open(FUNCTION_OF("", "{\"expr\": \"x + normal(x)\"}"), NULL, 0);
+    Graph *graph = fixture.model ? lower_function(fixture.model, "f", &fixture.diag) : NULL;
+    EXPECT(graph && fixture_input(graph, "$key") > 0 && fixture_input(graph, "$sample") > 0,
+           "random inputs are missing");
+    graph_free(graph);
+    fixture_close(&fixture);
+    fixture = fixture_open(FUNCTION_OF("", "{\"layer\": \"dropout\"}"), NULL, 0);
+    graph = fixture.model ? lower_function(fixture.model, "f", &fixture.diag) : NULL;
+    EXPECT(graph && graph->input_count == 1, "random inputs that nothing reads");
+    graph_free(graph);
+    fixture_close(&fixture);
+}
+
+/* Each place that draws has its stream, also when one module draws twice; equal places of two graphs have equal ones.
+ */
+static void check_streams(void) {
+    Fixture fixture = fixture_open(
+        FUNCTION_OF("\"noise\": {\"inputs\": [\"x\"], \"layers\": [{\"expr\": \"x + uniform(x)\", \"name\": \"y\"}]}",
+                    "{\"module\": \"noise\", \"repeat\": 2}, {\"module\": \"noise\"}"),
+        NULL, 0);
+    Graph *graph = fixture.model ? lower_function(fixture.model, "f", &fixture.diag) : NULL;
+    uint32_t streams = 0, draws = 0;
+    for (NodeId id = 0; graph && id < graph->count; id++) {
+        if (graph->nodes[id].op != OP_random) continue;
+        streams |= 1u << graph->nodes[id].attr.random.stream;
+        draws++;
+    }
+    EXPECT(draws == 3 && streams == 7, "%u draws, streams %x", draws, streams);
+    graph_free(graph);
+    fixture_close(&fixture);
+}
+
 /* A byte order mark is no mistake, and neither are control characters between values. */
 static void check_byte_order_mark(void) {
     Fixture fixture = fixture_open("\xef\xbb\xbf" FUNCTION_OF("", "{\"layer\": \"relu\"}"), NULL, 0);
@@ -287,6 +321,8 @@ int main(void) {
     check_data();
     check_pairs();
     check_unknown_function();
+    check_random_inputs();
+    check_streams();
     check_byte_order_mark();
     return expect_failures();
 }
