@@ -80,8 +80,8 @@ Value function_accuracy(Lower *l, Call *call) {
     Type type = value_type(l, logits->node);
     if (!to_labels(l, call->spots[1], labels, type)) return value_unknown();
     uint32_t last = 1u << (type.rank - 1);
-    NodeId is_right = build_binary(l->g, OP_equal, logit_at_label(l, logits->node, labels->node),
-                                   build_reduce_max(l->g, logits->node, last));
+    NodeId chosen = logit_at_label(l, logits->node, labels->node);
+    NodeId is_right = build_binary(l->g, OP_equal, chosen, build_reduce_max(l->g, logits->node, last));
     return value_tensor(build_drop_axes(l->g, build_cast(l->g, is_right, DTYPE_f32), last));
 }
 

@@ -138,7 +138,8 @@ static void gradient_max(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
             flow(t, in[1 - i], masked(t, binary(t, OP_less, in[i], y), dy));
             return;
         }
-    flow_to_winner(t, in, binary(t, OP_less, in[1], in[0]), binary(t, OP_less, in[0], in[1]), dy);
+    NodeId a_wins = binary(t, OP_less, in[1], in[0]);
+    flow_to_winner(t, in, a_wins, binary(t, OP_less, in[0], in[1]), dy);
 }
 static void gradient_min(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
     for (int i = 0; i < 2; i++)
@@ -146,7 +147,8 @@ static void gradient_min(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
             flow(t, in[1 - i], masked(t, binary(t, OP_less, y, in[i]), dy));
             return;
         }
-    flow_to_winner(t, in, binary(t, OP_less, in[0], in[1]), binary(t, OP_less, in[1], in[0]), dy);
+    NodeId a_wins = binary(t, OP_less, in[0], in[1]);
+    flow_to_winner(t, in, a_wins, binary(t, OP_less, in[1], in[0]), dy);
 }
 static void gradient_select(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
     (void)y;
