@@ -22,8 +22,8 @@ typedef struct {
     const char *function;
     size_t inputs, outputs;
     SelfcTensorInfo info[MOST];
-    const char *data[MOST];  /* all samples of a training input, or the function's input */
-    size_t batches;          /* whole batches in data */
+    const char *data[MOST]; /* all samples of a training input, or the function's input */
+    size_t batches;         /* whole batches in data */
     void *results[MOST];
     int32_t *sample;
     int64_t step, batch;

@@ -20,7 +20,7 @@ int main(void) {
     /* A character is about twice as high as it is wide: two rows of pixels make one of text. */
     for (int line = 0; line < ROWS * SIDE; line += 2, putchar('\n'))
         for (int column = 0; column < COLUMNS * SIDE; column++) {
-            float(*digit)[SIDE] = image[line / SIDE * COLUMNS + column / SIDE];
+            float (*digit)[SIDE] = image[line / SIDE * COLUMNS + column / SIDE];
             float ink = (digit[line % SIDE][column % SIDE] + digit[line % SIDE + 1][column % SIDE]) / 2;
             putchar(" .:-=+*#%@"[(int)(ink * 9.99f)]);
         }
