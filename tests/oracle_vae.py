@@ -18,6 +18,10 @@ except ImportError:
     print("skipped: no PyTorch for this Python")
     sys.exit(77)
 
+if os.environ.get("SELFC_SANITIZE") == "1":
+    print("skipped: Python cannot load a library with sanitizers")
+    sys.exit(77)
+
 STEPS, BATCH, TOLERANCE, SEED, KINK = 20, 128, 1e-5, 5, 3e-7
 SOURCE = os.environ.get("SELFC_SOURCE", ".")
 

@@ -7,7 +7,8 @@ for part in "vae is right" "encode.h.weight" "f32[784,256]" 404244 "generate: z 
     prints "$part"
 done
 gives 0 "$selfc" check "$model" --set training.batch=64 --set let.hidden=100; prints "f32[784,100]"; prints "batch 64"
-gives 0 "$selfc" check "$model" --check-meaning
+small=(--set training.batch=4 --set let.hidden=24)
+gives 0 "$selfc" check "$model" "${small[@]}" --check-meaning
 gives 0 "$selfc" check "$model" --times --dump=simplify; says "simplify"; says "%0 = "
 
 for stage in graph gradient fused program plan llvm asm autodiff simplify dce split fuse schedule order plan; do
@@ -23,7 +24,7 @@ gives 0 "$selfc" show "$model" --stage graph --function generate; prints "image"
 gives 0 "$selfc" show "$model" --stage plan; prints "lower bound"
 
 # What is shown reads back, and the passes can be run on it by hand.
-"$selfc" show "$model" --stage graph >"$folder/graph.ir"
+"$selfc" show "$model" "${small[@]}" --stage graph >"$folder/graph.ir"
 gives 0 "$selfc" --passes=autodiff,simplify,dce "$folder/graph.ir"
 cp "$folder/out" "$folder/one.ir"
 gives 0 "$selfc" passes "$folder/one.ir" --passes dce; same "$folder/out" "$folder/one.ir"
