@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/install.sh
+install_missing
 
 cmake --preset release >/dev/null
 cmake --build --preset release --target selfc

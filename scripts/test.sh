@@ -6,7 +6,8 @@
 # tests that need it say that they were skipped if not. SELFC_TEST_PRESETS chooses what is built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. scripts/install.sh python3 python3-venv clang-22 libclang-rt-22-dev
+. scripts/install.sh
+install_missing python3 python3-venv clang-22 libclang-rt-22-dev
 
 oracle() {
     [ -n "${SELFC_PYTHON:-}" ] && return
