@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROWS = 4, COLUMNS = 6, SIDE = 28 };
+enum { ROWS = 3, COLUMNS = 4, SIDE = 28 };
 
 int main(void) {
     static float z[ROWS * COLUMNS][2], image[ROWS * COLUMNS][SIDE][SIDE];
