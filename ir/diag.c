@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXCERPT_BEFORE = 90, EXCERPT_BYTES = 140 };
+enum { EXCERPT_BEFORE = 90, EXCERPT_BYTES = 140, MOST_ERRORS = 100 }; /* more errors are counted, not shown */
 
 void diag_init(Diag *diag) { *diag = (Diag){0}; }
 
@@ -79,6 +79,7 @@ static void append_excerpt(Diag *diag, Place place) {
 }
 
 static void message(Diag *diag, Place place, const char *kind, const char *format, va_list args) {
+    if (diag->errors >= MOST_ERRORS) return;
     if (place.file) append_print(diag, "%s:", place.file);
     if (place.file && place.line > 0) append_print(diag, "%d:", place.line);
     if (place.file && place.line > 0 && place.column > 0) append_print(diag, "%d:", place.column);
@@ -93,7 +94,7 @@ void diag_error(Diag *diag, Place place, const char *format, ...) {
     va_start(args, format);
     message(diag, place, "error", format, args);
     va_end(args);
-    diag->errors++;
+    if (diag->errors++ == MOST_ERRORS) append_print(diag, "error: there are more errors, which are not shown\n");
 }
 
 void diag_note(Diag *diag, Place place, const char *format, ...) {
