@@ -62,6 +62,9 @@ void bind_inputs(Lower *l, const Block *block, Scope *scope, Values *values, Spo
     }
 }
 
+/* A module of the library does not see the description's let: its own names must never collide with those. */
+const Scope *module_surroundings(const Lower *l, const Module *module) { return module->is_library ? NULL : l->root; }
+
 bool function_inputs(Lower *l, const Scope *scope, const Block *block, Spot spot, Values *values) {
     values->count = block->input_count < MAX_VALUES ? block->input_count : MAX_VALUES;
     bool known = true;
@@ -129,7 +132,7 @@ static void call_module(Lower *l, const Layer *layer, const Scope *scope, const 
         unknown_results(module, values);
         return;
     }
-    Scope own = {.outer = l->root};
+    Scope own = {.outer = module_surroundings(l, module)};
     bind_module_numbers(l, &own, layer, scope);
     bind_inputs(l, &module->block, &own, values, spot, layer, arena_printf(l->arena, "module \"%s\"", module->name));
     l->frame = &frame;

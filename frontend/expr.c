@@ -32,8 +32,6 @@ typedef struct {
     Diag *diag;
 } Parser;
 
-Place expr_place(const Expr *expr) { return json_text_place(expr->json, expr->at); }
-
 static void skip_space(Parser *p) {
     while (isspace((unsigned char)*p->s)) p->s++;
 }

@@ -41,6 +41,5 @@ struct Expr {
 const Expr *expr_parse(const Json *json, Arena *arena, Diag *diag);
 const Expr *expr_name(const Json *json, const char *name, Arena *arena); /* a formula that is one name */
 const Expr *expr_list(const Json *json, const Expr *const *items, uint32_t count, Arena *arena);
-Place expr_place(const Expr *expr);
 const char *operator_text(Operator op);
 #endif

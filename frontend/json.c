@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 64 };
+enum { MAX_DEPTH = 64, MAX_ITEMS = 10000 };
 
 static Place place_at(const JsonSource *source, const char *at) {
     Place place = {.file = source->file, .text = source->text, .line = 1, .column = 1};
@@ -67,17 +67,6 @@ const char *json_kind_name(JsonKind kind) {
     return "";
 }
 
-Json *json_new_text(const Json *like, const char *text, Arena *arena) {
-    Json *json = arena_array(arena, Json, 1);
-    *json = (Json){.kind = JSON_text,
-                   .text = text,
-                   .key = like->key,
-                   .source = like->source,
-                   .at = like->at,
-                   .key_at = like->key_at};
-    return json;
-}
-
 /* The text beside the tree. cJSON takes every byte up to 32 for white space. */
 static const char *skip_space(const char *s) {
     while (*s && (unsigned char)*s <= 32) s++;
@@ -121,7 +110,9 @@ static void walk_children(Walk *walk, Json *json, const cJSON *from, int depth) 
         }
         *end = child;
         end = &child->next;
-        json->count++;
+        if (++json->count <= MAX_ITEMS) continue;
+        diag_error(walk->diag, json_place(json), "this holds more than %d values", MAX_ITEMS);
+        return;
     }
     walk->s = skip_space(walk->s) + 1;
 }

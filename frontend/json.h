@@ -31,7 +31,6 @@ Json *json_parse(const char *text, const char *file, Arena *arena, Diag *diag);
 /* "training.batch=64": replaces or adds one value below root. The value is JSON, or else a string. */
 bool json_set(Json *root, const char *set, Arena *arena, Diag *diag);
 char *json_print(const Json *json, Arena *arena);
-Json *json_new_text(const Json *like, const char *text, Arena *arena); /* a string that stands where `like` stands */
 
 const Json *json_get(const Json *object, const char *key); /* NULL if it is not there, or no object */
 const char *json_kind_name(JsonKind kind);                 /* "a string", … */

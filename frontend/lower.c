@@ -205,8 +205,8 @@ static const Function *find_function(const Model *model, const char *name) {
 /* The ports of a module that is called with params, in their scope. */
 static bool module_inputs(Lower *l, const Function *function, Values *values) {
     const Layer *call = &function->block.layers[0];
-    Scope own = {.outer = l->root};
     if (call->kind != LAYER_module) return false;
+    Scope own = {.outer = module_surroundings(l, call->module)};
     bind_module_numbers(l, &own, call, l->root);
     return function_inputs(l, &own, &call->module->block, spot_json(function->json), values);
 }

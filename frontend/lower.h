@@ -221,6 +221,7 @@ void lower_block(Lower *l, const Block *block, Scope *scope, Values *values);
 /* A value for each input, bound to its name; shapes that are given are checked. */
 void bind_inputs(Lower *l, const Block *block, Scope *scope, Values *values, Spot spot, const Layer *call,
                  const char *what); /* call: NULL, or where the values come from */
+const Scope *module_surroundings(const Lower *l, const Module *module);
 /* The params and let of the module that `call` calls, for its own scope. */
 void bind_module_numbers(Lower *l, Scope *scope, const Layer *call, const Scope *caller);
 /* An input of the graph for each input of a block: how a function begins. */

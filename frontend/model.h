@@ -8,7 +8,7 @@
 enum { MAX_OPTIONS = 8 };
 
 typedef struct Module Module;
-typedef struct LayerInfo LayerInfo; /* a line of layers.def, see layers.h */
+typedef struct LayerInfo LayerInfo; /* a line of layers.def, see lower.h */
 
 /* A number with a name: from let, params, or an optimiser's numbers. */
 typedef struct {
@@ -92,7 +92,6 @@ typedef struct {
 typedef struct {
     const char *name;
     const Json *json;
-    bool is_library;
     Constants params, let, state /* value: NULL or a condition */, update;
 } Optimizer;
 

@@ -66,7 +66,6 @@ static void read_all_data(Reader *r, const Json *json, Training *training) {
 static void read_optimizer(Reader *r, const Json *json, Optimizer *optimizer) {
     optimizer->name = json->key;
     optimizer->json = json;
-    optimizer->is_library = r->is_library;
     if (!read_check(r, json, OBJECT_optimizer)) return;
     const Json *state = read_key(json, OBJECT_optimizer, "state");
     optimizer->params = read_constants(r, read_key(json, OBJECT_optimizer, "params"));
