@@ -70,6 +70,57 @@ static void api_copy_options(SelfcModel *model, const SelfcOptions *given) {
     if (options->cache && !options->cache[0]) options->cache = NULL;
 }
 
+/* "a\"b" as JSON says it. */
+static const char *api_quote(const char *text, Arena *arena) {
+    char *quoted = arena_array(arena, char, 2 * strlen(text) + 3), *to = quoted;
+    *to++ = '"';
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') *to++ = '\\';
+        *to++ = *text;
+    }
+    *to = '"';
+    return quoted;
+}
+
+/* What kind of source stands at a path; NULL if none does. */
+static const char *api_source_kind(const char *path) {
+    static const char *const kinds[] = {"idx", "npy"};
+    SelfcSource *source = selfc_source_open(NULL, path, SELFC_TRAIN);
+    if (!source) return NULL;
+    selfc_source_close(source);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        source = selfc_source_open(kinds[i], path, SELFC_TRAIN);
+        selfc_source_close(source);
+        if (source) return kinds[i];
+    }
+    return NULL;
+}
+
+/* --data as overrides of the description, so that a RUN says which data it was trained on. */
+static void api_set_data(SelfcModel *model) {
+    Arena *arena = model->arena;
+    const DataSpec *specs;
+    uint32_t count = model_data(model->description, &specs);
+    const char *kind = count ? api_source_kind(model->options.data) : NULL;
+    char *absolute = kind ? realpath(model->options.data, NULL) : NULL;
+    if (!absolute) return; /* whoever wants the data will say what is wrong */
+    const char **sets = arena_array(arena, const char *, model->options.set_count + 2 * count + 1);
+    size_t set_count = model->options.set_count;
+    memcpy(sets, model->options.sets, set_count * sizeof *sets);
+    for (uint32_t i = 0; i < count; i++) {
+        sets[set_count++] = arena_printf(arena, "training.data.%s.source=%s", specs[i].input, kind);
+        sets[set_count++] = arena_printf(arena, "training.data.%s.path=%s", specs[i].input, api_quote(absolute, arena));
+    }
+    free(absolute);
+    model->options.sets = sets;
+    model->options.set_count = set_count;
+}
+
+static void api_parse(SelfcModel *model, const char *text, Diag *diag) {
+    const SelfcOptions *options = &model->options;
+    model->description = model_parse(text, options->file, options->sets, options->set_count, model->arena, diag);
+}
+
 SelfcModel *selfc_open(const char *text, size_t length, const SelfcOptions *options) {
     Arena *arena = arena_new();
     SelfcModel *model = arena_array(arena, SelfcModel, 1);
@@ -84,8 +135,10 @@ SelfcModel *selfc_open(const char *text, size_t length, const SelfcOptions *opti
     } else {
         char *copy = arena_array(arena, char, length + 1);
         memcpy(copy, text, length);
-        model->description =
-            model_parse(copy, model->options.file, model->options.sets, model->options.set_count, arena, &diag);
+        api_parse(model, copy, &diag);
+        size_t sets = model->options.set_count;
+        if (model->description && model->options.data) api_set_data(model);
+        if (model->options.set_count > sets) api_parse(model, copy, &diag);
     }
     if (model->options.times) fprintf(stderr, "%8.2f ms  reading the description\n", 1e3 * (api_seconds() - start));
     if (diag.errors || !model->description) {
@@ -116,10 +169,7 @@ static SelfcModel *api_open_at(const char *path, const char *weights, const Self
     named.file = path;
     SelfcModel *model = selfc_open(bytes, size, &named);
     free(bytes);
-    if (model && weights) {
-        model->weights = arena_copy(model->arena, weights);
-        model->is_run = true;
-    }
+    if (model) model->weights = arena_copy(model->arena, weights);
     return model;
 }
 
@@ -128,6 +178,7 @@ SelfcModel *selfc_open_file(const char *path, const SelfcOptions *options) {
     Arena *arena = arena_new();
     SelfcModel *model = api_open_at(arena_printf(arena, "%s/model.json", path),
                                     arena_printf(arena, "%s/weights.safetensors", path), options);
+    if (model) model->folder = arena_copy(model->arena, path);
     arena_free(arena);
     return model;
 }
@@ -140,8 +191,17 @@ void selfc_close(SelfcModel *model) {
 
 static void api_describe_ops(FILE *out) {
     fprintf(out, "| operation | operands | attribute | meaning |\n|---|---|---|---|\n");
-    static const char *const attr[] = {"",      "index",       "value",       "axis",         "axes", "stream, word",
-                                       "dtype", "permutation", "start, step", "before, value"};
+    static const char *const attr[] = {[ATTR_none] = "",
+                                       [ATTR_index] = "index",
+                                       [ATTR_value] = "value",
+                                       [ATTR_axis] = "axis",
+                                       [ATTR_axes] = "axes",
+                                       [ATTR_random] = "stream, word",
+                                       [ATTR_dtype] = "dtype",
+                                       [ATTR_permutation] = "permutation",
+                                       [ATTR_slice] = "start, step",
+                                       [ATTR_pad] = "before, value",
+                                       [ATTR_window] = "stride, dilation, before, value"};
     for (int op = 0; op < OP_COUNT; op++)
         fprintf(out, "| `%s` | %u | %s | %s |\n", op_info[op].name, op_info[op].inputs, attr[op_info[op].attr],
                 op_info[op].meaning);

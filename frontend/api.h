@@ -25,7 +25,8 @@ struct SelfcModel {
     SelfcOptions options; /* strings copied */
     Model *description;
     Target target;
-    bool has_target, is_run;
+    bool has_target;
+    const char *folder;  /* of a RUN; NULL for a description */
     const char *weights; /* safetensors to begin with; NULL: drawn from the seed */
     DataShape *shapes;   /* of the training inputs, once the data have been opened */
     uint32_t shape_count;

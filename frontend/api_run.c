@@ -122,6 +122,7 @@ int selfc_train_run(SelfcModel *model, const SelfcTrainRun *run) {
     double start = api_seconds();
     SelfcTrainRun settings = {.size = sizeof settings};
     if (run) memcpy(&settings, run, run->size < sizeof settings ? run->size : sizeof settings);
+    if (settings.resume && !settings.out) settings.out = model->folder;
     if (api_need_code(model, true)) return 1;
     SelfcTrainOptions options = {.data = model->options.data,
                                  .out = settings.out,

@@ -79,7 +79,7 @@ typedef struct {
     const char *out;       /* RUN folder; NULL: runs/NAME-1, -2, … the first that is free */
     int64_t epochs, steps; /* 0: as described */
     double minutes;        /* 0: no limit */
-    int resume;            /* go on from the checkpoint in `out` */
+    int resume;            /* go on from the checkpoint in `out`, or in the RUN that was opened */
     int quiet;
 } SelfcTrainRun;
 int selfc_train_run(SelfcModel *model, const SelfcTrainRun *run);

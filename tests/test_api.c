@@ -3,6 +3,7 @@
 #include "include/selfc.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,6 +210,26 @@ static void test_run_folder(void) {
     rmdir(folder);
 }
 
+static void *run_alone(void *result) {
+    SelfcModel *model = open_tiny(NULL, 0);
+    float a[] = {1, 2, 3, 4}, b[4];
+    const void *in[] = {a};
+    void *out[] = {b};
+    *(bool *)result = selfc_run(model, "double", 2, in, out) == 0 && b[3] == 9;
+    *(bool *)result &= selfc_run(model, "nothing", 2, in, out) == 1 && has_error("nothing");
+    selfc_close(model);
+    return NULL;
+}
+
+/* Different models do not meet, not even in the text of errors. */
+static void test_threads(void) {
+    enum { THREADS = 4 };
+    pthread_t thread[THREADS];
+    bool good[THREADS];
+    for (int i = 0; i < THREADS; i++) EXPECT(!pthread_create(&thread[i], NULL, run_alone, &good[i]));
+    for (int i = 0; i < THREADS; i++) EXPECT(!pthread_join(thread[i], NULL) && good[i]);
+}
+
 int main(void) {
     EXPECT(strlen(selfc_version()) > 0 && selfc_cpus() >= 1);
     test_functions();
@@ -217,6 +238,7 @@ int main(void) {
     test_function_before_training();
     test_errors();
     test_run_folder();
+    test_threads();
     if (!failures) printf("all of the public API behaves\n");
     return failures != 0;
 }

@@ -22,6 +22,11 @@ done
 gives 0 "$selfc" train "$model" "${short[@]}" --steps 17 --out "$folder/parts"
 gives 0 "$selfc" train "$model" "${short[@]}" --steps 40 --out "$folder/parts" --resume
 same_tensors "$folder/one/checkpoint.safetensors" "$folder/parts/checkpoint.safetensors"
+cp -r "$folder/one" "$folder/longer"
+gives 0 "$selfc" train "$folder/longer" --resume --steps 60
+[ "$(tail -n 1 "$folder/out")" = "$folder/longer" ] || fail "a RUN is not resumed where it is"
+gives 0 "$selfc" train "$model" "${short[@]}" --steps 60 --out "$folder/sixty"
+same_tensors "$folder/longer/checkpoint.safetensors" "$folder/sixty/checkpoint.safetensors"
 gives 0 "$selfc" train "$model" "${short[@]}" --steps 40 --seed 1 --out "$folder/seed"
 cmp -s "$folder/one/weights.safetensors" "$folder/seed/weights.safetensors" && fail "the seed does not matter"
 
@@ -29,6 +34,16 @@ cmp -s "$folder/one/weights.safetensors" "$folder/seed/weights.safetensors" && f
 gives 0 "$selfc" check "$folder/one"; prints "f32[784,48]"
 gives 1 "$selfc" train "$model" --steps 50 --resume --out "$folder/one"; says "checkpoint"
 gives 1 "$selfc" train "$model" --steps 50 --resume --out "$folder/nowhere"; says "nowhere"
+
+# A RUN remembers which data it was trained on.
+python3 - "$folder/pictures \"a\".npy" <<'END'
+import sys
+header = "{'descr': '|u1', 'fortran_order': False, 'shape': (100, 28, 28), }".ljust(117) + "\n"
+open(sys.argv[1], "wb").write(b"\x93NUMPY\1\0" + bytes([118, 0]) + header.encode() + bytes(i * 7 % 256 for i in range(78400)))
+END
+(cd "$folder" && "$selfc" train "$model" "${short[@]}" --steps 3 --data 'pictures "a".npy' --out npy) >"$folder/out" 2>"$folder/err" || fail "cannot train on .npy: $(cat "$folder/err")"
+grep -q 'pictures' "$folder/npy/model.json" || fail "the RUN does not say which data it was trained on"
+gives 0 "$selfc" check "$folder/npy"; prints "100 samples"
 
 # Killed at any moment: the last checkpoint is whole, and going on gives the same bits. Interrupted: code 130.
 "$selfc" train "$model" "${short[@]}" --steps 3000 --out "$folder/all" >/dev/null 2>&1
