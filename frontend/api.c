@@ -126,7 +126,7 @@ SelfcModel *selfc_open(const char *text, size_t length, const SelfcOptions *opti
     SelfcModel *model = arena_array(arena, SelfcModel, 1);
     model->arena = arena;
     api_copy_options(model, options);
-    double start = api_seconds();
+    model->opened = api_seconds();
     Diag diag;
     diag_init(&diag);
     if (memchr(text, 0, length)) {
@@ -140,7 +140,8 @@ SelfcModel *selfc_open(const char *text, size_t length, const SelfcOptions *opti
         if (model->description && model->options.data) api_set_data(model);
         if (model->options.set_count > sets) api_parse(model, copy, &diag);
     }
-    if (model->options.times) fprintf(stderr, "%8.2f ms  reading the description\n", 1e3 * (api_seconds() - start));
+    if (model->options.times)
+        fprintf(stderr, "%8.2f ms  reading the description\n", 1e3 * (api_seconds() - model->opened));
     if (diag.errors || !model->description) {
         api_fail_with(&diag);
         selfc_close(model);

@@ -26,6 +26,7 @@ struct SelfcModel {
     Model *description;
     Target target;
     bool has_target;
+    double opened;       /* when, in seconds of api_seconds */
     const char *folder;  /* of a RUN; NULL for a description */
     const char *weights; /* safetensors to begin with; NULL: drawn from the seed */
     DataShape *shapes;   /* of the training inputs, once the data have been opened */

@@ -119,7 +119,6 @@ int selfc_train_step(SelfcModel *model, const void *const *inputs, const int32_t
 int selfc_train_run(SelfcModel *model, const SelfcTrainRun *run) {
     if (!model_has_training(model->description))
         return api_fail("%s: error: the description has no \"training\"", model->options.file);
-    double start = api_seconds();
     SelfcTrainRun settings = {.size = sizeof settings};
     if (run) memcpy(&settings, run, run->size < sizeof settings ? run->size : sizeof settings);
     if (settings.resume && !settings.out) settings.out = model->folder;
@@ -134,7 +133,7 @@ int selfc_train_run(SelfcModel *model, const SelfcTrainRun *run) {
                                  .threads = model->options.threads,
                                  .resume = settings.resume,
                                  .quiet = settings.quiet,
-                                 .prepare_seconds = api_seconds() - start};
+                                 .prepare_seconds = api_seconds() - model->opened};
     int code = selfc_train(model->compiled.module, &options);
     if (code == 1) api_fail("%s", selfc_failure());
     return code;
