@@ -94,6 +94,27 @@ NodeId build_pad(Graph *g, NodeId a, Type to, const int64_t *before, double valu
     return graph_add(g, node);
 }
 
+static Node window_node(Graph *g, OpKind op, NodeId a, Type to, const int64_t *stride, const int64_t *dilation,
+                        const int64_t *before) {
+    Node node = {.op = op, .type = type_with_dtype(to, g->nodes[a].type.dtype), .in = {a}};
+    memcpy(node.attr.window.stride, stride, 2 * sizeof *stride);
+    memcpy(node.attr.window.dilation, dilation, 2 * sizeof *dilation);
+    memcpy(node.attr.window.before, before, 2 * sizeof *before);
+    return node;
+}
+
+NodeId build_window(Graph *g, NodeId a, Type to, const int64_t *stride, const int64_t *dilation, const int64_t *before,
+                    double value) {
+    Node node = window_node(g, OP_window, a, to, stride, dilation, before);
+    node.attr.window.value = value;
+    return graph_add(g, node);
+}
+
+NodeId build_unwindow(Graph *g, NodeId a, Type to, const int64_t *stride, const int64_t *dilation,
+                      const int64_t *before) {
+    return graph_add(g, window_node(g, OP_unwindow, a, to, stride, dilation, before));
+}
+
 NodeId build_concat(Graph *g, NodeId a, NodeId b, uint32_t axis) {
     return graph_add(g, (Node){.op = OP_concat, .in = {a, b}, .attr.axis = axis});
 }

@@ -20,6 +20,11 @@ NodeId build_transpose(Graph *g, NodeId a, const uint32_t *permutation);
 NodeId build_swap_last(Graph *g, NodeId a);                    /* swaps the last two axes */
 NodeId build_slice(Graph *g, NodeId a, Type to, const int64_t *start, const int64_t *step);
 NodeId build_pad(Graph *g, NodeId a, Type to, const int64_t *before, double value);
+/* stride, dilation, before: two numbers each, of height and width. `to` is the whole type of the result. */
+NodeId build_window(Graph *g, NodeId a, Type to, const int64_t *stride, const int64_t *dilation, const int64_t *before,
+                    double value);
+NodeId build_unwindow(Graph *g, NodeId a, Type to, const int64_t *stride, const int64_t *dilation,
+                      const int64_t *before);
 NodeId build_concat(Graph *g, NodeId a, NodeId b, uint32_t axis);
 NodeId build_sum(Graph *g, NodeId a, uint32_t axes);           /* axes stay with size 1; no axes: a itself */
 NodeId build_reduce_max(Graph *g, NodeId a, uint32_t axes);

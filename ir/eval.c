@@ -164,6 +164,37 @@ static void eval_pad(const Node *node, const Shape *shape, const Shape *from, co
     }
 }
 
+static void eval_window(const Node *node, const Shape *shape, const Shape *from, const double *a, double *out) {
+    int64_t at[MAX_RANK];
+    double fill = constant(node->type.dtype, node->attr.window.value);
+    for (int64_t e = 0; e < shape->elements; e++) {
+        bool inside = true;
+        position_of(shape, e, at);
+        for (int k = 0; k < 2; k++) {
+            int64_t *place = &at[1 + k], tap = at[3 + k];
+            *place = *place * node->attr.window.stride[k] + tap * node->attr.window.dilation[k];
+            *place -= node->attr.window.before[k];
+            inside &= *place >= 0 && *place < from->size[1 + k];
+        }
+        out[e] = inside ? a[element_at(from, at)] : fill;
+    }
+}
+
+static void eval_unwindow(const Node *node, const Shape *shape, const Shape *from, const double *a, double *out) {
+    int64_t at[MAX_RANK];
+    for (int64_t e = 0; e < shape->elements; e++) {
+        bool inside = true;
+        position_of(shape, e, at);
+        for (int k = 0; k < 2; k++) {
+            int64_t *place = &at[1 + k], tap = at[3 + k], stride = node->attr.window.stride[k];
+            int64_t distance = *place + node->attr.window.before[k] - tap * node->attr.window.dilation[k];
+            *place = distance / stride;
+            inside &= distance >= 0 && distance % stride == 0 && *place < from->size[1 + k];
+        }
+        out[e] = inside ? a[element_at(from, at)] : 0;
+    }
+}
+
 static void eval_concat(const Node *node, const Shape *shape, const Shape *from_a, const Shape *from_b, const double *a,
                         const double *b, double *out) {
     int64_t at[MAX_RANK];
@@ -277,6 +308,8 @@ static void eval_node(const Graph *graph, NodeId id, int64_t n, const double *co
     case OP_slice: eval_slice(node, &shape, &from_a, a, out); break;
     case OP_pad: eval_pad(node, &shape, &from_a, a, out); break;
     case OP_concat: eval_concat(node, &shape, &from_a, &from_b, a, b, out); break;
+    case OP_window: eval_window(node, &shape, &from_a, a, out); break;
+    case OP_unwindow: eval_unwindow(node, &shape, &from_a, a, out); break;
     case OP_sum: eval_sum(dtype, &shape, &from_a, a, out); break;
     case OP_reduce_max: eval_reduce_max(&shape, &from_a, a, out); break;
     case OP_matmul: eval_matmul(&shape, &from_a, a, b, out); break;

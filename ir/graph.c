@@ -88,6 +88,10 @@ static Attr canonical_attr(const Node *node, uint32_t rank) {
         memcpy(attr.pad.before, node->attr.pad.before, rank * sizeof(int64_t));
         attr.pad.value = canonical_value(node->attr.pad.value);
         break;
+    case ATTR_window:
+        attr.window = node->attr.window;
+        attr.window.value = canonical_value(node->attr.window.value);
+        break;
     }
     return attr;
 }

@@ -65,7 +65,7 @@ typedef enum { CLASS_leaf, CLASS_unary, CLASS_binary, CLASS_ternary, CLASS_index
 typedef enum { DOMAIN_any, DOMAIN_number, DOMAIN_float, DOMAIN_integer, DOMAIN_logic, DOMAIN_special } OpDomain;
 typedef enum {
     ATTR_none, ATTR_index, ATTR_value, ATTR_axis, ATTR_axes, ATTR_random,
-    ATTR_dtype, ATTR_permutation, ATTR_slice, ATTR_pad
+    ATTR_dtype, ATTR_permutation, ATTR_slice, ATTR_pad, ATTR_window
 } AttrKind;
 
 typedef uint32_t NodeId;
@@ -81,6 +81,7 @@ typedef union {
     uint8_t permutation[MAX_RANK];
     struct { int64_t start[MAX_RANK], step[MAX_RANK]; } slice; /* the result's shape gives the counts */
     struct { int64_t before[MAX_RANK]; double value; } pad;    /* the result's shape gives the rest */
+    struct { int64_t stride[2], dilation[2], before[2]; double value; } window; /* of height and width; value: window */
 } Attr;                            /* cast needs none: the node's type says it all */
 
 typedef struct {
@@ -161,7 +162,7 @@ void graph_free(Graph *graph);                    /* NULL is fine */
 uint32_t graph_add_input(Graph *graph, GraphInput input); /* returns its position; copies the name */
 uint32_t graph_add_output(Graph *graph, const char *name, NodeId node, int32_t updates);
 /* Adds the node or returns the equal one that is there. Types of operations other than input, constant, iota,
- * random, cast, broadcast, reshape, slice and pad (whose node.type says what is wanted) are inferred.
+ * random, cast, broadcast, reshape, slice, pad, window and unwindow (whose node.type says what is wanted) are inferred.
  * A node that breaks the rules is a BUG; graph_try_add gives NO_NODE and the reason instead. Adding may move
  * graph->nodes: write `id = build_x(…); graph->nodes[id]`, never graph->nodes[build_x(…)]. */
 NodeId graph_add(Graph *graph, Node node);

@@ -147,6 +147,22 @@ static bool parse_value(Scanner *scanner, double *value) {
     return scan_need(scanner, "value") && scan_need(scanner, "=") && scan_number(scanner, value);
 }
 
+/* "stride=2,1": a number for the height, one for the width */
+static bool parse_pair(Scanner *scanner, const char *key, int64_t pair[2]) {
+    int64_t list[MAX_RANK];
+    uint32_t count;
+    if (!parse_list(scanner, key, list, &count)) return false;
+    if (count != 2) return scan_fail(scanner, "%s needs two numbers, for height and width", key);
+    memcpy(pair, list, 2 * sizeof *pair);
+    return true;
+}
+
+static bool parse_window(Scanner *scanner, Node *node) {
+    return parse_pair(scanner, "stride", node->attr.window.stride) &&
+           parse_pair(scanner, "dilation", node->attr.window.dilation) &&
+           parse_pair(scanner, "before", node->attr.window.before) && parse_value(scanner, &node->attr.window.value);
+}
+
 /* counts: how many numbers stood in the lists, -1 if there is no such list */
 static bool parse_attr(Scanner *scanner, Node *node, int64_t counts[2]) {
     uint32_t first = 0, second = 0;
@@ -177,6 +193,7 @@ static bool parse_attr(Scanner *scanner, Node *node, int64_t counts[2]) {
             return false;
         counts[0] = first;
         return true;
+    case ATTR_window: return parse_window(scanner, node);
     }
     return false;
 }

@@ -85,6 +85,16 @@ static void print_attr(const Node *node, FILE *out) {
         fputs(" value=", out);
         text_put_number(attr->pad.value, out);
         break;
+    case ATTR_window:
+        fputs("stride=", out);
+        text_put_integers(attr->window.stride, 2, out);
+        fputs(" dilation=", out);
+        text_put_integers(attr->window.dilation, 2, out);
+        fputs(" before=", out);
+        text_put_integers(attr->window.before, 2, out);
+        fputs(" value=", out);
+        text_put_number(attr->window.value, out);
+        break;
     }
 }
 

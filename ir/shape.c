@@ -7,6 +7,9 @@
 
 #include <math.h>
 
+/* Positions that a window can name; far from where their arithmetic could overflow. */
+#define FARTHEST ((int64_t)1 << 48)
+
 typedef struct {
     const Graph *graph;
     const Node *node;
@@ -246,6 +249,59 @@ static bool type_concat(Rule *rule, Type *type) {
                       text_of(rule, a), text_of(rule, b));
     type->dim[axis] = a.dim[axis] + b.dim[axis];
     return valid(rule, *type);
+}
+
+/* What window and unwindow have in common. `image` is [N,H,W,k,l,C], `patches` is [N,OH,OW,KH,KW,C]. */
+static bool check_window(Rule *rule, Type image, Type patches) {
+    static const char *const side[2] = {"height", "width"};
+    if (image.rank != 6 || patches.rank != 6)
+        return refuse(rule,
+                      "input and result must have the axes [batch, height, width, taps, taps, channels], but are "
+                      "%s and %s",
+                      text_of(rule, rule->in[0]->type), text_of(rule, rule->node->type));
+    for (uint32_t i = 1; i < 6; i++)
+        if (image.dim[i] < 0 || patches.dim[i] < 0)
+            return refuse(rule, "only the first axis may depend on the batch n, but input and result are %s and %s",
+                          text_of(rule, rule->in[0]->type), text_of(rule, rule->node->type));
+    if (image.dim[0] != patches.dim[0] || image.dim[5] != patches.dim[5])
+        return refuse(rule, "the first and the last axis of %s and %s must be equal", text_of(rule, rule->in[0]->type),
+                      text_of(rule, rule->node->type));
+    for (int k = 0; k < 2; k++) {
+        int64_t stride = rule->node->attr.window.stride[k], dilation = rule->node->attr.window.dilation[k];
+        int64_t before = rule->node->attr.window.before[k], reach, last;
+        if (stride < 1)
+            return refuse(rule, "the stride of the %s is %lld, but must be positive", side[k], (long long)stride);
+        if (dilation < 1)
+            return refuse(rule, "the dilation of the %s is %lld, but must be positive", side[k], (long long)dilation);
+        bool fits = !__builtin_mul_overflow(patches.dim[1 + k], stride, &reach) &&
+                    !__builtin_mul_overflow(patches.dim[3 + k], dilation, &last) &&
+                    !__builtin_add_overflow(reach, last, &reach) && reach <= FARTHEST && before <= FARTHEST &&
+                    before >= -FARTHEST;
+        if (!fits)
+            return refuse(rule, "the %s is left too far behind: stride, dilation or before is too large", side[k]);
+    }
+    return true;
+}
+
+static bool type_window(Rule *rule, Type *type) {
+    Type from = rule->in[0]->type;
+    if (!declared_like_input(rule, type) || !check_window(rule, from, *type)) return false;
+    for (uint32_t i = 3; i < 5; i++)
+        if (from.dim[i] != 1 && from.dim[i] != type->dim[i])
+            return refuse(rule, "axis %u of %s must have one element or as many as in %s", i, text_of(rule, from),
+                          text_of(rule, *type));
+    return check_value(rule, type->dtype, rule->node->attr.window.value);
+}
+
+static bool type_unwindow(Rule *rule, Type *type) {
+    Type from = rule->in[0]->type;
+    if (!declared_like_input(rule, type) || !check_window(rule, *type, from)) return false;
+    for (uint32_t i = 3; i < 5; i++)
+        if (from.dim[i] != type->dim[i])
+            return refuse(rule, "axis %u of %s and %s must be equal", i, text_of(rule, from), text_of(rule, *type));
+    if (rule->node->attr.window.value != 0)
+        return refuse(rule, "the value must be 0: that is what stands between the elements");
+    return true;
 }
 
 static bool type_reduce(Rule *rule, Type *type) {

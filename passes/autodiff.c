@@ -241,6 +241,22 @@ static void gradient_pad(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
     flow(t, in[0], build_slice(t->g, dy, grad_type(t, in[0]), node.attr.pad.before, ones));
 }
 
+/* No element is read twice by one tap (i, j): unwindow brings each back, and taps that read the same element add up. */
+static void gradient_window(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    Node node = t->g->nodes[y];
+    Type to = grad_type(t, in[0]), taps = to;
+    taps.dim[3] = node.type.dim[3];
+    taps.dim[4] = node.type.dim[4];
+    dy = build_unwindow(t->g, dy, taps, node.attr.window.stride, node.attr.window.dilation, node.attr.window.before);
+    flow(t, in[0], build_sum_to(t->g, dy, to));
+}
+static void gradient_unwindow(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    Node node = t->g->nodes[y];
+    flow(t, in[0],
+         build_window(t->g, dy, grad_type(t, in[0]), node.attr.window.stride, node.attr.window.dilation,
+                      node.attr.window.before, 0));
+}
+
 /* Elements start, start + 1, … of an axis of dy, as many as `to` has there. A slice starts at a number, never at a
  * multiple of the batch: an axis of 5n elements is split into [5, n] first and sliced there. */
 static NodeId part_of_axis(Tape *t, NodeId dy, uint32_t axis, Dim start, Type to) {

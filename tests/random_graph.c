@@ -131,6 +131,11 @@ static Fact fact_of(const Maker *m, const Node *node, Fact a, Fact b, Fact c) {
         int fraction = a.fraction < 0 ? INEXACT : a.fraction < 2 ? 2 : a.fraction;
         return (Fact){fmax(a.bound, fabs(node->attr.pad.value)), fraction, trained};
     }
+    case OP_window: { /* quarters, too */
+        int fraction = a.fraction < 0 ? INEXACT : a.fraction < 2 ? 2 : a.fraction;
+        return (Fact){fmax(a.bound, fabs(node->attr.window.value)), fraction, trained};
+    }
+    case OP_unwindow: return a;
     case OP_sum: return (Fact){a.bound * reduced_count(node, from), a.fraction, trained};
     case OP_matmul:
         return (Fact){a.bound * b.bound * (double)dim_at(from.dim[from.rank - 1], LARGEST_BATCH), product, trained};
@@ -489,6 +494,45 @@ static NodeId add_matmul(Maker *m) {
     return build_matmul(m->g, a, tame(m, pick_like(m, other, (Want){.dtypes = FLOATS})));
 }
 
+/* Any operand as [batch, height, width, 1 or taps, 1 or taps, channels]: sizes are given to random axes. */
+static NodeId as_picture(Maker *m, NodeId a, bool with_taps) {
+    static const uint32_t axes[] = {0, 1, 1, 2, 2, 5, 3, 4};
+    Dim elements = type_elements(type_of(m, a)), dim[6] = {1, 1, 1, 1, 1, 1};
+    int64_t left = elements < 0 ? -elements : elements;
+    for (int64_t factor = 2; left > 1; factor++)
+        for (; left % factor == 0; left /= factor) dim[axes[below(m, with_taps ? 8 : 6)]] *= factor;
+    if (elements < 0) dim[0] *= -1;
+    return build_reshape(m->g, a, 6, dim);
+}
+
+static NodeId add_window(Maker *m) {
+    NodeId a = as_picture(m, pick(m, want_of(m, OP_window)), chance(m, 20));
+    Type to = type_of(m, a);
+    int64_t stride[2], dilation[2], before[2];
+    for (int k = 0; k < 2; k++) {
+        stride[k] = 1 + below(m, 3);
+        dilation[k] = 1 + below(m, 2);
+        before[k] = (int)below(m, 6) - 2;
+        to.dim[1 + k] = 1 + below(m, (uint32_t)(to.dim[1 + k] < 20 ? to.dim[1 + k] + 3 : 20));
+        if (to.dim[3 + k] == 1) to.dim[3 + k] = 1 + below(m, 4);
+    }
+    if (!small_enough(m, to)) return a;
+    return build_window(m->g, a, to, stride, dilation, before, random_constant(m, to.dtype));
+}
+
+static NodeId add_unwindow(Maker *m) {
+    NodeId a = as_picture(m, pick(m, want_of(m, OP_unwindow)), true);
+    Type to = type_of(m, a);
+    int64_t stride[2], dilation[2], before[2];
+    for (int k = 0; k < 2; k++) {
+        stride[k] = 1 + below(m, 3);
+        dilation[k] = 1 + below(m, 2);
+        before[k] = (int)below(m, 6) - 2;
+        to.dim[1 + k] = 1 + below(m, (uint32_t)(to.dim[1 + k] < 20 ? to.dim[1 + k] * stride[k] + 3 : 20));
+    }
+    return small_enough(m, to) ? build_unwindow(m->g, a, to, stride, dilation, before) : a;
+}
+
 /* Not every call adds its operation: a shape may be too large, a permutation may change nothing. */
 static NodeId add_operation(Maker *m, OpKind op) {
     switch (op) {
@@ -534,6 +578,8 @@ static NodeId add_operation(Maker *m, OpKind op) {
     case OP_slice: return add_slice(m);
     case OP_pad: return add_pad(m);
     case OP_concat: return add_concat(m);
+    case OP_window: return add_window(m);
+    case OP_unwindow: return add_unwindow(m);
     case OP_sum:
     case OP_reduce_max: return add_reduction(m, op);
     case OP_matmul: return add_matmul(m);

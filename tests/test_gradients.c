@@ -281,6 +281,33 @@ static void test_concat(void) {
     }
 }
 
+static int64_t random_below(int64_t limit) { return (int64_t)(random_unit() * (double)limit); }
+
+/* Random sizes, strides, dilations, with more or less room than there is; one operand for all taps or one for each. */
+static void test_window(OpKind op) {
+    for (int number = 0; number < 200; number++) {
+        Dim picture[6] = {number % 2 ? -1 : 2, 0, 0, 1, 1, 1 + random_below(3)}, patches[6];
+        int64_t stride[2], dilation[2], before[2];
+        memcpy(patches, picture, sizeof patches);
+        for (int k = 0; k < 2; k++) {
+            picture[1 + k] = 1 + random_below(6);
+            patches[1 + k] = 1 + random_below(5);
+            patches[3 + k] = 1 + random_below(3);
+            if (op == OP_unwindow || random_below(4) == 0) picture[3 + k] = patches[3 + k];
+            stride[k] = 1 + random_below(3);
+            dilation[k] = 1 + random_below(3);
+            before[k] = random_below(7) - 2;
+        }
+        Case c = new_case(op_info[op].name);
+        NodeId a = add_operand(&c, op == OP_window ? f32_type(6, picture) : f32_type(6, patches), -1, 1);
+        if (op == OP_window)
+            c.y = build_window(c.g, a, f32_type(6, patches), stride, dilation, before, -0.75);
+        else
+            c.y = build_unwindow(c.g, a, f32_type(6, picture), stride, dilation, before);
+        check_case(c);
+    }
+}
+
 /* Every set of axes. */
 static void test_reduce(OpKind op) {
     const Type types[] = {F32(5), F32(3, 4), F32(2, 3, 4), F32(2, 1, 3), F32(-1, 3)};
@@ -317,6 +344,8 @@ static void test_index(OpKind op) {
         test_pad();
     else if (op == OP_concat)
         test_concat();
+    else if (op == OP_window || op == OP_unwindow)
+        test_window(op);
     else
         BUG("the index operation '%s' has no gradient test", op_info[op].name);
 }
@@ -414,10 +443,22 @@ static NodeId second_order_formula(Graph *g, NodeId x, int number) {
     case 6: return build_matmul(g, x, build_matmul(g, x, x));
     case 7: return build_unary(g, OP_sqrt, build_sum(g, build_binary(g, OP_mul, x, x), 2));
     case 8: return build_unary(g, OP_erf, x);
+    case 9: { /* each of 3 × 3 numbers times its neighbours */
+        Type picture = F32(1, 3, 3, 1, 1, 1), patches = F32(1, 2, 2, 3, 2, 1);
+        int64_t stride[2] = {2, 1}, dilation[2] = {1, 1}, before[2] = {1, 0};
+        NodeId a = build_reshape(g, x, 6, picture.dim);
+        NodeId taps = build_window(g, a, patches, stride, dilation, before, 0.5);
+        NodeId middle =
+            build_slice(g, taps, F32(1, 2, 2, 1, 2, 1), (int64_t[]){0, 0, 0, 1, 0, 0}, (int64_t[]){1, 1, 1, 1, 1, 1});
+        NodeId products = build_binary(g, OP_mul, taps, build_broadcast(g, middle, patches));
+        picture.dim[3] = 3, picture.dim[4] = 2;
+        NodeId back = build_unwindow(g, products, picture, stride, dilation, before);
+        return build_reshape(g, build_sum(g, build_binary(g, OP_mul, back, back), 1u << 3 | 1u << 4), 2, (Dim[]){3, 3});
+    }
     default: return build_binary(g, OP_mul, x, build_broadcast(g, build_reduce_max(g, x, 1), F32(3, 3)));
     }
 }
-enum { FORMULAS = 10 };
+enum { FORMULAS = 11 };
 
 static NodeId dot(Graph *g, NodeId a, NodeId b) { return build_sum(g, build_binary(g, OP_mul, a, b), 3); }
 

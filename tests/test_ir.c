@@ -14,6 +14,10 @@ typedef struct {
     const char *types[MAX_INPUTS], *operation, *result, *why;
 } Case;
 
+/* The text of a window of %0; of an unwindow with "un" before it. */
+#define WINDOW(stride, dilation, before, value) \
+    "window %0, stride=" stride " dilation=" dilation " before=" before " value=" value
+
 static const Case cases[] = {
     {{"f32[2,n]"}, "neg %0", "f32[2,n]", NULL},
     {{"u8[2]"}, "neg %0", "u8[2]", "must be f32, i32 or i64, but one is u8[2]; cast it first"},
@@ -118,6 +122,27 @@ static const Case cases[] = {
     {{"f32[2]", "f32[n]"}, "concat %0, %1, axis=0", "f32[3]", "must depend on the batch n in both or in neither"},
     {{"f32[2]", "i32[2]"}, "concat %0, %1, axis=0", "f32[4]", "must have one element type"},
     {{"f32[]", "f32[]"}, "concat %0, %1, axis=0", "f32[2]", "f32[] has no axis 0"},
+    {{"f32[n,7,5,1,1,3]"}, WINDOW("2,1", "1,2", "1,-1", "-inf"), "f32[n,4,9,3,2,3]", NULL},
+    {{"i8[1,7,5,3,1,2]"}, WINDOW("1,1", "1,1", "0,0", "-128"), "i8[1,5,4,3,2,2]", NULL},
+    {{"f32[1,7,5,3]"}, WINDOW("1,1", "1,1", "0,0", "0"), "f32[1,5,4,3,2,2]", "input and result must have the axes"},
+    {{"f32[1,n,5,1,1,3]"}, WINDOW("1,1", "1,1", "0,0", "0"), "f32[1,5,4,3,2,3]", "only the first axis may depend"},
+    {{"f32[2,7,5,1,1,3]"}, WINDOW("1,1", "1,1", "0,0", "0"), "f32[1,5,4,3,2,3]", "the first and the last axis of"},
+    {{"f32[2,7,5,1,1,3]"}, WINDOW("1,1", "1,1", "0,0", "0"), "f32[2,5,4,3,2,4]", "the first and the last axis of"},
+    {{"f32[1,7,5,2,1,3]"},
+     WINDOW("1,1", "1,1", "0,0", "0"),
+     "f32[1,5,4,3,2,3]",
+     "axis 3 of f32[1,7,5,2,1,3] must have"},
+    {{"f32[1,7,5,1,1,3]"}, WINDOW("1,0", "1,1", "0,0", "0"), "f32[1,5,4,3,2,3]", "the stride of the width is 0"},
+    {{"f32[1,7,5,1,1,3]"}, WINDOW("1,1", "-1,1", "0,0", "0"), "f32[1,5,4,3,2,3]", "the dilation of the height is -1"},
+    {{"f32[1,7,5,1,1,3]"}, WINDOW("1,9223372036854775807", "1,1", "0,0", "0"), "f32[1,5,4,3,2,3]", "the width is left"},
+    {{"f32[1,7,5,1,1,3]"}, WINDOW("1,1", "1,1", "-9223372036854775808,0", "0"), "f32[1,5,4,3,2,3]", "height is left"},
+    {{"f32[1,7,5,1,1,3]"}, WINDOW("1", "1,1", "0,0", "0"), "f32[1,5,4,3,2,3]", "stride needs two numbers"},
+    {{"f32[1,7,5,1,1,3]"}, WINDOW("1,1", "1,1", "0,0", "0"), "i32[1,5,4,3,2,3]", "the result's elements are f32"},
+    {{"u8[1,7,5,1,1,3]"}, WINDOW("1,1", "1,1", "0,0", "-1"), "u8[1,5,4,3,2,3]", "an element of type u8 cannot be -1"},
+    {{"f32[n,4,9,3,2,3]"}, "un" WINDOW("2,1", "1,2", "1,-1", "0"), "f32[n,7,5,3,2,3]", NULL},
+    {{"f32[1,4,9,3,2,3]"}, "un" WINDOW("1,1", "1,1", "0,0", "0"), "f32[1,7,5,1,2,3]", "axis 3 of f32[1,4,9,3,2,3]"},
+    {{"f32[1,4,9,3,2,3]"}, "un" WINDOW("1,1", "1,1", "0,0", "1"), "f32[1,7,5,3,2,3]", "the value must be 0"},
+    {{"f32[1,4,9,3,2,3]"}, "un" WINDOW("1,1", "1,1", "0,0", "0"), "f32[2,7,5,3,2,3]", "the first and the last axis"},
     {{"f32[2,3,n]"}, "sum %0, axes=0,2", "f32[1,3,1]", NULL},
     {{"f32[2,3]"}, "sum %0, axes=2", "f32[2,3]", "f32[2,3] has no axis 2"},
     {{"f32[2,3]"}, "sum %0, axes=", "f32[2,3]", "at least one axis must be named"},
