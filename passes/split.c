@@ -7,8 +7,13 @@
  * grouped in the same way, so the result has the same bits on any machine and with any number of threads.
  *
  * A reduction stays whole when what it keeps is work enough for everybody, when it is short, or when its length
- * depends on the batch. */
+ * depends on the batch.
+ *
+ * A product is a reduction, too. Where it is deep and small, as the gradient of a convolution's weights is (as many
+ * steps as the batch has pixels), every piece of its rows would read all of the other operand from memory. It is
+ * cut along its depth: a product for each image, then a sum over images. */
 #include "ir/build.h"
+#include "ir/digits.h"
 #include "passes/passes.h"
 
 #include <math.h>
@@ -18,6 +23,8 @@ enum {
     MOST_PIECES = 32,
     ENOUGH_PIECES = 16, /* already there: leave the reduction alone */
     COLUMNS = 64,       /* of the last axis that one piece walks together */
+    LEAST_DEPTH = 8192, /* of a product that is cut along it */
+    DEPTH_PIECES = 16,
 };
 
 static bool is_reduced(const Node *node, uint32_t axis) { return node->attr.axes >> axis & 1; }
@@ -122,6 +129,53 @@ static NodeId split(Graph *g, const Node *node, NodeId a) {
     return cut(g, node, padded(g, node->op, a, axis, pieces), axis, pieces);
 }
 
+/* Into how many pieces a product's depth is cut; 1: not at all. What the pieces add to memory's traffic, writing and
+ * reading their results, must be little against reading the operands once. */
+static int64_t wanted_depth_pieces(const Graph *g, const Node *node, NodeId a, NodeId b) {
+    Type left = g->nodes[a].type, right = g->nodes[b].type;
+    if (node->type.rank != 2 || left.dim[0] < 0 || right.dim[1] < 0 || left.dim[1] < LEAST_DEPTH) return 1;
+    int64_t rows = left.dim[0], columns = right.dim[1], depth = left.dim[1];
+    Digits digits = digits_of(g, a);
+    bool is_joined = digits.count[1] > 1;
+    int64_t pieces = is_joined ? g->nodes[digits.base].type.dim[digits.axis[1][0]] : near_divisor(depth, DEPTH_PIECES);
+    if (pieces < 2 || pieces > 4 * DEPTH_PIECES || depth / pieces < LEAST_DEPTH / 32) return 1;
+    return pieces * rows * columns <= depth * (rows + columns) / 4 ? pieces : 1;
+}
+
+static NodeId reshape_under(Graph *g, NodeId a, uint32_t rank, const Dim *dim) {
+    while (g->nodes[a].op == OP_reshape) a = g->nodes[a].in[0];
+    return build_reshape(g, a, rank, dim);
+}
+
+/* a[m,k] as [pieces, m, k / pieces], without looking through what lies in memory the other way round. */
+static NodeId left_pieces(Graph *g, NodeId a, int64_t pieces) {
+    Type type = g->nodes[a].type;
+    int64_t m = type.dim[0], part = type.dim[1] / pieces;
+    if (g->nodes[a].op == OP_transpose) return build_swap_last(g, reshape_under(g, g->nodes[a].in[0], 3, (Dim[]){pieces, part, m}));
+    return build_transpose(g, reshape_under(g, a, 3, (Dim[]){m, pieces, part}), (uint32_t[]){1, 0, 2});
+}
+
+/* Packing the right operand pays for many rows: few rows and many columns change places, if what becomes the right
+ * operand lies in memory that way. The result is small; to turn it costs nothing. */
+static bool is_better_turned(const Graph *g, NodeId a, int64_t rows, int64_t columns) {
+    if (g->nodes[a].op != OP_transpose || rows * 2 > columns) return false;
+    NodeId under = g->nodes[a].in[0];
+    while (g->nodes[under].op == OP_reshape) under = g->nodes[under].in[0];
+    return op_info[g->nodes[under].op].class != CLASS_index;
+}
+
+static NodeId split_product(Graph *g, const Node *node, NodeId a, NodeId b) {
+    int64_t pieces = wanted_depth_pieces(g, node, a, b);
+    if (pieces < 2) return NO_NODE;
+    int64_t rows = node->type.dim[0], columns = node->type.dim[1];
+    NodeId left = left_pieces(g, a, pieces);
+    NodeId right = reshape_under(g, b, 3, (Dim[]){pieces, g->nodes[b].type.dim[0] / pieces, columns});
+    bool turned = is_better_turned(g, a, rows, columns);
+    NodeId y = turned ? build_matmul(g, build_swap_last(g, right), build_swap_last(g, left)) : build_matmul(g, left, right);
+    y = reduce(g, OP_sum, y, 1);
+    return build_reshape(g, turned ? build_swap_last(g, y) : y, node->type.rank, node->type.dim);
+}
+
 GraphPass pass_split;
 
 void pass_split(const Graph *from, Graph *to, Arena *scratch) {
@@ -132,6 +186,7 @@ void pass_split(const Graph *from, Graph *to, Arena *scratch) {
         bool is_reduction = node->op == OP_sum || node->op == OP_reduce_max;
         to->origin = node->origin;
         new_id[id] = is_reduction ? split(to, node, new_id[node->in[0]]) : NO_NODE;
+        if (node->op == OP_matmul) new_id[id] = split_product(to, node, new_id[node->in[0]], new_id[node->in[1]]);
         if (new_id[id] == NO_NODE) new_id[id] = graph_copy_node(to, node, new_id);
     }
     to->origin = NULL;
