@@ -266,6 +266,78 @@ static LLVMValueRef pull_concat(Pull *p, const Node *node, const Position *at) {
     return choose(p, in_first, left, right, at->lanes);
 }
 
+/* factor·index + addend, and the sum of two indices. */
+static Index scaled(Pull *p, const Index *index, int64_t factor, int64_t addend, uint32_t lanes) {
+    Index result = {pull_add(p, pull_mul(p, index->base, pull_i64(p, factor)), pull_i64(p, addend)), index->step * factor, NULL};
+    if (index->vector) {
+        LLVMValueRef factors = pull_splat(p, pull_i64(p, factor), lanes), addends = pull_splat(p, pull_i64(p, addend), lanes);
+        result.vector = LLVMBuildAdd(builder(p), LLVMBuildMul(builder(p), index->vector, factors, ""), addends, "");
+    }
+    return result;
+}
+
+static Index index_sum(Pull *p, const Index *a, const Index *b, uint32_t lanes) {
+    Index result = {pull_add(p, a->base, b->base), a->step + b->step, NULL};
+    if (a->vector || b->vector)
+        result.vector = LLVMBuildAdd(builder(p), index_vector(p, a, lanes), index_vector(p, b, lanes), "");
+    return result;
+}
+
+/* Axes of a window [N,OH,OW,KH,KW,C] and of what it looks at [N,H,W,KH or 1,KW or 1,C]. */
+enum { WINDOW_PLACE = 1, WINDOW_TAP = 3 };
+
+static LLVMValueRef pull_window(Pull *p, const Node *node, const Position *at) {
+    const Type *from = &body(p)->nodes[node->in[0]].type;
+    Position inner = *at;
+    LLVMValueRef inside = NULL;
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t place = WINDOW_PLACE + i, tap = WINDOW_TAP + i;
+        int64_t stride = node->attr.window.stride[i], dilation = node->attr.window.dilation[i], before = node->attr.window.before[i];
+        Index a = scaled(p, &at->axis[place], stride, -before, at->lanes), b = scaled(p, &at->axis[tap], dilation, 0, at->lanes);
+        inner.axis[place] = index_sum(p, &a, &b, at->lanes);
+        if (from->dim[tap] == 1) inner.axis[tap] = (Index){pull_i64(p, 0), 0, NULL};
+        int64_t last = (node->type.dim[place] - 1) * stride + (node->type.dim[tap] - 1) * dilation - before;
+        if (before > 0 || last >= from->dim[place]) inside = both(p, inside, keep_inside(p, &inner, place, from->dim[place]), at->lanes);
+    }
+    LLVMValueRef value = pull_value(p, node->in[0], &inner);
+    return inside ? choose(p, inside, value, constant_of(p, node->type.dtype, node->attr.window.value), at->lanes) : value;
+}
+
+/* index / divisor where that is exact: *exact holds where it is, the rest is kept from being used. */
+static Index divided(Pull *p, const Index *index, int64_t divisor, uint32_t lanes, LLVMValueRef *exact) {
+    LLVMBuilderRef b = builder(p);
+    *exact = NULL;
+    if (divisor == 1) return *index;
+    if (index_is_uniform(index)) {
+        LLVMValueRef by = pull_i64(p, divisor), quotient = LLVMBuildSDiv(b, index->base, by, "");
+        *exact = LLVMBuildICmp(b, LLVMIntEQ, LLVMBuildMul(b, quotient, by, ""), index->base, "");
+        return (Index){quotient, 0, NULL};
+    }
+    LLVMValueRef by = pull_splat(p, pull_i64(p, divisor), lanes), vector = index_vector(p, index, lanes);
+    LLVMValueRef quotient = LLVMBuildSDiv(b, vector, by, "");
+    *exact = LLVMBuildICmp(b, LLVMIntEQ, LLVMBuildMul(b, quotient, by, ""), vector, "");
+    return (Index){pull_i64(p, 0), 0, quotient};
+}
+
+static LLVMValueRef pull_unwindow(Pull *p, const Node *node, const Position *at) {
+    const Type *from = &body(p)->nodes[node->in[0]].type;
+    Position inner = *at;
+    LLVMValueRef inside = NULL;
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t place = WINDOW_PLACE + i, tap = WINDOW_TAP + i;
+        Index a = scaled(p, &at->axis[place], 1, node->attr.window.before[i], at->lanes);
+        Index b = scaled(p, &at->axis[tap], -node->attr.window.dilation[i], 0, at->lanes);
+        Index sum = index_sum(p, &a, &b, at->lanes);
+        LLVMValueRef exact;
+        inner.axis[place] = divided(p, &sum, node->attr.window.stride[i], at->lanes, &exact);
+        inside = both(p, inside, exact, at->lanes);
+        inside = both(p, inside, keep_inside(p, &inner, place, from->dim[place]), at->lanes);
+        if (exact && is_vector(exact)) inner.mask = both(p, inner.mask, exact, at->lanes);
+    }
+    LLVMValueRef value = pull_value(p, node->in[0], &inner);
+    return choose(p, inside, value, constant_of(p, node->type.dtype, 0), at->lanes);
+}
+
 /* ---- leaves ---- */
 
 static LLVMValueRef from_memory(Pull *p, DType dtype, LLVMValueRef value) {
@@ -489,6 +561,8 @@ static LLVMValueRef compute(Pull *p, NodeId id, const Position *at) {
     case OP_random: return pull_random(p, node, at);
     case OP_pad: return pull_pad(p, node, at);
     case OP_concat: return pull_concat(p, node, at);
+    case OP_window: return pull_window(p, node, at);
+    case OP_unwindow: return pull_unwindow(p, node, at);
     case OP_broadcast: inner = broadcast_from(p, at, from); break;
     case OP_reshape: inner = reshaped(p, at, &node->type, from); break;
     case OP_transpose: inner = transposed(at, node); break;

@@ -10,20 +10,28 @@
 #include "passes/fuse.h"
 
 #include "ir/build.h"
+#include "ir/digits.h"
 
 #include <string.h>
 
 static bool is_operand_of_product(const Fusion *f, NodeId user) { return f->graph->nodes[user].op == OP_matmul; }
 
-/* A product reads its operands through transposes, broadcasts and slices alone: strides. Everything else in
+/* Is there nothing but memory under this reshape? */
+static bool reshapes_memory(const Fusion *f, NodeId id) {
+    NodeId from = f->graph->nodes[id].in[0];
+    return f->graph->nodes[id].op == OP_reshape && (!fuse_is_view(f->graph, from) || f->graph->nodes[from].op == OP_input);
+}
+
+/* A product reads its operands through strides: transposes, broadcasts, slices. The left one may also be a window whose
+ * taps and channels were joined to one axis: it is packed run by run (backend/contract.c). Everything else in
  * between (padding, joining, reshapes of what is not in memory) is stored first. */
-static void mark_product_operand(Fusion *f, NodeId id) {
+static void mark_product_operand(Fusion *f, NodeId id, bool is_left) {
+    NodeId base = digits_of(f->graph, id).base;
+    if (is_left && (f->graph->nodes[base].op == OP_window || f->graph->nodes[base].op == OP_unwindow)) id = f->graph->nodes[base].in[0];
     while (fuse_is_view(f->graph, id)) {
         const Node *node = &f->graph->nodes[id];
         bool strided = node->op == OP_transpose || node->op == OP_broadcast || node->op == OP_slice;
-        if (node->op == OP_reshape && !fuse_is_view(f->graph, node->in[0])) strided = true;
-        if (node->op == OP_reshape && f->graph->nodes[node->in[0]].op == OP_input) strided = true;
-        if (!strided) break;
+        if (!strided && !reshapes_memory(f, id)) break;
         id = node->in[0];
     }
     f->stored[id] = f->graph->nodes[id].op != OP_input;
@@ -34,7 +42,7 @@ static void mark_stored(Fusion *f) {
     for (uint32_t i = 0; i < g->output_count; i++) f->stored[g->outputs[i].node] = true;
     for (NodeId id = 0; id < g->count; id++)
         if (is_operand_of_product(f, id))
-            for (uint32_t i = 0; i < 2; i++) mark_product_operand(f, g->nodes[id].in[i]);
+            for (uint32_t i = 0; i < 2; i++) mark_product_operand(f, g->nodes[id].in[i], i == 0);
 }
 
 static bool is_input(const Graph *g, NodeId id) { return g->nodes[id].op == OP_input; }

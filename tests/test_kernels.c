@@ -121,6 +121,35 @@ static int views(const Target *target, int count) {
     return failed;
 }
 
+/* A convolution as the graph has it: a window, its taps and channels joined, and a product; and the sums that arise in
+ * pooling and gradients. */
+static int windows(const Target *target, int count) {
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        Graph *g = graph_new("windows");
+        bool open = pick(0, 3) == 0;
+        int64_t n = pick(1, 3), h = pick(3, 12), w = pick(3, 12), c = pick(1, 40), o = pick(1, 40), kh = pick(1, 3), kw = pick(1, 3);
+        int64_t stride[] = {pick(1, 2), pick(1, 2)}, dilation[] = {pick(1, 2), pick(1, 2)}, before[] = {pick(0, 2), pick(0, 2)};
+        int64_t oh = (h + 2 * before[0] - (kh - 1) * dilation[0] - 1) / stride[0] + 1, ow = (w + 2 * before[1] - (kw - 1) * dilation[1] - 1) / stride[1] + 1;
+        if (oh < 1 || ow < 1) oh = ow = 1;
+        Dim batch = open ? -1 : n;
+        NodeId x = build_input(g, "x", INPUT_data, type_make(DTYPE_f32, 6, (Dim[]){batch, h, w, 1, 1, c}), (Init){0});
+        NodeId seen = build_window(g, x, type_make(DTYPE_f32, 6, (Dim[]){batch, oh, ow, kh, kw, c}), stride, dilation, before, 0);
+        NodeId left = build_reshape(g, seen, 2, (Dim[]){batch * oh * ow, kh * kw * c});
+        NodeId y = build_matmul(g, left, data(g, "w", kh * kw * c, o));
+        graph_add_output(g, "y", build_unary(g, OP_tanh, y), -1);
+        if (pick(0, 1)) graph_add_output(g, "pool", build_reduce_max(g, seen, 1u << 3 | 1u << 4), -1);
+        if (pick(0, 1)) {
+            Type wide = type_make(DTYPE_f32, 6, (Dim[]){batch, h, w, kh, kw, c});
+            NodeId back = build_unwindow(g, build_unary(g, OP_exp, seen), wide, stride, dilation, before);
+            graph_add_output(g, "back", build_sum(g, back, 1u << 3 | 1u << 4), -1);
+        }
+        if (!open) graph_add_output(g, "dw", build_matmul(g, build_swap_last(g, left), data(g, "dy", batch * oh * ow, o)), -1);
+        failed += check(g, target, n, "window");
+    }
+    return failed;
+}
+
 static int same_bits(const Target *target) {
     int failed = 0;
     for (int i = 0; i < 4; i++) {
@@ -153,6 +182,7 @@ int main(int argc, char **argv) {
         }
         diag_free(&diag);
         failed += products(&target, 24 * scale) + batched_products(&target, 4 * scale) + reductions(&target, 16 * scale) + views(&target, 8 * scale);
+        failed += windows(&target, 12 * scale);
         failed += same_bits(&target);
         printf("%s: %d failed so far\n", target.cpu, failed);
     }
