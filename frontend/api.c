@@ -7,16 +7,29 @@
 
 #include "runtime/data/data.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
-static _Thread_local char *api_text;
+/* The text belongs to its thread and goes with it. */
+static pthread_key_t api_text;
+static pthread_once_t api_text_made = PTHREAD_ONCE_INIT;
+
+static void api_make_text(void) {
+    if (pthread_key_create(&api_text, free)) die("no memory");
+}
 
 const char *selfc_version(void) { return SELFC_VERSION; }
-const char *selfc_error(void) { return api_text ? api_text : ""; }
+
+const char *selfc_error(void) {
+    pthread_once(&api_text_made, api_make_text);
+    const char *text = pthread_getspecific(api_text);
+    return text ? text : "";
+}
+
 int selfc_cpus(void) { return selfc_cpu_count(); }
 
 int api_fail(const char *format, ...) {
@@ -25,8 +38,9 @@ int api_fail(const char *format, ...) {
     va_start(args, format);
     if (vasprintf(&text, format, args) < 0) text = NULL;
     va_end(args);
-    free(api_text);
-    api_text = text;
+    pthread_once(&api_text_made, api_make_text);
+    free(pthread_getspecific(api_text));
+    pthread_setspecific(api_text, text);
     return 1;
 }
 
