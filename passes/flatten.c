@@ -4,7 +4,10 @@
  * they do element by element means the same on the rows, and there it fits the product's epilogue, and sums over
  * pixels are sums over one axis. So a reshape that parts axes is moved behind the work: op(reshape(a), b) becomes
  * reshape(op(a, b')), where b' is b in a's shape, if that costs nothing: another flat value, a constant, memory,
- * or a broadcast that repeats whole axes of a. */
+ * or a broadcast that repeats whole axes of a.
+ *
+ * A window over few channels is packed in runs of as few elements. Where its taps and channels are joined anyway, the
+ * columns and channels of the picture can be one axis: a tap of KW columns of C channels is one of KW·C elements. */
 #include "ir/build.h"
 #include "passes/passes.h"
 
@@ -115,6 +118,27 @@ static NodeId flatten_reduction(Graph *g, const Node *node) {
     return build_reshape(g, result, node->type.rank, node->type.dim);
 }
 
+enum { THIN = 16 /* channels: fewer do not fill a vector */ };
+
+/* reshape(window) that joins taps and channels, over few channels: the same with [H, W·C] pictures of one channel. */
+static NodeId flatten_thin_window(Graph *g, const Node *node) {
+    const Node window = g->nodes[node->in[0]];
+    if (node->op != OP_reshape || window.op != OP_window) return NO_NODE;
+    Type to = window.type, from = g->nodes[window.in[0]].type;
+    int64_t taps = to.dim[3] * to.dim[4] * to.dim[5], channels = to.dim[5];
+    bool joins = node->type.rank && node->type.dim[node->type.rank - 1] == taps;
+    if (!joins || channels == 1 || channels >= THIN || window.attr.window.dilation[1] != 1 || from.dim[4] != 1) return NO_NODE;
+    Attr attr = window.attr;
+    attr.window.stride[1] *= channels;
+    attr.window.before[1] *= channels;
+    from.dim[2] *= channels;
+    to.dim[4] *= channels;
+    from.dim[5] = to.dim[5] = 1;
+    NodeId picture = reshaped(g, window.in[0], from);
+    NodeId wide = graph_add(g, (Node){.op = OP_window, .type = to, .in = {picture}, .attr = attr});
+    return build_reshape(g, wide, node->type.rank, node->type.dim);
+}
+
 GraphPass pass_flatten;
 
 void pass_flatten(const Graph *from, Graph *to, Arena *scratch) {
@@ -128,6 +152,7 @@ void pass_flatten(const Graph *from, Graph *to, Arena *scratch) {
         OpClass class = op_info[node.op].class;
         if (class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary) flat = flatten_elementwise(to, &node);
         if (class == CLASS_reduce) flat = flatten_reduction(to, &node);
+        if (class == CLASS_index) flat = flatten_thin_window(to, &node);
         to->origin = NULL;
         new_id[id] = flat != NO_NODE ? flat : graph_copy_node(to, &from->nodes[id], new_id);
     }
