@@ -32,6 +32,10 @@ const char *selfc_error(void) {
 
 int selfc_cpus(void) { return selfc_cpu_count(); }
 
+const char *selfc_nearest(const char *name, const char *const *names, size_t count) {
+    return diag_nearest(name, names, count);
+}
+
 int api_fail(const char *format, ...) {
     char *text = NULL;
     va_list args;

@@ -2,6 +2,7 @@
  *
  * `--name value` and `--name=value` mean the same; `-o` is --output. Options may stand anywhere; `--` ends them. */
 #include "frontend/options.h"
+#include "include/selfc.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -38,34 +39,7 @@ static const struct {
 #include "frontend/options.def"
 };
 
-/* --- spelling --- */
-
-static size_t options_smallest(size_t a, size_t b, size_t c) {
-    size_t least = a < b ? a : b;
-    return least < c ? least : c;
-}
-
-/* Edit distance, with 99 for what is too long to be a slip. */
-static size_t options_distance(const char *a, const char *b) {
-    size_t m = strlen(a), n = strlen(b), row[64];
-    if (m > 60 || n > 60) return 99;
-    for (size_t j = 0; j <= n; j++) row[j] = j;
-    for (size_t i = 1; i <= m; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t above = row[j];
-            row[j] = options_smallest(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
-            diagonal = above;
-        }
-    }
-    return row[n];
-}
-
-static void options_consider(const char *word, const char *name, const char **best, size_t *distance) {
-    size_t d = options_distance(word, name);
-    if (d < *distance) *best = name, *distance = d;
-}
+/* --- parsing --- */
 
 static bool options_unknown(const char *what, const char *word, const char *nearest, const char *command) {
     fprintf(stderr, "selfc: there is no %s \"%s\"", what, word);
@@ -74,35 +48,34 @@ static bool options_unknown(const char *what, const char *word, const char *near
     return false;
 }
 
-/* --- parsing --- */
-
 static bool options_find_command(const char *word, CommandKind *command) {
-    const char *nearest = NULL;
-    size_t distance = strlen(word) / 3 + 2;
+    const char *names[COMMAND_COUNT];
     for (int i = 0; i < COMMAND_COUNT; i++) {
-        if (!strcmp(word, command_info[i].name)) return *command = (CommandKind)i, true;
-        options_consider(word, command_info[i].name, &nearest, &distance);
+        names[i] = command_info[i].name;
+        if (!strcmp(word, names[i])) return *command = (CommandKind)i, true;
     }
-    return options_unknown("command", word, nearest, NULL);
+    return options_unknown("command", word, selfc_nearest(word, names, COMMAND_COUNT), NULL);
 }
 
 /* The option of `length` letters of word, if the command has it. */
 static const OptionInfo *options_find(const char *word, size_t length, CommandKind command) {
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)length, word);
-    const char *nearest = NULL;
-    size_t distance = length / 3 + 1;
-    const OptionInfo *elsewhere = NULL;
+    const char *names[OPTION_COUNT];
+    size_t count = 0;
+    bool is_elsewhere = false;
     for (int i = 0; i < OPTION_COUNT; i++) {
         const OptionInfo *info = &option_info[i];
-        bool belongs = info->commands >> command & 1;
-        if (!strcmp(name, info->spelling) && belongs) return info;
-        if (!strcmp(name, info->spelling)) elsewhere = info;
-        if (belongs) options_consider(name, info->spelling, &nearest, &distance);
+        bool belongs = info->commands >> command & 1, is_it = !strcmp(name, info->spelling);
+        if (is_it && belongs) return info;
+        is_elsewhere |= is_it;
+        if (belongs) names[count++] = info->spelling;
     }
-    if (!elsewhere) return options_unknown("option", name, nearest, command_info[command].name), NULL;
-    fprintf(stderr, "selfc: %s has no option %s; selfc help %s lists those that it has\n", command_info[command].name,
-            name, command_info[command].name);
+    const char *of = command_info[command].name;
+    if (is_elsewhere)
+        fprintf(stderr, "selfc: %s has no option %s; selfc help %s lists those that it has\n", of, name, of);
+    else
+        options_unknown("option", name, selfc_nearest(name, names, count), of);
     return NULL;
 }
 

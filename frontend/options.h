@@ -1,4 +1,4 @@
-/* The command line as a structure, made from options.def. Sees nothing of the compiler. */
+/* The command line as a structure, made from options.def. Of the compiler it sees the public API alone. */
 #ifndef SELFC_FRONTEND_OPTIONS_H
 #define SELFC_FRONTEND_OPTIONS_H
 #include <stdbool.h>

@@ -100,6 +100,8 @@ int selfc_build(SelfcModel *model, const char *out, const char *const *functions
 
 /* What selfc knows: "schema" (JSON Schema of descriptions), "ops", "passes", "language" (reference in Markdown). */
 int selfc_describe(const char *what, FILE *out);
+/* The nearest of `names` to `name`, for "did you mean …?"; NULL if none is near. */
+const char *selfc_nearest(const char *name, const char *const *names, size_t count);
 /* Runs the passes in "simplify,dce" over a file of IR text and prints the result. stop_after may be NULL. */
 int selfc_passes(const char *path, const char *passes, const char *stop_after, const SelfcOptions *options, FILE *out);
 
