@@ -53,7 +53,7 @@ void picture_program_dot(const Program *program, FILE *out) {
     char type[128];
     fprintf(out, "digraph program {\n  node [shape=box, style=filled, fontname=\"sans-serif\"];\n");
     for (uint32_t b = 0; b < program->buffer_count; b++)
-        fprintf(out, "  b%u [shape=ellipse, fillcolor=white, label=\"@%u\\n%s\"];\n", b, b,
+        fprintf(out, "  b%u [shape=ellipse, fillcolor=white, label=\"b%u\\n%s\"];\n", b, b,
                 type_print(program->buffers[b].type, type));
     for (uint32_t c = 0; c < program->call_count; c++) {
         const Call *call = &program->calls[c];
@@ -154,7 +154,7 @@ static void picture_arena(const Program *program, FILE *out) {
         double bottom = (double)extent_at(buffer->offset, 1) + bytes;
         fprintf(out,
                 "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"hsl(%u,60%%,75%%)\" stroke=\"#555\" "
-                "stroke-width=\".5\"><title>@%u %s, phases %u to %u</title></rect>\n",
+                "stroke-width=\".5\"><title>b%u %s, phases %u to %u</title></rect>\n",
                 first * step, height - bottom / size * height, (last - first + 1) * step, bytes / size * height,
                 b * 47 % 360, b, type_print(buffer->type, type), first, last);
     }
@@ -175,7 +175,7 @@ static void picture_calls(const Program *program, FILE *out) {
         if (is_product) fprintf(out, "%u rows × %u vectors", kernel->tile_rows, kernel->tile_vectors);
         fprintf(out, "<td>%lld<td>", (long long)dim_at(grid_pieces_at(&kernel->grid, 1), 1));
         for (uint32_t a = 0; a < kernel_arg_count(kernel); a++)
-            fprintf(out, "%s@%u ", a == kernel->body->input_count ? "<td>" : "", call->args[a]);
+            fprintf(out, "%sb%u ", a == kernel->body->input_count ? "<td>" : "", call->args[a]);
         fprintf(out, "<td>%.3f<td>%.1f<td class=o>", kernel->flop / 1e6, kernel->bytes / 1e3);
         picture_text(call->origin ? call->origin : "", out);
         fprintf(out, "\n");
