@@ -23,6 +23,7 @@ enum {
     MOST_PIECES = 32,
     ENOUGH_PIECES = 16, /* already there: leave the reduction alone */
     COLUMNS = 64,       /* of the last axis that one piece walks together */
+    LEVELS = 8,         /* of cheap operations that are done on the pieces */
     LEAST_DEPTH = 8192, /* of a product that is cut along it */
     DEPTH_PIECES = 16,
 };
@@ -88,14 +89,42 @@ static uint32_t moved_axes(uint32_t axes, uint32_t axis) {
     return low | (axes & ~low) << 1;
 }
 
-/* [.., length, ..] → [.., pieces, length / pieces, ..], reduced within the pieces, then over them. */
-static NodeId cut(Graph *g, const Node *node, NodeId a, uint32_t axis, int64_t pieces) {
-    Type from = g->nodes[a].type, to = from;
+/* [.., length, ..] → [.., pieces, length / pieces, ..] */
+static Type cut_type(Type from, uint32_t axis, int64_t pieces) {
+    Type to = from;
     to.rank++;
     for (uint32_t i = from.rank; i > axis; i--) to.dim[i] = from.dim[i - 1];
-    to.dim[axis] = pieces;
-    to.dim[axis + 1] = from.dim[axis] / pieces;
-    a = build_reshape(g, a, to.rank, to.dim);
+    to.dim[axis] = from.dim[axis] == 1 ? 1 : pieces;
+    to.dim[axis + 1] = from.dim[axis] == 1 ? 1 : from.dim[axis] / pieces;
+    return to;
+}
+
+static bool is_cheap(OpKind op) {
+    OpClass class = op_info[op].class;
+    bool is_function = op == OP_exp || op == OP_log || op == OP_tanh || op == OP_sigmoid || op == OP_erf || op == OP_sin || op == OP_cos;
+    return (class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary) && !is_function;
+}
+
+/* The operand with its axis cut. What is cheap is done on the pieces, again if need be: a reshape between it and the
+ * reduction would make it a value in memory. */
+static NodeId cut_operand(Graph *g, NodeId a, uint32_t axis, int64_t pieces, int levels) {
+    Node node = g->nodes[a];
+    Type to = cut_type(node.type, axis, pieces);
+    if (node.op == OP_constant) return build_constant(g, to, node.attr.value);
+    if (node.op == OP_broadcast && levels)
+        return build_broadcast(g, cut_operand(g, node.in[0], axis, pieces, levels - 1), to);
+    if (!is_cheap(node.op) || !levels) {
+        while (g->nodes[a].op == OP_reshape) a = g->nodes[a].in[0];
+        return build_reshape(g, a, to.rank, to.dim);
+    }
+    for (uint32_t i = 0; i < op_info[node.op].inputs; i++) node.in[i] = cut_operand(g, node.in[i], axis, pieces, levels - 1);
+    node.type = to;
+    return graph_add(g, node);
+}
+
+/* Reduced within the pieces, then over them. */
+static NodeId cut(Graph *g, const Node *node, NodeId a, uint32_t axis, int64_t pieces) {
+    a = cut_operand(g, a, axis, pieces, LEVELS);
     a = reduce(g, node->op, a, moved_axes(node->attr.axes, axis));
     a = reduce(g, node->op, a, 1u << axis);
     return build_reshape(g, a, node->type.rank, node->type.dim);
