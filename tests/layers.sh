@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints every #include that goes against the layering: folders may include what the picture in the README shows, cJSON
-# stays in frontend/, LLVM in backend/. Only frontend/main.c and the public API in frontend/api*.c see everything.
+# stays in frontend/, LLVM in backend/. Only the public API in frontend/api*.c sees everything; the command line sees it alone.
 cd "$(dirname "$0")/.." || exit 1
 
 may_include() { # folder -> the starts of what it may include
@@ -24,12 +24,17 @@ report() { # what is wrong, then the lines on stdin
 }
 
 for folder in ir passes frontend backend runtime; do
-    found=$(files_of $folder | grep -Ev '^frontend/(main|api[a-z_]*)\.[ch]$' | xargs -r grep -Hn '^ *# *include "' |
+    found=$(files_of $folder | grep -Ev '^frontend/(main|options|api[a-z_]*)\.[ch]$' | xargs -r grep -Hn '^ *# *include "' |
         grep -Ev "include \"($(may_include $folder))")
     [ -z "$found" ] || report "$folder/ may not see this" <<END
 $found
 END
 done
+
+found=$(grep -Hn '^ *# *include "' frontend/main.c frontend/options.c | grep -Ev 'include "(include/selfc|frontend/options)\.')
+[ -z "$found" ] || report "the command line may see the public API alone" <<END
+$found
+END
 
 for rule in 'cjson|cJSON:frontend' 'llvm-c/:backend'; do
     library=${rule%:*} home=${rule#*:}
