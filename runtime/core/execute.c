@@ -35,7 +35,7 @@ static double execute_call_work(const SelfcCall *call, const SelfcProgram *progr
 
 /* The piece of a call at which the row of work is at `position`; the same for both neighbours of a bound. */
 static int64_t execute_piece_at(double position, double before, double work, int64_t pieces) {
-    double piece = (position - before) / work * (double)pieces + 0.5;
+    double piece = (position - before) / work * (double)pieces + 0.4999; /* halves go down, as schedules assume */
     if (piece <= 0) return 0;
     return piece >= (double)pieces ? pieces : (int64_t)piece;
 }
