@@ -179,7 +179,12 @@ def compare(arguments, selfc, rivals, threads, flop):
     best = min((rival.median for rival in rivals if rival.times), default=None)
     row = {"selfc_ms": round(selfc.median * 1e3, 4), "torch_ms": round(best * 1e3, 4) if best else None,
            "ratio": round(best / selfc.median, 3) if best else None, "gflops": round(flop / selfc.median / 1e9, 1),
-           "share_of_peak": round(flop / selfc.median / 1e9 / peak, 4), "threads": threads}
+           "share_of_peak": round(flop / selfc.median / 1e9 / peak, 4), "threads": threads,
+           "rivals_ms": {rival.name: round(rival.median * 1e3, 4) for rival in rivals if rival.times}}
+    alone = measure_peak(arguments.peak, 1)
+    if peak < 0.75 * threads * alone:
+        print(f"The machine is busy: {threads} threads reach {peak:.0f} GFLOP/s where one alone reaches {alone:.0f}. "
+              "Measure again.")
     return row
 
 
