@@ -79,7 +79,8 @@ static Layout layout_of(const Kernel *kernel, const Target *target) {
     Block block = block_of(kernel, target);
     int64_t lanes = target->machine.vector_bytes / 4;
     int64_t tile = (int64_t)kernel->tile_rows * kernel->tile_vectors * lanes;
-    int64_t a = (round_up(block.rows, lanes) + lanes) * (block.depth + ROW_PAD) + (block.depth + lanes) * (round_up(block.rows, lanes) + ROW_PAD);
+    int64_t by_rows = (round_up(block.rows, lanes) + lanes) * (block.depth + ROW_PAD);
+    int64_t by_depth = (block.depth + lanes) * (round_up(block.rows, lanes) + ROW_PAD), a = by_rows > by_depth ? by_rows : by_depth;
     Layout layout = {0};
     layout.a = kernel->pack_b ? round_up(block.columns * block.depth * 4, 64) : 0;
     layout.tile = layout.a + (kernel->pack_a ? round_up(a * 4, 64) : 0);

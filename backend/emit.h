@@ -11,7 +11,6 @@
 #include <llvm-c/TargetMachine.h>
 
 typedef struct {
-    const Program *program; /* may be NULL */
     const Kernel *kernel;
     const Target *target;
     LLVMContextRef context;

@@ -113,8 +113,18 @@ LLVMValueRef pull_load(Pull *p, LLVMTypeRef type, LLVMValueRef pointer, uint32_t
     return load;
 }
 
+/* LLVM 22 joins a narrowing conversion and a masked store whose mask it knows to be "the first lane alone" to a store
+ * of 4 bytes: for elements of 1 or 2 bytes the mask must not be known. n >= 1 holds always, but only we know. */
+static LLVMValueRef opaque_mask(Pull *p, LLVMValueRef mask, LLVMTypeRef vector) {
+    LLVMTypeRef element = LLVMGetElementType(vector);
+    if (LLVMGetTypeKind(element) != LLVMIntegerTypeKind || LLVMGetIntTypeWidth(element) >= 32) return mask;
+    LLVMValueRef is_batch = LLVMBuildICmp(builder(p), LLVMIntSGE, p->n, pull_i64(p, 1), "");
+    return LLVMBuildAnd(builder(p), mask, pull_splat(p, is_batch, LLVMGetVectorSize(vector)), "");
+}
+
 void pull_store_to(Pull *p, LLVMValueRef value, LLVMValueRef pointer, uint32_t align, LLVMValueRef mask) {
     if (mask) {
+        mask = opaque_mask(p, mask, LLVMTypeOf(value));
         LLVMTypeRef types[] = {LLVMTypeOf(value), LLVMTypeOf(pointer)};
         LLVMValueRef args[] = {value, pointer, mask};
         set_alignment(p, pull_intrinsic(p, "llvm.masked.store", types, 2, args, 3), 1, align);
@@ -434,6 +444,22 @@ static LLVMValueRef sign_of(Pull *p, bool is_float, LLVMValueRef a) {
     return LLVMBuildSelect(b, above, one, LLVMBuildSelect(b, below, minus, a, ""), ""); /* zeros and NaN stay */
 }
 
+/* By way of whole numbers, since a processor without SSE4.1 would call a library: beyond 2^23 every float is whole, and
+ * NaN stays what it is. */
+static LLVMValueRef floor_of(Pull *p, LLVMValueRef a) {
+    LLVMBuilderRef b = builder(p);
+    LLVMTypeRef type = LLVMTypeOf(a);
+    uint32_t lanes = is_vector(a) ? LLVMGetVectorSize(type) : 1;
+    LLVMTypeRef f32 = pull_type(p, DTYPE_f32, 1);
+    LLVMValueRef limit = pull_splat(p, LLVMConstReal(f32, 8388608), lanes), one = pull_splat(p, LLVMConstReal(f32, 1), lanes);
+    LLVMValueRef is_small = LLVMBuildFCmp(b, LLVMRealOLT, intrinsic_1(p, "llvm.fabs", a), limit, "");
+    LLVMValueRef safe = LLVMBuildSelect(b, is_small, a, LLVMConstNull(type), "");
+    LLVMValueRef whole = LLVMBuildSIToFP(b, LLVMBuildFPToSI(b, safe, pull_type(p, DTYPE_i32, lanes), ""), type, "");
+    LLVMValueRef below = LLVMBuildFSub(b, whole, one, "");
+    LLVMValueRef is_above = LLVMBuildFCmp(b, LLVMRealOGT, whole, safe, "");
+    return LLVMBuildSelect(b, is_small, LLVMBuildSelect(b, is_above, below, whole, ""), a, "");
+}
+
 static LLVMValueRef unary(Pull *p, const Node *node, LLVMValueRef a) {
     LLVMBuilderRef b = builder(p);
     bool is_float = node->type.dtype == DTYPE_f32;
@@ -443,7 +469,7 @@ static LLVMValueRef unary(Pull *p, const Node *node, LLVMValueRef a) {
         if (is_float) return intrinsic_1(p, "llvm.fabs", a);
         return LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, a, LLVMConstNull(LLVMTypeOf(a)), ""), LLVMBuildNeg(b, a, ""), a, "");
     case OP_sign: return sign_of(p, is_float, a);
-    case OP_floor: return intrinsic_1(p, "llvm.floor", a);
+    case OP_floor: return floor_of(p, a);
     case OP_exp: return math_exp(p->e, a);
     case OP_log: return math_log(p->e, a);
     case OP_sqrt: return intrinsic_1(p, "llvm.sqrt", a);
@@ -461,14 +487,9 @@ static LLVMValueRef unary(Pull *p, const Node *node, LLVMValueRef a) {
 
 /* The larger (or smaller) of two floats; NaN if either is. A comparison is false for NaN, so the operand that may be
  * NaN must be what a false comparison picks. */
-static LLVMValueRef float_extreme(Pull *p, LLVMValueRef a, LLVMValueRef b, LLVMRealPredicate worse) {
-    if (LLVMIsConstant(a)) {
-        LLVMValueRef swap = a;
-        a = b;
-        b = swap;
-    }
+static LLVMValueRef float_extreme(Pull *p, LLVMValueRef a, LLVMValueRef b, LLVMRealPredicate worse, bool b_is_number) {
     LLVMValueRef result = LLVMBuildSelect(builder(p), LLVMBuildFCmp(builder(p), worse, a, b, ""), b, a, "");
-    if (LLVMIsConstant(b)) return result;
+    if (b_is_number) return result;
     LLVMValueRef is_nan = LLVMBuildFCmp(builder(p), LLVMRealUNO, b, b, "");
     return LLVMBuildSelect(builder(p), is_nan, b, result, "");
 }
@@ -486,13 +507,15 @@ static LLVMValueRef binary(Pull *p, const Node *node, LLVMValueRef x, LLVMValueR
     LLVMBuilderRef b = builder(p);
     DType dtype = body(p)->nodes[node->in[0]].type.dtype;
     bool is_float = dtype == DTYPE_f32;
+    const Node *right = &body(p)->nodes[node->in[1]];
+    bool y_is_number = right->op == OP_constant && right->attr.value == right->attr.value; /* no NaN */
     switch ((int)node->op) {
     case OP_add: return is_float ? contracted(LLVMBuildFAdd(b, x, y, "")) : LLVMBuildAdd(b, x, y, "");
     case OP_sub: return is_float ? contracted(LLVMBuildFSub(b, x, y, "")) : LLVMBuildSub(b, x, y, "");
     case OP_mul: return is_float ? contracted(LLVMBuildFMul(b, x, y, "")) : LLVMBuildMul(b, x, y, "");
     case OP_div: return LLVMBuildFDiv(b, x, y, "");
-    case OP_max: return is_float ? float_extreme(p, x, y, LLVMRealOLT) : integer_extreme(p, LLVMIntSGT, x, y);
-    case OP_min: return is_float ? float_extreme(p, x, y, LLVMRealOGT) : integer_extreme(p, LLVMIntSLT, x, y);
+    case OP_max: return is_float ? float_extreme(p, x, y, LLVMRealOLT, y_is_number) : integer_extreme(p, LLVMIntSGT, x, y);
+    case OP_min: return is_float ? float_extreme(p, x, y, LLVMRealOGT, y_is_number) : integer_extreme(p, LLVMIntSLT, x, y);
     case OP_less: return is_float ? LLVMBuildFCmp(b, LLVMRealOLT, x, y, "") : LLVMBuildICmp(b, LLVMIntSLT, x, y, "");
     case OP_equal: return is_float ? LLVMBuildFCmp(b, LLVMRealOEQ, x, y, "") : LLVMBuildICmp(b, LLVMIntEQ, x, y, "");
     case OP_and: return LLVMBuildAnd(b, x, y, "");
@@ -522,7 +545,7 @@ static LLVMValueRef elementwise(Pull *p, const Node *node, const Position *at) {
 LLVMValueRef pull_combine(Pull *p, const Node *reduction, LLVMValueRef a, LLVMValueRef b) {
     bool is_float = reduction->type.dtype == DTYPE_f32;
     if (reduction->op == OP_sum) return is_float ? contracted(LLVMBuildFAdd(builder(p), a, b, "")) : LLVMBuildAdd(builder(p), a, b, "");
-    return is_float ? float_extreme(p, a, b, LLVMRealOLT) : integer_extreme(p, LLVMIntSGT, a, b);
+    return is_float ? float_extreme(p, a, b, LLVMRealOLT, false) : integer_extreme(p, LLVMIntSGT, a, b);
 }
 
 /* A reduction that was not given has only axes of size 1 to reduce. */

@@ -275,7 +275,7 @@ static void eval_node(const Graph *graph, NodeId id, int64_t n, const double *co
     case OP_random: eval_random(node, &shape, &from_b, a, b, out); break;
     case OP_neg: EACH_WRAPPED(-a[i], 0 - A); break;
     case OP_abs: EACH_WRAPPED(fabs(a[i]), a[i] < 0 ? 0 - A : A); break;
-    case OP_sign: EACH((a[i] > 0) - (a[i] < 0)); break;
+    case OP_sign: EACH(isnan(a[i]) ? a[i] : (a[i] > 0) - (a[i] < 0)); break;
     case OP_floor: EACH(floor(a[i])); break;
     case OP_exp: EACH(exp(a[i])); break;
     case OP_log: EACH(log(a[i])); break;

@@ -113,7 +113,7 @@ static NodeId flatten_reduction(Graph *g, const Node *node) {
         if (node->attr.axes >> i & 1) axes |= 1u << group[i];
         else kept |= 1u << group[i];
     }
-    if (axes & kept) return NO_NODE;
+    if (!axes || axes & kept) return NO_NODE;
     NodeId result = graph_add(g, (Node){.op = node->op, .in = {from}, .attr.axes = axes});
     return build_reshape(g, result, node->type.rank, node->type.dim);
 }

@@ -1,7 +1,7 @@
 /* Fusion: Graph → Program. Groups operations into kernels, so that values pass through registers, not memory.
  *
  * Nodes are visited from the last to the first, so when a node is visited all of its users have a group. It joins
- * the group of its users when the kernel can still be one walk over one index space (join.c says when); otherwise
+ * the group of its users when the kernel can still be one walk over one index space (fuse_join.c says when); otherwise
  * it starts a group of its own, and its value goes through memory. Views (index operations and constants) belong
  * to no group: each kernel that reads through a view takes a copy of it.
  *

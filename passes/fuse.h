@@ -35,7 +35,7 @@ typedef struct {
     const Graph *graph;
     Arena *scratch;
     bool *stored;        /* the node's value must be in memory */
-    Group **group_of;    /* NULL for inputs and views */
+    Group **group_of;    /* NULL for inputs and for views that are not stored */
     Uses *users;
     Group **groups;      /* all that were started; merged ones have count 0 */
     uint32_t group_count;

@@ -162,7 +162,7 @@ static bool strides_alias(Extent stride) { return stride.per_n == 0 && stride.fi
 static void choose_packing(Kernel *kernel, const Product *p) {
     const Node *product = &kernel->body->nodes[kernel->product];
     uint32_t rank = product->type.rank;
-    Strided a, b;
+    Strided a = {0}, b = {0};
     bool a_strided = strided_of(kernel->body, product->in[0], &a), b_strided = strided_of(kernel->body, product->in[1], &b);
     Extent a_row = a.stride[rank - 2], a_depth = a.stride[rank - 1], b_depth = b.stride[rank - 2];
     bool reused = p->columns > 2 * 64;

@@ -73,6 +73,21 @@ typedef struct {
     uint32_t io_count;
 } Run;
 
+enum { GUARD = 64, GUARD_BYTE = 0xa5 };
+
+/* Memory that begins where a vector may and is followed by bytes that must not change. */
+static void *guarded(size_t bytes) {
+    size_t size = (bytes + 63) / 64 * 64 + GUARD;
+    void *memory = aligned_alloc(64, size);
+    memset(memory, GUARD_BYTE, size);
+    return memory;
+}
+
+static void check_guard(const void *memory, size_t bytes) {
+    for (size_t i = bytes; i < bytes + GUARD; i++)
+        if (((const unsigned char *)memory)[i] != GUARD_BYTE) die("byte %zu behind an output of %zu bytes was written", i - bytes, bytes);
+}
+
 static Run run_compiled(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads) {
     PipelineOptions options = {.machine = target->machine};
     Graph *stopped = NULL;
@@ -94,7 +109,7 @@ static Run run_compiled(const Graph *graph, const Target *target, int64_t n, con
         size_t elements = (size_t)dim_at(type_elements(type), n);
         void *data;
         if (graph->inputs[i].kind == INPUT_data) {
-            data = aligned_alloc(64, (type_bytes_at(type, n) + 63) / 64 * 64);
+            data = guarded(type_bytes_at(type, n));
             run.io[run.io_count++] = data;
         } else {
             const SelfcState *state = selfc_find_state(module, graph->inputs[i].name);
@@ -105,8 +120,11 @@ static Run run_compiled(const Graph *graph, const Target *target, int64_t n, con
     }
     for (uint32_t i = 0; i < graph->output_count; i++)
         if (graph->outputs[i].updates < 0)
-            run.io[run.io_count++] = aligned_alloc(64, (type_bytes_at(graph->nodes[graph->outputs[i].node].type, n) + 63) / 64 * 64);
+            run.io[run.io_count++] = guarded(type_bytes_at(graph->nodes[graph->outputs[i].node].type, n));
     selfc_execute(run.session, &module->programs[0], run.io, n);
+    uint32_t at = run.io_count;
+    for (uint32_t i = graph->output_count; i--;)
+        if (graph->outputs[i].updates < 0) check_guard(run.io[--at], type_bytes_at(graph->nodes[graph->outputs[i].node].type, n));
     program_free(program);
     return run;
 }

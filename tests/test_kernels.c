@@ -150,6 +150,21 @@ static int windows(const Target *target, int count) {
     return failed;
 }
 
+/* Narrow results of every length around a vector: what is stored must end with the tensor. */
+static int narrow_tails(const Target *target) {
+    int failed = 0;
+    const DType dtypes[] = {DTYPE_bf16, DTYPE_f16, DTYPE_i8, DTYPE_u8, DTYPE_bool};
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
+        Graph *g = graph_new("tails");
+        for (int64_t size = 1; size <= 20; size++) {
+            NodeId x = build_input(g, "x", INPUT_data, type_make(DTYPE_f32, 1, (Dim[]){size}), (Init){0});
+            graph_add_output(g, "y", build_cast(g, build_unary(g, OP_floor, x), dtypes[i]), -1);
+        }
+        failed += check(g, target, 1, "narrow tails");
+    }
+    return failed;
+}
+
 static int same_bits(const Target *target) {
     int failed = 0;
     for (int i = 0; i < 4; i++) {
@@ -182,7 +197,7 @@ int main(int argc, char **argv) {
         }
         diag_free(&diag);
         failed += products(&target, 24 * scale) + batched_products(&target, 4 * scale) + reductions(&target, 16 * scale) + views(&target, 8 * scale);
-        failed += windows(&target, 12 * scale);
+        failed += windows(&target, 12 * scale) + narrow_tails(&target);
         failed += same_bits(&target);
         printf("%s: %d failed so far\n", target.cpu, failed);
     }

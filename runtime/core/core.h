@@ -24,7 +24,7 @@ typedef struct {
     const SelfcModule *module;
     SelfcPool *pool;
     void *state; /* module->state_bytes */
-    void *arena; /* grown by session_reserve */
+    void *arena; /* grown by selfc_session_reserve */
     int64_t arena_bytes;
     void *scratch;        /* threads * module->scratch_bytes */
     double *call_seconds; /* NULL, or call_count of the program: time of each call is added (profile) */
