@@ -23,7 +23,12 @@ static bool driver_is_taken(const char *name) {
         "return", "short",     "signed",    "sizeof",    "static",   "struct",  "switch",   "template", "this",
         "throw",  "true",      "try",       "typedef",   "typename", "union",   "unsigned", "using",    "virtual",
         "void",   "volatile",  "while",     "protected", "explicit", "catch",   "and",      "or",       "not",
-        "xor",    "asm",       "typeof"};
+        "xor",    "asm",       "typeof",    "linux",     "unix",     "nullptr", "constexpr", "alignas",  "alignof",
+        "bitand", "bitor",     "compl",     "and_eq",    "or_eq",    "xor_eq",  "not_eq",   "decltype", "noexcept",
+        "typeid", "concept",   "requires",  "co_await",  "co_yield", "co_return", "static_assert", "thread_local",
+        "const_cast", "static_cast", "dynamic_cast", "reinterpret_cast"};
+    size_t length = strlen(name);
+    if (length > 2 && strcmp(name + length - 2, "_t") == 0) return true; /* size_t and its like */
     for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
         if (strcmp(taken[i], name) == 0) return true;
     return false;

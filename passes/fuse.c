@@ -37,12 +37,28 @@ static void mark_product_operand(Fusion *f, NodeId id, bool is_left) {
     f->stored[id] = f->graph->nodes[id].op != OP_input;
 }
 
+enum { MOST_PATHS = 16 };
+
+/* Views of views of shared views have more paths down than nodes: a view that has many is stored, so that what reads
+ * through it stays small. */
+static void mark_many_paths(Fusion *f) {
+    const Graph *g = f->graph;
+    uint32_t *paths = arena_array(f->scratch, uint32_t, g->count + 1);
+    for (NodeId id = 0; id < g->count; id++) {
+        paths[id] = 0;
+        for (uint32_t i = 0; fuse_is_view(g, id) && i < op_info[g->nodes[id].op].inputs; i++) paths[id] += paths[g->nodes[id].in[i]];
+        if (paths[id] > MOST_PATHS) f->stored[id] = true;
+        if (f->stored[id] || !paths[id]) paths[id] = 1;
+    }
+}
+
 static void mark_stored(Fusion *f) {
     const Graph *g = f->graph;
     for (uint32_t i = 0; i < g->output_count; i++) f->stored[g->outputs[i].node] = true;
     for (NodeId id = 0; id < g->count; id++)
         if (is_operand_of_product(f, id))
             for (uint32_t i = 0; i < 2; i++) mark_product_operand(f, g->nodes[id].in[i], i == 0);
+    mark_many_paths(f);
 }
 
 static bool is_input(const Graph *g, NodeId id) { return g->nodes[id].op == OP_input; }
