@@ -14,23 +14,23 @@
  *      that still holds some is copied as it is. */
 #include "ir/build.h"
 #include "passes/passes.h"
+#include "passes/simplify.h"
 
 #include <math.h>
 
-typedef NodeId Rule(Graph *g, const Node *node);
-#define NO_MATCH NO_NODE
-
-static NodeId simplest(Graph *g, NodeId id);
-
-static NodeId simple_node(Graph *g, Node node) { return simplest(g, graph_add(g, node)); }
-static NodeId simple_unary(Graph *g, OpKind op, NodeId a) { return simplest(g, build_unary(g, op, a)); }
-static NodeId simple_binary(Graph *g, OpKind op, NodeId a, NodeId b) { return simplest(g, build_binary(g, op, a, b)); }
-static NodeId simple_select(Graph *g, NodeId condition, NodeId yes, NodeId no) {
-    return simplest(g, build_select(g, condition, yes, no));
+static NodeId simple_node(Graph *g, Node node) { return simplify_best(g, graph_add(g, node)); }
+static NodeId simple_unary(Graph *g, OpKind op, NodeId a) { return simplify_best(g, build_unary(g, op, a)); }
+static NodeId simple_binary(Graph *g, OpKind op, NodeId a, NodeId b) {
+    return simplify_best(g, build_binary(g, op, a, b));
 }
-static NodeId simple_cast(Graph *g, NodeId a, DType dtype) { return simplest(g, build_cast(g, a, dtype)); }
-static NodeId simple_broadcast(Graph *g, NodeId a, Type to) { return simplest(g, build_broadcast(g, a, to)); }
-static NodeId simple_reshape(Graph *g, NodeId a, Type to) { return simplest(g, build_reshape(g, a, to.rank, to.dim)); }
+static NodeId simple_select(Graph *g, NodeId condition, NodeId yes, NodeId no) {
+    return simplify_best(g, build_select(g, condition, yes, no));
+}
+static NodeId simple_cast(Graph *g, NodeId a, DType dtype) { return simplify_best(g, build_cast(g, a, dtype)); }
+static NodeId simple_broadcast(Graph *g, NodeId a, Type to) { return simplify_best(g, build_broadcast(g, a, to)); }
+static NodeId simple_reshape(Graph *g, NodeId a, Type to) {
+    return simplify_best(g, build_reshape(g, a, to.rank, to.dim));
+}
 static NodeId simple_reduce(Graph *g, OpKind op, NodeId a, uint32_t axes) {
     return axes ? simple_node(g, (Node){.op = op, .in = {a}, .attr.axes = axes}) : a;
 }
@@ -347,7 +347,7 @@ static NodeId reshape_reshape(Graph *g, const Node *node) {
 }
 
 static NodeId simple_transpose(Graph *g, NodeId a, const uint32_t *permutation) {
-    return simplest(g, build_transpose(g, a, permutation));
+    return simplify_best(g, build_transpose(g, a, permutation));
 }
 
 static NodeId transpose_transpose(Graph *g, const Node *node) {
@@ -378,7 +378,7 @@ static NodeId transpose_broadcast(Graph *g, const Node *node) {
 }
 
 static NodeId simple_slice(Graph *g, NodeId a, Type to, const int64_t *start, const int64_t *step) {
-    return simplest(g, build_slice(g, a, to, start, step));
+    return simplify_best(g, build_slice(g, a, to, start, step));
 }
 
 /* All of it, forwards. */
@@ -464,7 +464,7 @@ static NodeId pad_pad(Graph *g, const Node *node) {
     int64_t before[MAX_RANK];
     if (inner.attr.pad.value != node->attr.pad.value) return NO_MATCH;
     for (uint32_t i = 0; i < node->type.rank; i++) before[i] = inner.attr.pad.before[i] + node->attr.pad.before[i];
-    return simplest(g, build_pad(g, inner.in[0], node->type, before, node->attr.pad.value));
+    return simplify_best(g, build_pad(g, inner.in[0], node->type, before, node->attr.pad.value));
 }
 
 static NodeId concat_constants(Graph *g, const Node *node) {
@@ -483,6 +483,13 @@ static NodeId view_scaled(Graph *g, const Node *node) {
     NodeId moved = simple_node(g, view);
     if (!is_scaled) return simple_unary(g, OP_neg, moved);
     return simple_binary(g, OP_mul, moved, build_constant(g, node->type, value_of(g, in(g, a, 1))));
+}
+
+/* A window, too, if its pads are zeros: a finite factor keeps them. */
+static NodeId window_scaled(Graph *g, const Node *node) {
+    NodeId a = node->in[0], factor = op_of(g, a) == OP_mul ? in(g, a, 1) : NO_NODE;
+    bool keeps_zero = factor == NO_NODE || (is_constant(g, factor) && isfinite(value_of(g, factor)));
+    return node->attr.window.value == 0 && keeps_zero ? view_scaled(g, node) : NO_MATCH;
 }
 
 /* op(broadcast a, broadcast b, constant) = broadcast op(a, b, constant): the work is done before the repeating, in
@@ -717,6 +724,12 @@ static const struct {
     {OP_pad, pad_constant},
     {OP_pad, pad_pad},
     {OP_concat, concat_constants},
+    {OP_window, simplify_window_plain},
+    {OP_window, simplify_window_constant},
+    {OP_window, window_scaled},
+    {OP_unwindow, simplify_unwindow_plain},
+    {OP_unwindow, simplify_unwindow_zero},
+    {OP_unwindow, window_scaled},
     {OP_sum, reduce_ones},
     {OP_sum, reduce_constant},
     {OP_sum, reduce_reduce},
@@ -724,6 +737,8 @@ static const struct {
     {OP_sum, reduce_transpose},
     {OP_sum, sum_neg},
     {OP_sum, sum_scaled},
+    {OP_sum, simplify_sum_tiles},
+    {OP_sum, simplify_sum_product},
     {OP_reduce_max, reduce_ones},
     {OP_reduce_max, reduce_constant},
     {OP_reduce_max, reduce_reduce},
@@ -739,7 +754,7 @@ static bool is_elementwise(OpKind op) {
 }
 
 /* needs: inputs that are simple already. */
-static NodeId simplest(Graph *g, NodeId id) {
+NodeId simplify_best(Graph *g, NodeId id) {
     Node node = g->nodes[id];
     const char *outer = g->origin;
     NodeId better = NO_MATCH;
@@ -764,8 +779,8 @@ static bool is_lone_transposed_product(const Graph *from, const Node *node, cons
 }
 
 static NodeId transposed_product(Graph *to, const Node *product, const NodeId *new_id) {
-    NodeId a = simplest(to, build_swap_last(to, new_id[product->in[0]]));
-    NodeId b = simplest(to, build_swap_last(to, new_id[product->in[1]]));
+    NodeId a = simplify_best(to, build_swap_last(to, new_id[product->in[0]]));
+    NodeId b = simplify_best(to, build_swap_last(to, new_id[product->in[1]]));
     return simple_binary(to, OP_matmul, b, a);
 }
 
@@ -789,7 +804,7 @@ void pass_simplify(const Graph *from, Graph *to, Arena *scratch) {
         else if (is_lone_transposed_product(from, node, users))
             new_id[id] = transposed_product(to, &from->nodes[node->in[0]], new_id);
         else
-            new_id[id] = simplest(to, graph_copy_node(to, node, new_id));
+            new_id[id] = simplify_best(to, graph_copy_node(to, node, new_id));
     }
     graph_copy_outputs(to, from, new_id);
 }
