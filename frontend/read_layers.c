@@ -96,11 +96,18 @@ static void read_activation(Reader *r, const Json *json) {
     read_unknown(r, json, "activation", json->text, names, count);
 }
 
-/* "linear", "zero", a number, {"uniform": bound}, {"normal": deviation}: the formula is that of the number. */
+static bool is_one_of(const char *text, const char *const *names) {
+    while (*names && strcmp(*names, text)) names++;
+    return *names != NULL;
+}
+
+/* A name of layer_options.c, a number, {"uniform": bound}, {"normal": deviation}: the formula is that of the number. */
 static const Expr *read_init(Reader *r, const Json *json, bool *fits) {
     *fits = true;
     if (json->kind == JSON_number) return read_expr(r, json);
-    if (json->kind == JSON_text && (!strcmp(json->text, "linear") || !strcmp(json->text, "zero"))) return NULL;
+    static const char *const names[] = {"linear",        "zero",           "he_normal", "he_uniform",
+                                        "glorot_normal", "glorot_uniform", NULL};
+    if (json->kind == JSON_text && is_one_of(json->text, names)) return NULL;
     bool is_range = json->kind == JSON_object && json->count == 1 &&
                     (!strcmp(json->child->key, "uniform") || !strcmp(json->child->key, "normal"));
     const Expr *expr = is_range && read_accepts(r, json->child, ACCEPT_number) ? read_expr(r, json->child) : NULL;
@@ -120,7 +127,10 @@ static bool read_option(Reader *r, const Json *json, const OptionInfo *option, L
         read_activation(r, json);
     else if (option_is(option, ACCEPT_init))
         layer->option[index].expr = read_init(r, json, &fits);
-    else if (option_is(option, ACCEPT_shape) || (option_is(option, ACCEPT_axes) && json->kind == JSON_list))
+    else if (option_is(option, ACCEPT_padding) && json->kind == JSON_text &&
+             is_one_of(json->text, (const char *const[]){"same", "valid", NULL}))
+        return true;
+    else if (option_is(option, ACCEPT_shape) || json->kind == JSON_list)
         layer->option[index].expr = read_list(r, json);
     else
         layer->option[index].expr = read_expr(r, json);

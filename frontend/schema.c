@@ -48,8 +48,14 @@ static const char *accept_piece(Accept accept) {
     case ACCEPT_axes:
         return "'anyOf': [{'$ref': '#/$defs/axis'}, {'type': 'array', 'items': {'$ref': '#/$defs/axis'}}]";
     case ACCEPT_shape: return "'type': 'array', 'maxItems': 6, 'items': {'anyOf': [{'type': 'integer'}, " FORMULA "]}";
+    case ACCEPT_pair:
+    case ACCEPT_padding:
+        return "'anyOf': [{'type': 'integer', 'minimum': 0}, " FORMULA
+               ", {'type': 'array', 'minItems': 2, 'maxItems': 2, 'items': {'anyOf': [{'type': 'integer', 'minimum': "
+               "0}, " FORMULA "]}}]";
     case ACCEPT_init:
-        return "'anyOf': [{'enum': ['linear', 'zero']}, {'type': 'number'}, {'type': 'object', 'minProperties': 1, "
+        return "'anyOf': [{'enum': ['linear', 'zero', 'he_normal', 'he_uniform', 'glorot_normal', 'glorot_uniform']}, "
+               "{'type': 'number'}, {'type': 'object', 'minProperties': 1, "
                "'maxProperties': 1, 'additionalProperties': false, 'properties': {'uniform': {'$ref': "
                "'#/$defs/number'}, 'normal': {'$ref': '#/$defs/number'}}}]";
     case ACCEPT_let:
