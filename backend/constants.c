@@ -41,9 +41,9 @@ static void constants_small_types(Constants *c) {
     c->tensor = STRUCT(c, c->pointer, c->i32, c->i32, dims);
     SAME_LAYOUT(c, c->tensor, SelfcTensor, AT(SelfcTensor, name), AT(SelfcTensor, dtype), AT(SelfcTensor, rank),
                 AT(SelfcTensor, dim));
-    c->state = STRUCT(c, c->tensor, c->i64, c->i32, c->i32, c->f64, c->f64);
+    c->state = STRUCT(c, c->tensor, c->i64, c->i32, c->i32, c->i32, c->f64, c->f64);
     SAME_LAYOUT(c, c->state, SelfcState, AT(SelfcState, tensor), AT(SelfcState, offset), AT(SelfcState, is_parameter),
-                AT(SelfcState, init), AT(SelfcState, init_a), AT(SelfcState, init_b));
+                AT(SelfcState, is_weight), AT(SelfcState, init), AT(SelfcState, init_a), AT(SelfcState, init_b));
     c->arg = STRUCT(c, c->i32, c->extent);
     SAME_LAYOUT(c, c->arg, SelfcArg, AT(SelfcArg, base), AT(SelfcArg, offset));
     c->axis = STRUCT(c, c->i64, c->i64);
@@ -113,7 +113,7 @@ static LLVMValueRef constants_tensor(Constants *c, const SelfcTensor *tensor) {
 
 static LLVMValueRef constants_state(Constants *c, const SelfcState *state) {
     return VALUE(c, constants_tensor(c, &state->tensor), constants_i64(c, state->offset),
-                 constants_i32(c, state->is_parameter), constants_i32(c, state->init),
+                 constants_i32(c, state->is_parameter), constants_i32(c, state->is_weight), constants_i32(c, state->init),
                  LLVMConstReal(c->f64, state->init_a), LLVMConstReal(c->f64, state->init_b));
 }
 

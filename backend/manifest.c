@@ -69,6 +69,13 @@ static bool manifest_same_state(Maker *maker, const SelfcState *state, const Gra
     return same;
 }
 
+/* Does the program change states? Then it may keep some for itself; what others read belongs to the trained model. */
+static bool manifest_updates(const Program *program) {
+    for (uint32_t i = 0; i < program->output_count; i++)
+        if (program->outputs[i].updates >= 0) return true;
+    return false;
+}
+
 static bool manifest_states(Maker *maker) {
     uint32_t most = 0;
     for (uint32_t i = 0; i < maker->input->program_count; i++) most += maker->input->programs[i]->input_count;
@@ -81,12 +88,14 @@ static bool manifest_states(Maker *maker) {
             const GraphInput *input = &program->inputs[k];
             if (input->kind == INPUT_data) continue;
             SelfcState *known = manifest_find_state(maker, input->name);
+            bool is_weight = input->kind == INPUT_parameter || !manifest_updates(program);
             if (!known)
                 manifest_add_state(maker, input);
             else if (!manifest_same_state(maker, known, input, program))
                 good = false;
             else if (input->kind == INPUT_parameter)
                 known->is_parameter = 1;
+            if (is_weight) manifest_find_state(maker, input->name)->is_weight = 1;
         }
     }
     return good;

@@ -82,11 +82,11 @@ static const SelfcEntry *api_entry(const SelfcTensors *tensors, const char *name
     return NULL;
 }
 
-/* Every parameter must be in the file; other states are taken if they are there. */
+/* Every weight must be in the file; other states are taken if they are there. */
 static int api_check_entry(const char *path, const SelfcState *state, const SelfcEntry *entry) {
     char want[128], have[128];
-    if (!entry && state->is_parameter)
-        return api_fail("%s: error: the parameter \"%s\", %s, is not in it", path, state->tensor.name,
+    if (!entry && state->is_weight)
+        return api_fail("%s: error: the weight \"%s\", %s, is not in it", path, state->tensor.name,
                         selfc_tensor_print(&state->tensor, want));
     if (entry && !api_same_tensor(&state->tensor, &entry->tensor))
         return api_fail("%s: error: \"%s\" is %s in it, but the description wants %s", path, state->tensor.name,
@@ -127,7 +127,7 @@ int selfc_weights_save(SelfcModel *model, const char *path) {
     for (uint32_t i = 0; i < module->state_count; i++) {
         const SelfcState *state = &module->states[i];
         const void *data = (const char *)model->compiled.session->state + state->offset;
-        if (state->is_parameter) writes[count++] = (SelfcWrite){state->tensor.name, &state->tensor, data};
+        if (state->is_weight) writes[count++] = (SelfcWrite){state->tensor.name, &state->tensor, data};
     }
     const char *const metadata[] = {"format", "pt", "model", module->name, NULL};
     int failed = selfc_safetensors_write(path, writes, count, metadata);

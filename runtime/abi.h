@@ -7,7 +7,7 @@
 #define SELFC_RUNTIME_ABI_H
 #include <stdint.h>
 
-enum { SELFC_ABI_VERSION = 1, SELFC_MAX_RANK = 6 };
+enum { SELFC_ABI_VERSION = 2, SELFC_MAX_RANK = 6 };
 
 /* The order of ir/dtypes.def. */
 typedef enum { SELFC_f32, SELFC_bf16, SELFC_f16, SELFC_i8, SELFC_u8, SELFC_i32, SELFC_i64, SELFC_bool } SelfcDType;
@@ -32,7 +32,8 @@ typedef struct {
 typedef struct {
     SelfcTensor tensor;   /* never depends on n */
     int64_t offset;       /* bytes from the start of the state segment, a multiple of 64 */
-    int32_t is_parameter; /* 1: trained, saved as weights; 0: optimiser and other state */
+    int32_t is_parameter; /* 1: trained; 0: optimiser and other state */
+    int32_t is_weight;    /* 1: saved as a weight: parameters, and states that other programs than the training step read */
     int32_t init;         /* SelfcInitKind */
     double init_a, init_b;
 } SelfcState;

@@ -224,7 +224,7 @@ static void test_philox(void) {
 
 enum { INIT_COUNT = 100000 };
 static SelfcState init_state_of(const char *name, int dtype, int init, double a, double b) {
-    return (SelfcState){{name, dtype, 1, {INIT_COUNT}}, 0, 1, init, a, b};
+    return (SelfcState){{name, dtype, 1, {INIT_COUNT}}, 0, 1, 1, init, a, b};
 }
 
 static void init_fill(SelfcState state, uint64_t seed, void *out) {

@@ -122,8 +122,8 @@ static const SelfcProgram tiny_programs[] = {
     {"encode", tiny_encode_io, 1, 1, tiny_encode_calls, 1, 1, {0, 0}, 0},
 };
 static const SelfcState tiny_states[] = {
-    {{"w", SELFC_f32, 1, {TINY_PIXELS}}, TINY_W, 1, SELFC_INIT_uniform, -0.1, 0.1},
-    {{"w.momentum", SELFC_f32, 1, {TINY_PIXELS}}, TINY_MOMENTUM, 0, SELFC_INIT_zero, 0, 0},
+    {{"w", SELFC_f32, 1, {TINY_PIXELS}}, TINY_W, 1, 1, SELFC_INIT_uniform, -0.1, 0.1},
+    {{"w.momentum", SELFC_f32, 1, {TINY_PIXELS}}, TINY_MOMENTUM, 0, 0, SELFC_INIT_zero, 0, 0},
 };
 static const SelfcDataSpec tiny_data[] = {{"x", "glyphs", NULL, "image"}};
 static const char *const tiny_reports[] = {"distance"};

@@ -45,7 +45,7 @@ static bool checkpoint_check_parameters(const Trainer *trainer) {
     return true;
 }
 
-static bool checkpoint_write_states(const Trainer *trainer, const char *name, bool only_parameters,
+static bool checkpoint_write_states(const Trainer *trainer, const char *name, bool only_weights,
                                     const char *const *metadata) {
     const SelfcModule *module = trainer->module;
     SelfcWrite *entries = calloc(module->state_count + 1, sizeof *entries);
@@ -53,7 +53,7 @@ static bool checkpoint_write_states(const Trainer *trainer, const char *name, bo
     uint32_t count = 0;
     for (uint32_t i = 0; i < module->state_count; i++) {
         const SelfcState *state = &module->states[i];
-        if (only_parameters && !state->is_parameter) continue;
+        if (only_weights && !state->is_weight) continue;
         entries[count++] =
             (SelfcWrite){state->tensor.name, &state->tensor, (const char *)trainer->session->state + state->offset};
     }

@@ -71,6 +71,10 @@ END
 [ $code = 130 ] || fail "an interrupted run ends with $code, not 130"
 [ -s "$folder/interrupted/checkpoint.safetensors" ] || fail "an interrupted run leaves no checkpoint"
 
+# What functions read besides parameters, like running averages, is saved with the weights.
+gives 0 "$selfc" train examples/convnet/model.json --steps 2 --quiet --out "$folder/averages"
+grep -qa running_mean "$folder/averages/weights.safetensors" || fail "weights without running averages"
+
 # A built program trains to the same bits, without LLVM inside.
 gives 0 "$selfc" build "$model" "${short[@]}" -o "$folder/trainer"
 ldd "$folder/trainer" | grep -q LLVM && fail "the built program needs LLVM"
