@@ -102,13 +102,21 @@ static void header_weights(const SelfcModule *module, const Weights *weights, FI
     fprintf(out, " */\n");
 }
 
+/* Of all functions: a header of some of them is another one. */
+static void header_guard(const SelfcModule *module, const Driver *drivers, const char *directive, FILE *out) {
+    fprintf(out, "#%s SELFC", directive);
+    for (uint32_t i = 0; i < module->program_count; i++) fprintf(out, "_%s", drivers[i].macro);
+    fprintf(out, "_H\n");
+}
+
 void header_print(const SelfcModule *module, const Driver *drivers, const Weights *weights, FILE *out) {
-    const char *guard = module->program_count ? drivers[0].macro : "EMPTY";
     fprintf(out, "/* Made by selfc from ");
     header_text(module->name, out);
     fprintf(out, ". Tensors are dense and row-major; the first axis named varies slowest.\n");
     fprintf(out, " * bf16 and f16 are passed as their 16 bits; n is the batch. */\n");
-    fprintf(out, "#ifndef SELFC_%s_H\n#define SELFC_%s_H\n#include <stddef.h>\n#include <stdint.h>\n", guard, guard);
+    header_guard(module, drivers, "ifndef", out);
+    header_guard(module, drivers, "define", out);
+    fprintf(out, "#include <stddef.h>\n#include <stdint.h>\n");
     fprintf(out, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
     if (!weights->embedded && weights->bytes) header_weights(module, weights, out);
     for (uint32_t i = 0; i < module->program_count; i++)

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -77,16 +78,26 @@ static double progress_share(const Trainer *trainer, double samples_per_second, 
     return used < 1 ? used : 1;
 }
 
+/* The words behind the bar take up to 68 columns; the bar has what is left of the terminal's. */
+static int progress_cells(void) {
+    enum { WORDS = 68, LEAST = 4, MOST = 24, USUAL = 80 };
+    struct winsize size;
+    int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || !size.ws_col ? USUAL : size.ws_col;
+    int cells = columns - WORDS;
+    return cells < LEAST ? LEAST : cells > MOST ? MOST : cells;
+}
+
+/* \033[?7l: what does not fit is cut off, not wrapped; a wrapped line could not be overwritten. */
 static void progress_bar(const Trainer *trainer, double loss, double samples_per_second) {
-    enum { PROGRESS_CELLS = 24 };
     double left, share = progress_share(trainer, samples_per_second, &left);
-    int filled = (int)(share * PROGRESS_CELLS);
-    fputs("\r\033[K", stderr);
-    for (int i = 0; i < PROGRESS_CELLS; i++) fputs(i < filled ? "█" : "░", stderr);
+    int cells = progress_cells(), filled = (int)(share * cells);
+    fputs("\r\033[K\033[?7l", stderr);
+    for (int i = 0; i < cells; i++) fputs(i < filled ? "█" : "░", stderr);
     fprintf(stderr, " %3.0f%%  epoch %.2f  loss %.5g", 100 * share,
             (double)trainer->step / (double)trainer->epoch_steps, loss);
     progress_put_rate(samples_per_second);
     if (isfinite(left)) fputs("  ", stderr), progress_put_duration(left), fputs(" left", stderr);
+    fputs("\033[?7h", stderr);
     fflush(stderr);
 }
 
