@@ -265,6 +265,69 @@ static void test_random(void) {
     EXPECT(tried > 1000);
 }
 
+/* ---- rules for the two operations by themselves */
+
+/* One axis of a window: mostly side by side or plain, or nearly so. */
+static void random_axis(uint64_t *seed, int k, Dim *picture, Dim *patches, Sliding *sliding) {
+    int64_t taps = pick(seed, 1, 3), places = pick(seed, 1, 3);
+    bool odd = pick(seed, 0, 3) == 0;
+    picture[1 + k] = odd ? pick(seed, 1, 7) : taps * places;
+    patches[1 + k] = places;
+    patches[3 + k] = taps;
+    picture[3 + k] = pick(seed, 0, 3) ? 1 : taps;
+    sliding->stride[k] = pick(seed, 0, 2) ? taps : pick(seed, 1, 3);
+    sliding->dilation[k] = pick(seed, 0, 2) ? 1 : 2;
+    sliding->before[k] = pick(seed, 0, 3) ? 0 : pick(seed, -1, 1);
+}
+
+/* An input, or something that rules look at: a negated or scaled one, a constant. */
+static NodeId random_operand(Graph *g, uint64_t *seed, const Dim *dim) {
+    Type type = type_make(DTYPE_f32, 6, dim);
+    NodeId x = data(g, "x", type);
+    switch (pick(seed, 0, 5)) {
+    case 0: return build_unary(g, OP_neg, x);
+    case 1: return build_binary(g, OP_mul, x, build_like(g, x, pick(seed, 0, 1) ? 3 : (double)INFINITY));
+    case 2: return build_constant(g, type, (double)pick(seed, 0, 2));
+    default: return x;
+    }
+}
+
+static void check_rules(uint64_t number) {
+    uint64_t seed = number;
+    Graph *g = graph_new("rules");
+    Arena *arena = arena_new();
+    Dim picture[6] = {pick(&seed, 0, 1) ? -1 : 2, 0, 0, 1, 1, pick(&seed, 1, 2)}, patches[6];
+    Sliding s;
+    memcpy(patches, picture, sizeof patches);
+    for (int k = 0; k < 2; k++) random_axis(&seed, k, picture, patches, &s);
+    NodeId result;
+    if (pick(&seed, 0, 1)) {
+        NodeId a = random_operand(g, &seed, picture);
+        Type to = type_make(DTYPE_f32, 6, patches);
+        result = build_window(g, a, to, s.stride, s.dilation, s.before, (double)pick(&seed, 0, 1));
+    } else {
+        NodeId a = random_operand(g, &seed, patches);
+        memcpy(picture + 3, patches + 3, 2 * sizeof *picture);
+        result = build_unwindow(g, a, type_make(DTYPE_f32, 6, picture), s.stride, s.dilation, s.before);
+    }
+    graph_add_output(g, "result", result, -1);
+    graph_add_output(g, "sum", build_sum(g, result, (uint32_t)pick(&seed, 0, 3) << 3), -1);
+    Graph *better = simplified(g);
+    const double *const *in = (const double *const *)random_inputs(g, BATCH, number, arena);
+    double **a = graph_eval(g, BATCH, in, arena), **b = graph_eval(better, BATCH, in, arena);
+    bool same = EXPECT(graph_verify(better, stdout));
+    for (uint32_t o = 0; o < 2; o++)
+        for (int64_t e = 0; same && e < elements(g->nodes[g->outputs[o].node].type); e++) {
+            double x = a[g->outputs[o].node][e], y = b[better->outputs[o].node][e];
+            same = x == y || fabs(x - y) < 1e-6 || (!isfinite(x) && !isfinite(y)); /* sums of infinities */
+        }
+    if (!EXPECT_THAT(same, "rules change the meaning of number %llu", (unsigned long long)number))
+        graph_print(g, stdout), graph_print(better, stdout);
+    arena_free(arena);
+    graph_free(better);
+    graph_free(g);
+}
+
 /* ---- numbers from PyTorch 2.13, channels last: element e of every operand is (e * step) mod size, around 0 */
 
 static void fill(double *values, int64_t count, int step, int size) {
@@ -353,6 +416,7 @@ static void test_same(void) {
 
 int main(void) {
     test_random();
+    for (uint64_t number = 0; number < 5000; number++) check_rules(number);
     test_grouped_numbers();
     test_transposed_numbers();
     test_pool_numbers();
