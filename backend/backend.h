@@ -47,7 +47,7 @@ const SelfcModule *manifest_module(const CompileInput *input, const Target *targ
 typedef enum { BUILD_object, BUILD_archive, BUILD_shared, BUILD_llvm, BUILD_assembly, BUILD_program } BuildKind;
 typedef struct {
     BuildKind kind;
-    const char *out;              /* path; the header goes beside it as .h (not for llvm, assembly, program) */
+    const char *out;              /* path; the header goes beside it as .h (not for a program) */
     const void *weights;          /* a state segment; those states that the functions use are embedded. NULL: passed at run time */
     const SelfcModule *layout;    /* where the states are in `weights`; NULL: as manifest_module says for this input */
     bool weights_beside;          /* write the weights to a file beside `out` (.weights); the caller passes its content */

@@ -139,7 +139,13 @@ static bool build_save_header(Build *build) {
     return good;
 }
 
+/* A kernel's text says for which processor it is: code for another one could not pass its vectors. */
 static bool build_save_text(Build *build) {
+    for (LLVMValueRef f = LLVMGetFirstFunction(build->module); f; f = LLVMGetNextFunction(f)) {
+        if (LLVMIsDeclaration(f)) continue;
+        LLVMAddTargetDependentFunctionAttr(f, "target-cpu", build->target->cpu);
+        LLVMAddTargetDependentFunctionAttr(f, "target-features", build->target->features);
+    }
     char *text = LLVMPrintModuleToString(build->module);
     bool good = build_save(build, build->options->out, text, strlen(text));
     LLVMDisposeMessage(text);
@@ -239,9 +245,7 @@ static bool build_inference(Build *build, const CompileInput *input) {
     if (!build_open(build) || !build_add_kernels(build)) return false;
     build_add_drivers(build, bytes);
     if (LLVMVerifyModule(build->module, LLVMPrintMessageAction, NULL)) BUG("the built module is invalid");
-    if (options->kind == BUILD_llvm) return build_save_text(build);
-    if (!build_save_code(build)) return false;
-    if (options->kind == BUILD_assembly) return true;
+    if (!(options->kind == BUILD_llvm ? build_save_text(build) : build_save_code(build))) return false;
     if (bytes && options->weights_beside &&
         !build_save(build, build_beside(build, ".weights"), bytes, (size_t)build->weights.bytes))
         return false;

@@ -56,6 +56,16 @@ int api_fail_with(Diag *diag) {
     return 1;
 }
 
+void api_note(const SelfcModel *model, const char *format, ...) {
+    if (!model->options.notes) return;
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "selfc: note: ");
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
 double api_seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -189,6 +199,7 @@ static SelfcModel *api_open_at(const char *path, const char *weights, const Self
     SelfcModel *model = selfc_open(bytes, size, &named);
     free(bytes);
     if (model) model->weights = arena_copy(model->arena, weights);
+    if (model) model->is_trained = weights != NULL;
     return model;
 }
 

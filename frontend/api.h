@@ -29,6 +29,7 @@ struct SelfcModel {
     double opened;       /* when, in seconds of api_seconds */
     const char *folder;  /* of a RUN; NULL for a description */
     const char *weights; /* safetensors to begin with; NULL: drawn from the seed */
+    bool is_trained;     /* the states are no longer what the seed made of them */
     DataShape *shapes;   /* of the training inputs, once the data have been opened */
     uint32_t shape_count;
     int64_t samples; /* in the training split */
@@ -39,6 +40,7 @@ struct SelfcModel {
 /* api.c: sets the error text; returns 1 for `return api_fail(…)`. */
 int api_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int api_fail_with(Diag *diag); /* takes what diag holds, and frees it */
+void api_note(const SelfcModel *model, const char *format, ...) __attribute__((format(printf, 2, 3)));
 double api_seconds(void);
 uint64_t api_seed(const SelfcModel *model);
 

@@ -9,16 +9,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-static BuildKind build_kind(const char *out) {
+/* No ending: a training program. */
+static int build_kind(const char *out, BuildKind *kind) {
     static const struct {
         const char *ending;
         BuildKind kind;
     } kinds[] = {{".o", BUILD_object}, {".a", BUILD_archive},  {".so", BUILD_shared},
                  {".ll", BUILD_llvm},  {".s", BUILD_assembly}, {".dylib", BUILD_shared}};
-    const char *slash = strrchr(out, '/'), *dot = strrchr(slash ? slash : out, '.');
+    const char *slash = strrchr(out, '/'), *name = slash ? slash + 1 : out, *dot = strrchr(name, '.');
+    if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
+        return api_fail("-o \"%s\": the name of a file should stand here", out);
+    *kind = BUILD_program;
     for (size_t i = 0; dot && i < sizeof kinds / sizeof *kinds; i++)
-        if (!strcmp(dot, kinds[i].ending)) return kinds[i].kind;
-    return BUILD_program;
+        if (!strcmp(dot, kinds[i].ending)) return *kind = kinds[i].kind, 0;
+    if (!dot || dot == name) return 0;
+    return api_fail("%s: there is no kind of file with the ending %s: .o, .a, .so, .ll and .s hold functions, a name "
+                    "without an ending is a training program",
+                    out, dot);
 }
 
 /* A session on this machine, whatever the target: the states' values do not depend on it. */
@@ -45,6 +52,10 @@ static int build_wanted(SelfcModel *model, BuildKind kind, const char *const *fu
         return api_fail("%s: error: the description has no \"training\" for a program; end the name of the file in .o, "
                         ".a, .so, .ll or .s to build its functions",
                         model->options.file);
+    if (wanted->has_training && count)
+        return api_fail("a training program has all functions: --function %s belongs to a file whose name ends in .o, "
+                        ".a, .so, .ll or .s",
+                        functions[0]);
     if (wanted->has_training || !count) {
         wanted->function_count = model_functions(model->description, &wanted->functions);
         if (!wanted->has_training && !wanted->function_count)
@@ -63,13 +74,28 @@ static int build_wanted(SelfcModel *model, BuildKind kind, const char *const *fu
     return 0;
 }
 
+static void build_note(const SelfcModel *model, BuildKind kind, const CompileInput *input) {
+    if (model->is_trained && kind == BUILD_program)
+        api_note(model, "the program trains from the first step: the weights that are here do not go into it");
+    if (model->is_trained || kind == BUILD_program) return;
+    for (uint32_t i = 0; i < input->program_count; i++)
+        for (uint32_t k = 0; k < input->programs[i]->input_count; k++)
+            if (input->programs[i]->inputs[k].kind == INPUT_parameter) {
+                api_note(model, "\"%s\" gets untrained weights, as the seed made them; name a RUN for trained ones",
+                         input->programs[i]->name);
+                return;
+            }
+}
+
 int selfc_build(SelfcModel *model, const char *out, const char *const *functions, size_t function_count,
                 int embed_weights) {
-    BuildKind kind = build_kind(out);
+    BuildKind kind;
     ApiWanted wanted;
     CompileInput input;
-    if (build_wanted(model, kind, functions, function_count, &wanted) || api_need_target(model)) return 1;
-    bool wants_weights = kind != BUILD_program && kind != BUILD_llvm && kind != BUILD_assembly;
+    if (build_kind(out, &kind) || build_wanted(model, kind, functions, function_count, &wanted) ||
+        api_need_target(model))
+        return 1;
+    bool wants_weights = kind != BUILD_program;
     if (wants_weights && build_need_weights(model)) return 1;
     if (api_input(model, wanted, &input)) return 1;
     BuildOptions options = {.kind = kind, .out = out};
@@ -81,6 +107,7 @@ int selfc_build(SelfcModel *model, const char *out, const char *const *functions
     Diag diag;
     diag_init(&diag);
     bool good = build_write(&input, &model->target, &options, &diag);
+    if (good) build_note(model, kind, &input);
     api_input_free(&input);
     if (!good) return api_fail_with(&diag);
     diag_free(&diag);

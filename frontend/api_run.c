@@ -109,6 +109,7 @@ int selfc_train_step(SelfcModel *model, const void *const *inputs, const int32_t
     api_set_key(compiled, api_seed(model), step);
     api_bind_inputs(compiled, program, inputs, sample, compiled->io);
     selfc_execute(compiled->session, program, compiled->io, program->batch);
+    model->is_trained = true;
     for (size_t i = 0; i < report_count && i < training->report_count; i++)
         for (uint32_t j = 0; j < program->output_count; j++)
             if (!strcmp(program->io[program->input_count + j].name, training->reports[i]))
@@ -250,6 +251,13 @@ static int api_run_arrays(SelfcModel *model, const SelfcProgram *program, const 
     return selfc_run(model, program->name, n, inputs, outputs);
 }
 
+static bool api_reads_states(const SelfcProgram *program) {
+    for (uint32_t i = 0; i < program->call_count; i++)
+        for (uint32_t k = 0; k < program->calls[i].arg_count; k++)
+            if (program->calls[i].args[k].base == 0) return true;
+    return false;
+}
+
 int selfc_run_files(SelfcModel *model, const char *function, const char *const *inputs, size_t input_count,
                     const char *const *outputs, size_t output_count) {
     const SelfcProgram *program = api_compiled_program(model, function);
@@ -260,6 +268,9 @@ int selfc_run_files(SelfcModel *model, const char *function, const char *const *
         api_check_pairs(program->name, "output", program->io + program->input_count, program->output_count,
                         program->output_count == 1, outputs, output_count))
         return 1;
+    if (!model->is_trained && api_reads_states(program))
+        api_note(model, "\"%s\" runs with untrained weights, as the seed made them; name a RUN for trained ones",
+                 program->name);
     SelfcArray *arrays = calloc(program->input_count + 1, sizeof *arrays);
     void **results = calloc(program->output_count + 1, sizeof *results);
     if (!arrays || !results) die("no memory");

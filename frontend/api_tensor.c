@@ -66,6 +66,7 @@ int selfc_tensor_write(SelfcModel *model, const char *name, const void *data, si
     void *place = api_state_data(model, name, bytes);
     if (!place) return 1;
     memcpy(place, data, bytes);
+    model->is_trained = true;
     return 0;
 }
 
@@ -115,6 +116,7 @@ int api_load(Compiled *compiled, const char *path) {
 int selfc_weights_load(SelfcModel *model, const char *path) {
     if (api_need_session(model, false) || api_load(&model->compiled, path)) return 1;
     model->weights = arena_copy(model->arena, path);
+    model->is_trained = true;
     return 0;
 }
 

@@ -33,7 +33,8 @@ static SelfcOptions main_options(const Options *o) {
                           .has_seed = o->seed.is_given,
                           .times = o->times,
                           .check_meaning = o->check_meaning,
-                          .dump = o->dump};
+                          .dump = o->dump,
+                          .notes = !o->quiet};
 }
 
 /* NULL after saying why. */

@@ -31,6 +31,7 @@ typedef struct {
     int times;         /* print how long each stage took to stderr */
     int check_meaning; /* evaluate before and after each pass on random inputs; slow */
     const char *dump;  /* print what this pass made to stderr; "all": every pass; may be NULL */
+    int notes;        /* print to stderr what is no error but worth knowing: that weights are untrained, … */
 } SelfcOptions;
 
 const char *selfc_version(void);

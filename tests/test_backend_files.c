@@ -223,14 +223,23 @@ static void test_object_and_archive(World *world) {
 
 static void test_texts(World *world) {
     size_t size;
-    build(world, BUILD_llvm, "model.ll", WEIGHTS_later);
-    build(world, BUILD_assembly, "model.s", WEIGHTS_later);
+    build(world, BUILD_llvm, "model.ll", WEIGHTS_embedded);
     char *text = fixture_read(path_of(world, "model.ll"), &size, world->arena);
     EXPECT(text && strstr(text, "define i32 @small_model_dense"), "LLVM text");
+    EXPECT(text && strstr(text, "\"target-cpu\"=") && strstr(text, "\"target-features\"="),
+           "LLVM text for no processor");
+    EXPECT(run(arena_printf(world->arena, "cd %s && rm -f model.h", world->folder)) == 0, "the header");
+    build(world, BUILD_assembly, "model.s", WEIGHTS_embedded);
     EXPECT(run(arena_printf(world->arena,
-                            "cd %s && cc -c model.s -o assembled.o && nm assembled.o | grep -q small_model_dense",
+                            "cd %s && cc -x c use.cc -x assembler model.s -o use3 && ./use3 && test -s model.h",
                             world->folder)) == 0,
-           "assembly that does not assemble");
+           "a program with the assembly");
+    if (run("command -v llc-22 >/dev/null") == 0)
+        EXPECT(run(arena_printf(world->arena,
+                                "cd %s && llc-22 -relocation-model=pic -o again.s model.ll && "
+                                "cc -x c use.cc -x assembler again.s -o use4 && ./use4",
+                                world->folder)) == 0,
+               "a program with the LLVM text");
 }
 
 /* Every processor that can be named: an object without undefined symbols. */
