@@ -725,6 +725,7 @@ static const struct {
     {OP_pad, pad_pad},
     {OP_concat, concat_constants},
     {OP_window, simplify_window_plain},
+    {OP_window, simplify_window_repeated},
     {OP_window, simplify_window_constant},
     {OP_window, window_scaled},
     {OP_unwindow, simplify_unwindow_plain},

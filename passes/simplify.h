@@ -12,6 +12,7 @@ typedef NodeId Rule(Graph *g, const Node *node);
 NodeId simplify_best(Graph *g, NodeId id);
 
 /* simplify_window.c */
-Rule simplify_window_plain, simplify_window_constant, simplify_unwindow_plain, simplify_unwindow_zero;
+Rule simplify_window_plain, simplify_window_repeated, simplify_window_constant, simplify_unwindow_plain,
+    simplify_unwindow_zero;
 Rule simplify_sum_tiles, simplify_sum_product;
 #endif

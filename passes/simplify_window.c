@@ -66,6 +66,19 @@ NodeId simplify_window_plain(Graph *g, const Node *node) {
     return reshaped(g, node->in[0], to.rank, to.dim);
 }
 
+/* Every tap of the operand is the same: it is given once. What a sum over taps flows back to is of this kind. */
+NodeId simplify_window_repeated(Graph *g, const Node *node) {
+    Node from = g->nodes[node->in[0]];
+    if (from.op != OP_broadcast) return NO_MATCH;
+    Type once = from.type, small = type_of(g, from.in[0]);
+    for (uint32_t axis = 3; axis < 5; axis++) once.dim[axis] = small.dim[axis];
+    if (type_equal(once, from.type)) return NO_MATCH;
+    NodeId operand = simplify_best(g, build_broadcast(g, from.in[0], once));
+    const int64_t *stride = node->attr.window.stride, *dilation = node->attr.window.dilation;
+    return simplify_best(
+        g, build_window(g, operand, node->type, stride, dilation, node->attr.window.before, node->attr.window.value));
+}
+
 /* A constant that is seen alone, or padded with itself. */
 NodeId simplify_window_constant(Graph *g, const Node *node) {
     Node from = g->nodes[node->in[0]];

@@ -280,14 +280,20 @@ static void random_axis(uint64_t *seed, int k, Dim *picture, Dim *patches, Slidi
     sliding->before[k] = pick(seed, 0, 3) ? 0 : pick(seed, -1, 1);
 }
 
-/* An input, or something that rules look at: a negated or scaled one, a constant. */
+/* An input, or something that rules look at: a negated, scaled or repeated one, a constant. */
 static NodeId random_operand(Graph *g, uint64_t *seed, const Dim *dim) {
     Type type = type_make(DTYPE_f32, 6, dim);
     NodeId x = data(g, "x", type);
-    switch (pick(seed, 0, 5)) {
+    switch (pick(seed, 0, 6)) {
     case 0: return build_unary(g, OP_neg, x);
     case 1: return build_binary(g, OP_mul, x, build_like(g, x, pick(seed, 0, 1) ? 3 : (double)INFINITY));
-    case 2: return build_constant(g, type, (double)pick(seed, 0, 2));
+    case 2: { /* one for all taps; or for all columns */
+        Type once = type;
+        once.dim[3] = once.dim[4] = 1;
+        if (pick(seed, 0, 1)) once.dim[2] = 1;
+        return build_broadcast(g, data(g, "x", once), type);
+    }
+    case 3: return build_constant(g, type, (double)pick(seed, 0, 2));
     default: return x;
     }
 }
