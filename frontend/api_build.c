@@ -89,7 +89,7 @@ static void build_note(const SelfcModel *model, BuildKind kind, const CompileInp
 
 int selfc_build(SelfcModel *model, const char *out, const char *const *functions, size_t function_count,
                 int embed_weights) {
-    BuildKind kind;
+    BuildKind kind = BUILD_program;
     ApiWanted wanted;
     CompileInput input;
     if (build_kind(out, &kind) || build_wanted(model, kind, functions, function_count, &wanted) ||
