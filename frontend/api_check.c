@@ -6,6 +6,7 @@
 #include "frontend/api.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* Kernels reach about this share of what the machine can do at best. */
 static const double check_usual_share = 0.6;
@@ -30,9 +31,11 @@ static int check_lower(SelfcModel *model, Arena *arena, Lowered *lowered) {
     for (uint32_t i = 0; i < count; i++) lowered->names[lowered->count++] = functions[i];
     Diag diag;
     diag_init(&diag);
+    if (has_training) model_check_samples(model->description, model->samples, &diag);
+    bool has_samples = !diag.errors;
     for (uint32_t i = 0; i < lowered->count; i++) {
         /* What the training step has reported is not said again about its evaluation. */
-        if (i == 1 && has_training && diag.errors) continue;
+        if (i == 1 && has_training && diag.errors > !has_samples) continue;
         lowered->graphs[i] = api_lower(model, lowered->names[i], &diag);
         if (lowered->graphs[i]) autodiff_check(lowered->graphs[i], &diag);
     }
@@ -159,6 +162,11 @@ static void check_training(SelfcModel *model, const Program *program, double sta
             program->call_count, program->phase_count, check_amount(flop, "FLOP", a), check_amount(bytes, "B", b));
     fprintf(out, "  memory: %s of parameters and other state, %s of temporaries\n", check_amount(states, "B", a),
             check_amount((double)extent_at(program->arena_size, batch), "B", b));
+    double needed = states + (double)extent_at(program->arena_size, batch);
+    double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    if (needed > memory)
+        fprintf(out, "  this machine cannot train it: %s are needed, and it has %s\n", check_amount(needed, "B", a),
+                check_amount(memory, "B", b));
     fprintf(out, "  time on %d thread%s: about %s a step, %s an epoch, %s in all\n", threads, threads == 1 ? "" : "s",
             check_time(step, a), check_time(step * steps, b), check_time(step * steps * (double)epochs, c));
 }

@@ -123,6 +123,11 @@ int selfc_train_run(SelfcModel *model, const SelfcTrainRun *run) {
     SelfcTrainRun settings = {.size = sizeof settings};
     if (run) memcpy(&settings, run, run->size < sizeof settings ? run->size : sizeof settings);
     if (settings.resume && !settings.out) settings.out = model->folder;
+    Diag diag;
+    diag_init(&diag);
+    if (api_need_shapes(model)) return 1;
+    if (!settings.resume && !model_check_samples(model->description, model->samples, &diag))
+        return api_fail_with(&diag);
     if (api_need_code(model, true)) return 1;
     SelfcTrainOptions options = {.data = model->options.data,
                                  .out = settings.out,

@@ -58,6 +58,11 @@ void scope_bind_constants(Lower *l, Scope *scope, const Constants *constants) {
     for (uint32_t i = 0; i < constants->count; i++) {
         const Constant *constant = &constants->items[i];
         Value value = constant->value ? formula_value(l, scope, constant->value) : value_unknown();
+        if (value.kind == VALUE_number && !isfinite(value.number)) {
+            lower_fail(l, spot_json(constant->json), "'%s' is %s, but must be a number", constant->name,
+                       isnan(value.number) ? "0 / 0 or the like" : "infinite");
+            value = value_unknown();
+        }
         scope_bind(l, scope, constant->name, value, spot_json(constant->json));
     }
 }

@@ -32,6 +32,8 @@ bool model_has_training(const Model *model);
 int64_t model_batch(const Model *model);
 int64_t model_epochs(const Model *model);
 uint64_t model_seed(const Model *model);
+/* Are there enough samples for one batch? false, with an error in diag. */
+bool model_check_samples(const Model *model, int64_t samples, Diag *diag);
 uint32_t model_data(const Model *model, const DataSpec **specs);
 uint32_t model_reports(const Model *model, const char *const **names); /* the loss first */
 uint32_t model_functions(const Model *model, const char *const **names);

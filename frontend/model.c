@@ -29,6 +29,15 @@ int64_t model_batch(const Model *model) { return model->training.batch; }
 int64_t model_epochs(const Model *model) { return model->training.epochs; }
 uint64_t model_seed(const Model *model) { return model->training.seed; }
 
+bool model_check_samples(const Model *model, int64_t samples, Diag *diag) {
+    const Json *training = model->training.json, *batch = json_get(training, "batch");
+    if (samples >= model->training.batch) return true;
+    diag_error(diag, json_place(batch ? batch : training),
+               "a batch is %lld samples, but the data hold %lld: no step could be made",
+               (long long)model->training.batch, (long long)samples);
+    return false;
+}
+
 uint32_t model_data(const Model *model, const DataSpec **specs) {
     *specs = model->data_specs;
     return model->training.data_count;

@@ -144,6 +144,19 @@ static void list_results(Reader *r) {
     }
 }
 
+/* It begins the names of C functions and of RUN folders. */
+static void check_model_name(Reader *r, const Json *name) {
+    static const char *const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+    size_t good = strspn(name->text, letters);
+    if (good) good += strspn(name->text + good, "0123456789.-ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_");
+    if (!*name->text)
+        read_error(r, name, "'name' is empty");
+    else if (name->text[good])
+        read_error(r, name, "'name' is \"%s\", but must be a letter or _, then letters, digits, _, - or .", name->text);
+    else if (good > 100)
+        read_error(r, name, "'name' has %zu letters, but at most 100 are possible", good);
+}
+
 bool read_model(Model *model, const Json *json, const Json *const *library, uint32_t library_count, Diag *diag) {
     Reader r = {.model = model, .arena = model->arena, .diag = diag};
     int errors = diag->errors;
@@ -151,7 +164,7 @@ bool read_model(Model *model, const Json *json, const Json *const *library, uint
     const Json *name = read_key(json, OBJECT_model, "name"), *training = read_key(json, OBJECT_model, "training");
     model->json = json;
     model->name = name ? name->text : "model";
-    if (name && !*name->text) read_error(&r, name, "'name' is empty");
+    if (name) check_model_name(&r, name);
     model->let = read_constants(&r, read_key(json, OBJECT_model, "let"));
     list_modules(&r, read_key(json, OBJECT_model, "modules"), false);
     read_optimizers(&r, read_key(json, OBJECT_model, "optimizers"), false);

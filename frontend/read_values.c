@@ -47,7 +47,8 @@ bool read_is_name(const char *text) {
 
 /* Lists of strings are checked here, too, so that readers can take them as they are. */
 static bool accepts_items(Reader *r, const Json *json, Accept accept) {
-    bool wants_texts = accept == ACCEPT_names || accept == ACCEPT_formulas || accept == ACCEPT_patterns;
+    bool wants_texts =
+        accept == ACCEPT_names || accept == ACCEPT_formulas || accept == ACCEPT_patterns || accept == ACCEPT_exclude;
     bool fits = true;
     for (const Json *item = json->child; wants_texts && item; item = item->next) {
         if (item->kind == JSON_text) continue;
@@ -55,7 +56,7 @@ static bool accepts_items(Reader *r, const Json *json, Accept accept) {
                    accept_info[accept].text);
         fits = false;
     }
-    if (wants_texts && json->kind == JSON_list && !json->count)
+    if (wants_texts && json->kind == JSON_list && !json->count && accept != ACCEPT_exclude)
         read_error(r, json, "this list is empty, but must be %s", accept_info[accept].text), fits = false;
     return fits;
 }
@@ -79,13 +80,21 @@ static const KeyInfo *find_key(ObjectKind object, const char *name) {
     return NULL;
 }
 
+/* "batch, data and epochs" */
+static const char *names_text(Reader *r, const char *const *names, size_t count) {
+    const char *text = count ? names[0] : "nothing";
+    for (size_t i = 1; i < count; i++)
+        text = arena_printf(r->arena, "%s%s%s", text, i + 1 == count ? " and " : ", ", names[i]);
+    return text;
+}
+
 void read_unknown_key(Reader *r, const Json *item, const char *owner, const char *const *names, size_t count) {
     const char *nearest = diag_nearest(item->key, names, count);
     Place place = json_key_place(item);
     if (nearest)
         diag_error(r->diag, place, "%s has no \"%s\"; did you mean \"%s\"?", owner, item->key, nearest);
     else
-        diag_error(r->diag, place, "%s has no \"%s\"", owner, item->key);
+        diag_error(r->diag, place, "%s has no \"%s\"; it has %s", owner, item->key, names_text(r, names, count));
 }
 
 static void unknown_key(Reader *r, const Json *item, ObjectKind object) {
@@ -199,6 +208,16 @@ Constants read_constants(Reader *r, const Json *json) {
     return constants;
 }
 
+/* A word where a number is wanted is most likely no misspelt name: both are said. */
+static bool number_names(Reader *r, const Json *json, const Expr *expr) {
+    if (expr->kind != EXPR_name || !strcmp(expr->name, "pi")) return true;
+    for (uint32_t i = 0; i < r->model->let.count; i++)
+        if (!strcmp(r->model->let.items[i].name, expr->name)) return true;
+    read_error(r, json, "'%s' is \"%s\", but must be a number, or a formula over \"let\", which has no \"%s\"",
+               json->key, expr->name, expr->name);
+    return false;
+}
+
 /* A number of the description itself, over its let alone. */
 double read_number(Reader *r, const Json *json, double standard, double least, double most) {
     if (!json) return standard;
@@ -208,7 +227,8 @@ double read_number(Reader *r, const Json *json, double standard, double least, d
     double number = standard;
     const Expr *expr = read_expr(r, json);
     if (expr) scope_bind_constants(&l, &root, &r->model->let);
-    bool known = expr && to_number(&l, spot_json(json), formula_value(&l, &root, expr), &number);
+    bool known =
+        expr && number_names(r, json, expr) && to_number(&l, spot_json(json), formula_value(&l, &root, expr), &number);
     arena_free(scratch);
     if (!known) return standard;
     if (number >= least && number <= most && number == floor(number)) return number;

@@ -201,9 +201,14 @@ static const char trained[] =
     "\"report\": \"y\", \"batch\": \"2 * width\"}}";
 
 static void check_overrides(void) {
-    const char *sets[] = {"let.width=5", "training.epochs=3", "training.seed=7", "training.layers[0].bias=false",
-                          "training.data.x.path=some where"};
-    Fixture fixture = fixture_open(trained, sets, 5);
+    const char *sets[] = {"let.width=5",
+                          "training.epochs=3",
+                          "training.seed=7",
+                          "training.layers[0].bias=false",
+                          "training.data.x.path=some where",
+                          "training.data.x.source=idx",
+                          "training.data.x.shape=[28, 28]"};
+    Fixture fixture = fixture_open(trained, sets, 7);
     EXPECT(fixture.model, "%s", fixture.diag.text);
     if (fixture.model) {
         const DataSpec *data;
