@@ -127,7 +127,8 @@ static NodeId flatten_thin_window(Graph *g, const Node *node) {
     Type to = window.type, from = g->nodes[window.in[0]].type;
     int64_t taps = to.dim[3] * to.dim[4] * to.dim[5], channels = to.dim[5];
     bool joins = node->type.rank && node->type.dim[node->type.rank - 1] == taps;
-    if (!joins || channels == 1 || channels >= THIN || window.attr.window.dilation[1] != 1 || from.dim[4] != 1) return NO_NODE;
+    bool one_operand = from.dim[3] == 1 && from.dim[4] == 1; /* else its taps lie between columns and channels */
+    if (!joins || !one_operand || channels == 1 || channels >= THIN || window.attr.window.dilation[1] != 1) return NO_NODE;
     Attr attr = window.attr;
     attr.window.stride[1] *= channels;
     attr.window.before[1] *= channels;
