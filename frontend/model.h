@@ -99,7 +99,10 @@ typedef struct {
 typedef struct {
     const Optimizer *optimizer;
     Constants params;
-    const Json *json; /* may be NULL */
+    bool has_exclude; /* else parameters with at most one axis are excluded */
+    Names exclude;
+    const Expr *clip_norm; /* NULL: gradients stay as long as they are */
+    const Json *json;      /* may be NULL */
 } OptimizerUse;
 
 typedef struct {
@@ -128,7 +131,7 @@ typedef struct {
     Update *updates;
     uint32_t update_count;
     Names reports;
-    int64_t batch, epochs;
+    int64_t batch, epochs, accumulate;
     uint64_t seed;
 } Training;
 

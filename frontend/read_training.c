@@ -103,16 +103,32 @@ static const Optimizer *find_optimizer(Reader *r, const Json *at, const char *na
 }
 
 static void unknown_number(Reader *r, const Optimizer *optimizer, const Json *item) {
-    const char **names = arena_array(r->arena, const char *, optimizer->params.count + 1);
-    for (uint32_t i = 0; i < optimizer->params.count; i++) names[i] = optimizer->params.items[i].name;
-    read_unknown_key(r, item, arena_printf(r->arena, "optimizer \"%s\"", optimizer->name), names,
-                     optimizer->params.count);
+    const char **names = arena_array(r->arena, const char *, optimizer->params.count + key_count);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < optimizer->params.count; i++) names[count++] = optimizer->params.items[i].name;
+    for (uint32_t i = 0; i < key_count; i++)
+        if (key_info[i].object == OBJECT_use) names[count++] = key_info[i].name;
+    read_unknown_key(r, item, arena_printf(r->arena, "optimizer \"%s\"", optimizer->name), names, count);
 }
 
 static bool has_param(const Optimizer *optimizer, const char *name) {
     for (uint32_t i = 0; i < optimizer->params.count; i++)
         if (!strcmp(optimizer->params.items[i].name, name)) return true;
     return false;
+}
+
+/* Keys that every optimiser has; false if the item is none of them. */
+static bool read_use_key(Reader *r, const Json *item, OptimizerUse *use) {
+    if (!strcmp(item->key, "name")) return true;
+    if (!strcmp(item->key, "about")) return read_accepts(r, item, ACCEPT_text), true;
+    if (!strcmp(item->key, "exclude")) {
+        use->has_exclude = read_accepts(r, item, ACCEPT_exclude);
+        if (use->has_exclude) use->exclude = read_names(r, item, false);
+        return true;
+    }
+    if (strcmp(item->key, "clip_norm")) return false;
+    if (read_accepts(r, item, ACCEPT_number)) use->clip_norm = read_expr(r, item);
+    return true;
 }
 
 static OptimizerUse read_optimizer_use(Reader *r, const Json *json) {
@@ -124,7 +140,7 @@ static OptimizerUse read_optimizer_use(Reader *r, const Json *json) {
         return use;
     use.params.items = arena_array(r->arena, Constant, json->count + 1);
     for (const Json *item = json->child; item; item = item->next) {
-        if (item == name || !strcmp(item->key, "about")) continue;
+        if (read_use_key(r, item, &use)) continue;
         if (!has_param(use.optimizer, item->key)) {
             unknown_number(r, use.optimizer, item);
             continue;
@@ -196,6 +212,7 @@ void read_training(Reader *r, const Json *json) {
     read_updates(r, read_key(json, OBJECT_training, "minimize"), standard, training);
     read_reports(r, read_key(json, OBJECT_training, "report"), training);
     training->batch = (int64_t)read_number(r, read_key(json, OBJECT_training, "batch"), 128, 1, 1 << 24);
+    training->accumulate = (int64_t)read_number(r, read_key(json, OBJECT_training, "accumulate"), 1, 1, 1 << 16);
     training->epochs = (int64_t)read_number(r, read_key(json, OBJECT_training, "epochs"), 10, 1, 1 << 30);
     training->seed = (uint64_t)read_number(r, read_key(json, OBJECT_training, "seed"), 0, 0, 9007199254740991.0);
 }

@@ -58,7 +58,12 @@ static const char introduction[] =
     "of\n"
     "its own: `\"minimize\": [{\"loss\": \"a\", \"over\": \"encode\"}, …]`. All updates of a step start from the same\n"
     "parameters. Numbers of an optimiser may depend on `step`, which is 1 in the first one: `\"learning_rate\":\n"
-    "\"0.001 * min(1, step / 1000)\"`.\n"
+    "\"0.1 * warm_up(step, 500) * cosine_decay(step, 20000, start=500)\"`. Weight decay leaves alone what `exclude` "
+    "names:\n"
+    "biases, scales and offsets if it is absent. `clip_norm` bounds the length of all gradients together. With\n"
+    "`\"accumulate\": 4` the optimiser takes one step for every four batches, with the mean of their gradients; `step` "
+    "counts\n"
+    "those steps, and memory stays that of one batch. Batch norm still sees one batch at a time.\n"
     "\n"
     "**Overrides**: `--set training.batch=64` or `--set modules.encode.layers[0].units=512` replaces a value before\n"
     "anything is read.\n";

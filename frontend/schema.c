@@ -44,6 +44,7 @@ static const char *accept_piece(Accept accept) {
     case ACCEPT_formula: return "'type': 'string', 'minLength': 1";
     case ACCEPT_formulas:
     case ACCEPT_patterns: return "'anyOf': [" FORMULA ", {'type': 'array', 'minItems': 1, 'items': " FORMULA "}]";
+    case ACCEPT_exclude: return "'anyOf': [" FORMULA ", {'type': 'array', 'items': " FORMULA "}]";
     case ACCEPT_axis: return "'type': 'integer', 'minimum': -6, 'maximum': 5";
     case ACCEPT_axes:
         return "'anyOf': [{'$ref': '#/$defs/axis'}, {'type': 'array', 'items': {'$ref': '#/$defs/axis'}}]";
@@ -183,8 +184,11 @@ static void print_optimizers(FILE *out, const Json *optimizers) {
         const Json *params = json_get(item, "params");
         fprintf(out,
                 "\n      {\"type\": \"object\", \"additionalProperties\": false, \"required\": [\"name\"], "
-                "\"properties\": {\"name\": {\"const\": \"%s\"}, \"about\": {\"type\": \"string\"}",
+                "\"properties\": {\"name\": {\"const\": \"%s\"}",
                 item->key);
+        for (uint32_t i = 0; i < key_count; i++)
+            if (key_info[i].object == OBJECT_use && strcmp(key_info[i].name, "name"))
+                print_property(out, ",", key_info[i].name, accept_info[key_info[i].accept].name, key_info[i].meaning);
         for (const Json *param = params->child; param; param = param->next) {
             fprintf(out, ", \"%s\": ", param->key);
             piece(out, param->kind == JSON_boolean ? "{'type': 'boolean'}" : "{'$ref': '#/$defs/number'}");
@@ -204,7 +208,7 @@ void schema_print(FILE *out) {
                "description',\n  '$ref': '#/$defs/a_model',\n  '$defs': {\n");
     print_accepts(out);
     for (int object = 0; object < OBJECT_COUNT; object++)
-        if (object != OBJECT_layer) print_object(out, (ObjectKind)object);
+        if (object != OBJECT_layer && object != OBJECT_use) print_object(out, (ObjectKind)object);
     print_layers(out);
     print_optimizers(out, library_find("optimizers", library_parse(arena)));
     piece(out, "  }\n}\n");

@@ -3,8 +3,12 @@
  *
  * All updates of a step see the same old values of the parameters, whatever their order. Numbers of an optimiser
  * (learning rate, bias corrections) are computed once for all parameters; what remains for each element is the
- * formula of the weight. */
-#include "frontend/lower.h"
+ * formula of the weight.
+ *
+ * Batches that are accumulated are steps of their own to everything else: each adds its share to a state with the sum
+ * of the gradients. New values of weights and of the optimiser's states are made every time, but taken only in the last
+ * step of each group, which empties the sum. `step` counts the groups. */
+#include "frontend/functions.h"
 
 #include <fnmatch.h>
 #include <string.h>
@@ -32,7 +36,12 @@ typedef struct {
     const Update *update;
     const Optimizer *optimizer;
     NodeId loss;
-    Scope numbers; /* step, params and let of the optimiser */
+    Scope *given;      /* what formulas of the description see: its let and step */
+    Scope numbers;     /* step, params and let of the optimiser */
+    NodeId is_last;    /* bool[]: the step ends a group of accumulated ones; NO_NODE: every step does */
+    Weight *weights;   /* those that the update is for */
+    NodeId *gradients; /* of each */
+    uint32_t count;
 } Updating;
 
 static const Constant *find_constant(const Constants *constants, const char *name) {
@@ -41,13 +50,30 @@ static const Constant *find_constant(const Constants *constants, const char *nam
     return NULL;
 }
 
+/* floor((step + shift) / accumulate): the half in `shift` keeps quotients away from whole numbers. */
+static NodeId groups_before(Lower *l, double shift) {
+    double share = 1 / (double)l->model->training.accumulate;
+    return node_unary(l, OP_floor, node_scale(l, node_shift(l, random_step(l), shift), share));
+}
+
+/* Which step of the optimiser this is, from 1, and whether it is taken now. */
+static NodeId optimizer_step(Updating *u) {
+    Lower *l = u->l;
+    u->is_last = NO_NODE;
+    if (l->model->training.accumulate == 1) return random_step(l);
+    NodeId before = groups_before(l, -0.5);
+    u->is_last = build_binary(l->g, OP_less, before, groups_before(l, 0.5));
+    return node_shift(l, before, 1);
+}
+
 /* Formulas of the description see its let and step; those of the optimiser see its params. */
 static void bind_numbers(Updating *u) {
     Lower *l = u->l;
-    Scope *given = arena_array(l->arena, Scope, 1);
+    Scope *given = u->given = arena_array(l->arena, Scope, 1);
+    Value step = value_tensor(optimizer_step(u));
     *given = (Scope){.outer = l->root};
-    scope_set(l, given, "step", value_tensor(random_step(l)));
-    scope_set(l, &u->numbers, "step", value_tensor(random_step(l)));
+    scope_set(l, given, "step", step);
+    scope_set(l, &u->numbers, "step", step);
     for (uint32_t i = 0; i < u->optimizer->params.count; i++) {
         const Constant *param = &u->optimizer->params.items[i],
                        *own = find_constant(&u->update->optimizer.params, param->name);
@@ -72,30 +98,56 @@ static const char *state_name(const Updating *u, const Weight *weight, const cha
     return arena_printf(u->l->arena, "%s.%s.%s", u->optimizer->name, weight->name, state);
 }
 
-/* One formula of the optimiser; gives the new value of w or of a state. */
+/* `value` takes the place of `old` when the step is one of the optimiser. */
+static void set_value(Updating *u, const char *name, NodeId old, NodeId value) {
+    Graph *g = u->l->g;
+    if (u->is_last != NO_NODE)
+        value = build_select(g, build_broadcast(g, u->is_last, value_type(u->l, value)), value, old);
+    lower_set_weight(u->l, name, value);
+}
+
+/* One formula of the optimiser; gives the new value of w, of a state, or something for the formulas below. */
 static void update_one(Updating *u, Scope *scope, const Weight *weight, const Constant *formula) {
     Lower *l = u->l;
     Value value = formula_value(l, scope, formula->value);
+    bool is_weight = !strcmp(formula->name, "w");
+    bool is_state = find_constant(&u->optimizer->state, formula->name) != NULL;
+    if (!is_weight && !is_state) {
+        scope_set(l, scope, formula->name, value);
+        return;
+    }
     if (!to_float(l, spot_json(formula->json), &value)) return;
-    value.node = build_broadcast(l->g, value.node, weight->type);
-    if (!type_equal(value_type(l, value.node), weight->type)) {
+    Value old = *scope_find(scope, formula->name);
+    bool fits = value_type(l, value.node).rank <= weight->type.rank;
+    if (fits) value.node = build_broadcast(l->g, value.node, weight->type);
+    if (!fits || !type_equal(value_type(l, value.node), weight->type)) {
         lower_fail(l, spot_json(formula->json), "the new value is %s, but must be %s",
                    type_text(l, value_type(l, value.node)), type_text(l, weight->type));
         return;
     }
     scope_set(l, scope, formula->name, value);
-    if (!strcmp(formula->name, "w"))
-        lower_set_weight(l, weight->name, value.node);
-    else if (find_constant(&u->optimizer->state, formula->name))
-        lower_set_weight(l, state_name(u, weight, formula->name), value.node);
+    set_value(u, is_weight ? weight->name : state_name(u, weight, formula->name), old.node, value.node);
 }
 
-static void update_weight(Updating *u, const Weight *weight) {
+static bool fits_one(Lower *l, const Names *patterns, const char *name, bool *used) {
+    bool fits = false;
+    for (uint32_t i = 0; i < patterns->count; i++)
+        if (matches(l, patterns->items[i].name, name)) fits = used[i] = true;
+    return fits;
+}
+
+static bool is_excluded(Updating *u, const Weight *weight, bool *pattern_used) {
+    const OptimizerUse *use = &u->update->optimizer;
+    return use->has_exclude ? fits_one(u->l, &use->exclude, weight->name, pattern_used) : weight->type.rank < 2;
+}
+
+static void update_weight(Updating *u, const Weight *weight, NodeId gradient, bool excluded) {
     Lower *l = u->l;
     const Optimizer *optimizer = u->optimizer;
     Scope scope = {.outer = &u->numbers};
     scope_set(l, &scope, "w", value_tensor(weight->input));
-    scope_set(l, &scope, "g", value_tensor(build_gradient(l->g, u->loss, weight->input)));
+    scope_set(l, &scope, "g", value_tensor(gradient));
+    scope_set(l, &scope, "excluded", value_number(excluded));
     for (uint32_t i = 0; i < optimizer->state.count; i++) {
         const Constant *state = &optimizer->state.items[i];
         if (!state_exists(u, state)) continue;
@@ -110,29 +162,81 @@ static void update_weight(Updating *u, const Weight *weight) {
     }
 }
 
-/* Whether the update is for the weight. pattern_used[i]: pattern i has fitted some weight. */
-static bool is_chosen(Lower *l, const Update *update, const Weight *weight, const bool *reached, bool *pattern_used) {
-    bool chosen = !update->over.count;
-    if (weight->kind != INPUT_parameter) return false;
-    for (uint32_t i = 0; i < update->over.count; i++)
-        if (matches(l, update->over.items[i].name, weight->name)) chosen = pattern_used[i] = true;
-    return chosen && reached[weight->input];
+/* The mean over a group of accumulated steps; what the sum holds before the last one is of no use yet. */
+static NodeId accumulated(Updating *u, const Weight *weight, NodeId gradient) {
+    Lower *l = u->l;
+    const char *name = arena_printf(l->arena, "accumulate.%s", weight->name);
+    if (u->is_last == NO_NODE) return gradient;
+    NodeId sum = lower_weight(l, weight->spot, name, weight->type, INPUT_state, (Init){0});
+    NodeId mean = node_add(l, sum, node_scale(l, gradient, 1 / (double)l->model->training.accumulate));
+    NodeId is_last = build_broadcast(l->g, u->is_last, weight->type);
+    lower_set_weight(l, name, build_select(l->g, is_last, build_like(l->g, mean, 0), mean));
+    return mean;
 }
 
-static void report_useless(Lower *l, const Update *update, const bool *pattern_used, uint32_t updated) {
+/* As PyTorch's clip_grad_norm_: times min(1, most / (length + 1e-6)). */
+static void clip_gradients(Updating *u) {
+    Lower *l = u->l;
+    const Expr *formula = u->update->optimizer.clip_norm;
+    NodeId sum = build_constant(l->g, type_scalar(DTYPE_f32), 0);
+    Value most = formula ? formula_value(l, u->given, formula) : value_unknown();
+    if (!formula || !to_float(l, spot_expr(formula), &most)) return;
+    if (value_type(l, most.node).rank) {
+        lower_fail(l, spot_expr(formula), "'clip_norm' is %s, but must be one number",
+                   type_text(l, value_type(l, most.node)));
+        return;
+    }
+    for (uint32_t i = 0; i < u->count; i++) {
+        NodeId g = u->gradients[i];
+        uint32_t axes = all_axes(value_type(l, g));
+        sum = node_add(l, sum, build_drop_axes(l->g, build_sum(l->g, node_mul(l, g, g), axes), axes));
+    }
+    NodeId length = node_shift(l, node_unary(l, OP_sqrt, sum), 1e-6);
+    NodeId factor = build_binary(l->g, OP_min, node_div(l, most.node, length), build_like(l->g, length, 1));
+    for (uint32_t i = 0; i < u->count; i++)
+        u->gradients[i] = node_mul(l, u->gradients[i], node_spread(l, factor, u->gradients[i]));
+}
+
+/* Patterns that fit no parameter; true if there are any. */
+static bool report_unused(Lower *l, const Names *patterns, const bool *used) {
+    bool found = false;
     const char **names = arena_array(l->arena, const char *, l->weight_count + 1);
     for (uint32_t i = 0; i < l->weight_count; i++) names[i] = l->weights[i].name;
-    for (uint32_t i = 0; i < update->over.count; i++) {
-        if (pattern_used[i]) continue;
-        const char *nearest = diag_nearest(update->over.items[i].name, names, l->weight_count);
-        lower_fail(l, spot_json(update->over.items[i].json),
+    for (uint32_t i = 0; i < patterns->count; i++) {
+        if (used[i]) continue;
+        const char *nearest = diag_nearest(patterns->items[i].name, names, l->weight_count);
+        lower_fail(l, spot_json(patterns->items[i].json),
                    nearest ? "no parameter is called \"%s\"; did you mean \"%s\"?" : "no parameter is called \"%s\"",
-                   update->over.items[i].name, nearest);
-        updated++;
+                   patterns->items[i].name, nearest);
+        found = true;
     }
-    if (!updated)
-        lower_fail(l, spot_json(update->loss.json), "\"%s\" does not depend on any parameter that it could change",
-                   update->loss.name);
+    return found;
+}
+
+/* The parameters that the update is for, and their gradients. */
+static void choose_weights(Updating *u) {
+    Lower *l = u->l;
+    const Names *over = &u->update->over;
+    const bool *reached = find_reached(l, u->loss);
+    bool *used = arena_array(l->arena, bool, over->count + 1);
+    uint32_t count = l->weight_count;
+    u->weights = arena_array(l->arena, Weight, count + 1);
+    u->gradients = arena_array(l->arena, NodeId, count + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        Weight weight = l->weights[i];
+        if (weight.kind != INPUT_parameter || (over->count && !fits_one(l, over, weight.name, used))) continue;
+        if (!reached[weight.input]) continue;
+        if (weight.value != weight.input) {
+            lower_fail(l, spot_json(u->update->loss.json),
+                       "two updates change \"%s\"; \"over\" says which parameters an update is for", weight.name);
+            continue;
+        }
+        u->weights[u->count] = weight;
+        u->gradients[u->count++] = accumulated(u, &weight, build_gradient(l->g, u->loss, weight.input));
+    }
+    if (!l->had_error && !report_unused(l, over, used) && !u->count)
+        lower_fail(l, spot_json(u->update->loss.json), "\"%s\" does not depend on any parameter that it could change",
+                   u->update->loss.name);
 }
 
 static bool loss_node(Lower *l, const Scope *scope, const Update *update, NodeId *node) {
@@ -153,21 +257,12 @@ static void lower_update(Lower *l, const Scope *scope, const Update *update) {
     u.numbers.outer = NULL;
     if (!loss_node(l, scope, update, &u.loss) || !u.optimizer) return;
     bind_numbers(&u);
-    const bool *reached = find_reached(l, u.loss);
-    bool *pattern_used = arena_array(l->arena, bool, update->over.count + 1);
-    uint32_t updated = 0, count = l->weight_count;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!is_chosen(l, update, &l->weights[i], reached, pattern_used)) continue;
-        Weight weight = l->weights[i];
-        if (weight.value != weight.input) {
-            lower_fail(l, spot_json(update->loss.json),
-                       "two updates change \"%s\"; \"over\" says which parameters an update is for", weight.name);
-            continue;
-        }
-        update_weight(&u, &weight);
-        updated++;
-    }
-    if (!l->had_error) report_useless(l, update, pattern_used, updated);
+    choose_weights(&u);
+    clip_gradients(&u);
+    bool *used = arena_array(l->arena, bool, u.update->optimizer.exclude.count + 1);
+    for (uint32_t i = 0; i < u.count; i++)
+        update_weight(&u, &u.weights[i], u.gradients[i], is_excluded(&u, &u.weights[i], used));
+    if (!l->had_error) report_unused(l, &update->optimizer.exclude, used);
 }
 
 void lower_updates(Lower *l, const Scope *scope) {

@@ -9,64 +9,13 @@ of it, in the Euclidean norm of the tensor. Exit code 77 where there is no PyTor
 At the kink of ReLU no such bound can hold: an input that rounds to the other side of 0 switches a gradient on or off.
 So the weights to begin with are the first ones with which PyTorch, on its own, keeps all inputs of ReLU away from 0.
 """
-import ctypes, os, sys
+import os, sys
 
-try:
-    import numpy, torch
-    from torch.nn import functional
-except ImportError:
-    print("skipped: no PyTorch for this Python")
-    sys.exit(77)
-
-if os.environ.get("SELFC_SANITIZE") == "1":
-    print("skipped: Python cannot load a library with sanitizers")
-    sys.exit(77)
+import oracle
+import numpy, torch
+from torch.nn import functional
 
 STEPS, BATCH, TOLERANCE, SEED, KINK = 20, 128, 1e-5, 5, 3e-7
-SOURCE = os.environ.get("SELFC_SOURCE", ".")
-
-
-class Options(ctypes.Structure):
-    _fields_ = [("size", ctypes.c_size_t), ("file", ctypes.c_char_p), ("sets", ctypes.POINTER(ctypes.c_char_p)),
-                ("set_count", ctypes.c_size_t), ("data", ctypes.c_char_p), ("cpu", ctypes.c_char_p),
-                ("triple", ctypes.c_char_p), ("cache", ctypes.c_char_p), ("threads", ctypes.c_int),
-                ("seed", ctypes.c_uint64), ("has_seed", ctypes.c_int), ("times", ctypes.c_int),
-                ("check_meaning", ctypes.c_int), ("dump", ctypes.c_char_p)]
-
-
-class Selfc:
-    """The public API as far as it is needed here."""
-
-    def __init__(self, path):
-        self.library = ctypes.CDLL(os.environ["SELFC_LIBRARY"])
-        self.library.selfc_open_file.restype = ctypes.c_void_p
-        self.library.selfc_error.restype = ctypes.c_char_p
-        options = Options(size=ctypes.sizeof(Options), threads=2, seed=SEED, has_seed=1)
-        model = self.library.selfc_open_file(path.encode(), ctypes.byref(options))
-        self.model = ctypes.c_void_p(self.check(model))
-
-    def check(self, good):
-        if not good:
-            sys.exit("selfc: " + self.library.selfc_error().decode())
-        return good
-
-    def read(self, name, shape):
-        array = numpy.empty(shape, numpy.float32)
-        self.check(not self.library.selfc_tensor_read(self.model, name.encode(), array.ctypes.data_as(ctypes.c_void_p),
-                                                      ctypes.c_size_t(array.nbytes)))
-        return array
-
-    def write(self, name, array):
-        array = numpy.ascontiguousarray(array, numpy.float32)
-        self.check(not self.library.selfc_tensor_write(self.model, name.encode(), array.ctypes.data_as(ctypes.c_void_p),
-                                                       ctypes.c_size_t(array.nbytes)))
-
-    def step(self, images, sample, step):
-        inputs = (ctypes.c_void_p * 1)(images.ctypes.data)
-        reports = (ctypes.c_float * 3)()
-        self.check(not self.library.selfc_train_step(self.model, inputs, sample.ctypes.data_as(ctypes.c_void_p),
-                                                     ctypes.c_int64(step), reports, ctypes.c_size_t(3)))
-        return list(reports)
 
 
 def philox(counter, key):
@@ -119,10 +68,6 @@ def expected_tensors(layers, optimizer):
             yield f"adam.{name}.{part}.v", state["exp_avg_sq"].numpy().T.copy()
 
 
-def difference(got, want):
-    return float(numpy.linalg.norm(got.astype(numpy.float64) - want) / max(numpy.linalg.norm(want), 1e-30))
-
-
 def make_images():
     """Blobs of ink on black, as digits are: smooth, with many zeros."""
     random = numpy.random.default_rng(3)
@@ -167,17 +112,17 @@ def main():
     images = make_images()
     runs = (torch_run(seed, images) for seed in range(100))
     first, steps = next(run for run in runs if run)
-    selfc = Selfc(os.path.join(SOURCE, "examples/vae/model.json"))
+    selfc = oracle.Selfc(os.path.join(oracle.SOURCE, "examples/vae/model.json"), SEED)
     for name, value in first.items():
         selfc.write(name, value)
     worst, failed = ("", 0.0), 0
     for step, expected in enumerate(steps):
         sample, batch = batch_at(images, step)
-        reports = selfc.step(batch, sample, step)
+        reports = selfc.step([batch], sample, step, 3)
         for name, want in expected:
             is_report = name.startswith("report")
             got = numpy.array(reports[int(name[-1])]) if is_report else selfc.read(name, want.shape)
-            error = difference(got, want)
+            error = oracle.difference(got, want)
             if error > worst[1]:
                 worst = (f"{name} after step {step + 1}", error)
             if not error <= TOLERANCE:
