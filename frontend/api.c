@@ -7,12 +7,14 @@
 
 #include "runtime/data/data.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 /* The text belongs to its thread and goes with it. */
 static pthread_key_t api_text;
@@ -144,6 +146,35 @@ static void api_set_data(SelfcModel *model) {
     model->options.set_count = set_count;
 }
 
+int api_check_dump(const char *dump) {
+    if (!dump || !strcmp(dump, "all") || pass_find(dump)) return 0;
+    char names[512] = "all";
+    for (size_t i = 0; i < pass_count; i++) {
+        size_t length = strlen(names);
+        snprintf(names + length, sizeof names - length, ", %s", pass_list[i].name);
+    }
+    return api_fail("there is no pass \"%s\" to dump, but %s", dump, names);
+}
+
+/* A folder that was asked for must be there and writable, or be made. */
+static int api_check_cache(const SelfcModel *model, const SelfcOptions *given) {
+    const char *folder = model->options.cache;
+    SelfcOptions copy = {0};
+    if (given) memcpy(&copy, given, given->size < sizeof copy ? given->size : sizeof copy);
+    if (!copy.cache || !folder) return 0;
+    char *path = arena_copy(model->arena, folder);
+    for (char *at = path + 1; *at; at++)
+        if (*at == '/') {
+            *at = 0;
+            mkdir(path, 0777);
+            *at = '/';
+        }
+    if (mkdir(path, 0700) && errno != EEXIST) return api_fail("the cache %s: %s", folder, strerror(errno));
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISDIR(status.st_mode)) return api_fail("the cache %s is no folder", folder);
+    return access(path, W_OK | X_OK) ? api_fail("the cache %s: %s", folder, strerror(errno)) : 0;
+}
+
 static void api_parse(SelfcModel *model, const char *text, Diag *diag) {
     const SelfcOptions *options = &model->options;
     model->description = model_parse(text, options->file, options->sets, options->set_count, model->arena, diag);
@@ -155,6 +186,10 @@ SelfcModel *selfc_open(const char *text, size_t length, const SelfcOptions *opti
     model->arena = arena;
     api_copy_options(model, options);
     model->opened = api_seconds();
+    if (api_check_dump(model->options.dump) || api_check_cache(model, options)) {
+        selfc_close(model);
+        return NULL;
+    }
     Diag diag;
     diag_init(&diag);
     if (memchr(text, 0, length)) {

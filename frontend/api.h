@@ -40,6 +40,7 @@ struct SelfcModel {
 /* api.c: sets the error text; returns 1 for `return api_fail(…)`. */
 int api_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int api_fail_with(Diag *diag); /* takes what diag holds, and frees it */
+int api_check_dump(const char *dump); /* a pass, "all" or NULL */
 void api_note(const SelfcModel *model, const char *format, ...) __attribute__((format(printf, 2, 3)));
 double api_seconds(void);
 uint64_t api_seed(const SelfcModel *model);

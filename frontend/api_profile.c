@@ -161,6 +161,9 @@ int selfc_profile(SelfcModel *model, const char *function, int64_t n, double sec
     if (api_need_session(model, !strcmp(name, "train") || !strcmp(name, "evaluate"))) return 1;
     SelfcSession *session = model->compiled.session;
     const SelfcProgram *program = selfc_find_program(model->compiled.module, name);
+    if (program->batch && n > 0 && n != program->batch)
+        return api_fail("the batch of \"%s\" is %lld, as described: --set training.batch=%lld changes it",
+                        program->name, (long long)program->batch, (long long)n);
     if (program->batch) n = program->batch;
     if (n < 1) n = 128;
     if (selfc_session_reserve(session, program, n)) return api_fail("%s", selfc_failure());

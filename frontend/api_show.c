@@ -145,6 +145,9 @@ static int passes_run(const char *path, const char *text, const char *passes, co
 int selfc_passes(const char *path, const char *passes, const char *stop_after, const SelfcOptions *options, FILE *out) {
     void *bytes;
     size_t size;
+    SelfcOptions given = {0};
+    if (options) memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
+    if (api_check_dump(given.dump)) return 1;
     if (selfc_file_read(path, &bytes, &size)) return api_fail("%s", selfc_failure());
     char *text = malloc(size + 1);
     if (!text) die("no memory");

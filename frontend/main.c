@@ -99,6 +99,10 @@ static int main_show(const Options *o) {
         fprintf(stderr, "selfc: show wants one --function\n");
         return 2;
     }
+    if (o->stage && o->stop_after) {
+        fprintf(stderr, "selfc: --stage and --stop-after say the same; one of them is enough\n");
+        return 2;
+    }
     SelfcModel *model = main_open(o);
     if (!model) return 1;
     const char *stage = o->stop_after ? o->stop_after : o->stage ? o->stage : "program";

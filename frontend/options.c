@@ -29,7 +29,8 @@ static const OptionInfo option_info[] = {
     {spelling, value, meaning, KIND_##kind, commands, offsetof(Options, field)},
 #include "frontend/options.def"
 };
-enum { OPTION_COUNT = sizeof option_info / sizeof *option_info };
+enum { OPTION_COUNT = sizeof option_info / sizeof *option_info, HELP_COLUMNS = 100 };
+_Static_assert(OPTION_COUNT <= 64, "Options.given has a bit for each");
 
 static const struct {
     const char *name, *takes, *summary;
@@ -84,10 +85,22 @@ static bool options_bad(const OptionInfo *info, const char *value, const char *w
     return false;
 }
 
+/* Only lists may be given again. */
+static bool options_mark(const OptionInfo *info, Options *options) {
+    uint64_t bit = (uint64_t)1 << (info - option_info);
+    bool is_again = options->given & bit && info->kind != KIND_list;
+    options->given |= bit;
+    if (is_again) fprintf(stderr, "selfc: %s is given twice\n", info->spelling);
+    return !is_again;
+}
+
 static bool options_store(const OptionInfo *info, const char *value, Options *options) {
     void *field = (char *)options + info->offset;
     char *end = (char *)(uintptr_t)value;
     errno = 0;
+    if (!options_mark(info, options)) return false;
+    if (!*value && (info->kind == KIND_text || info->kind == KIND_list))
+        return fprintf(stderr, "selfc: %s is empty, but wants %s\n", info->spelling, info->value), false;
     switch (info->kind) {
     case KIND_flag: *(Option_flag *)field = true; return true;
     case KIND_text: *(Option_text *)field = value; return true;
@@ -99,6 +112,7 @@ static bool options_store(const OptionInfo *info, const char *value, Options *op
     }
     case KIND_count: {
         long long count = strtoll(value, &end, 10);
+        if (errno == ERANGE) return options_bad(info, value, "a whole number from 1 to 9223372036854775807");
         if (!*value || *end || errno || count < 1) return options_bad(info, value, "a whole number of at least 1");
         *(Option_count *)field = count;
         return true;
@@ -112,11 +126,20 @@ static bool options_store(const OptionInfo *info, const char *value, Options *op
     case KIND_whole: {
         unsigned long long whole = strtoull(value, &end, 10);
         if (!*value || *end || errno || strchr(value, '-'))
-            return options_bad(info, value, "a whole number of at least 0");
+            return options_bad(info, value, "a whole number of at least 0, up to 18446744073709551615");
         *(Option_whole *)field = (Option_whole){whole, true};
         return true;
     }
     }
+    return false;
+}
+
+/* The word after argv[*i] as its value. One that looks like an option is none, unless = says so. */
+static bool options_read_next(int argc, char **argv, int *i, const OptionInfo *info, Options *options) {
+    const char *next = *i + 1 < argc ? argv[*i + 1] : NULL;
+    if (next && strncmp(next, "--", 2)) return ++*i, options_store(info, next, options);
+    fprintf(stderr, "selfc: %s wants %s after it", info->spelling, info->value);
+    fprintf(stderr, next ? ", not %s; %s=%s says that this is one\n" : "\n", next, info->spelling, next);
     return false;
 }
 
@@ -128,25 +151,24 @@ static bool options_read(int argc, char **argv, int *i, Options *options) {
         const OptionInfo *info = options_find(spelling, strlen(spelling), options->command);
         if (!info) return false;
         if (word[2]) return options_store(info, word + 2 + (word[2] == '='), options);
-        if (*i + 1 == argc) return options_bad(info, "", "followed by a file");
-        return options_store(info, argv[++*i], options);
+        return options_read_next(argc, argv, i, info, options);
     }
     const char *equals = strchr(word, '=');
     const OptionInfo *info = options_find(word, equals ? (size_t)(equals - word) : strlen(word), options->command);
     if (!info) return false;
     if (info->kind == KIND_flag && equals) return options_bad(info, equals + 1, "alone: it takes no value");
     if (info->kind == KIND_flag || equals) return options_store(info, equals ? equals + 1 : "", options);
-    if (*i + 1 == argc) {
-        fprintf(stderr, "selfc: %s wants %s after it\n", info->spelling, info->value);
-        return false;
-    }
-    return options_store(info, argv[++*i], options);
+    return options_read_next(argc, argv, i, info, options);
 }
 
 static bool options_check_positional(const Options *options) {
     const char *takes = command_info[options->command].takes;
     size_t most = !*takes ? 0 : strchr(takes, ' ') ? 2 : 1, least = takes[0] == '[' ? 0 : most;
     if (options->positional_count >= least && options->positional_count <= most) return true;
+    if (options->positional_count > most)
+        fprintf(stderr, "selfc: \"%s\" is one word too many\n", options->positional[most]);
+    else
+        fprintf(stderr, "selfc: %s is missing\n", options->positional_count ? strchr(takes, ' ') + 1 : takes);
     fprintf(stderr, "usage: selfc %s %s\nselfc help %s says more\n", command_info[options->command].name, takes,
             command_info[options->command].name);
     return false;
@@ -175,7 +197,7 @@ bool options_parse(int argc, char **argv, Options *options) {
     if (!options_parse_command(argc, argv, options, &i)) return false;
     bool only_words = false;
     for (; i < argc; i++) {
-        if (!only_words && !strcmp(argv[i], "--help")) {
+        if (!only_words && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))) {
             *options = (Options){.command = COMMAND_help, .positional_count = 1};
             options->positional[0] = argv[1];
             return true;
@@ -196,24 +218,43 @@ bool options_parse(int argc, char **argv, Options *options) {
 
 /* --- help --- */
 
+/* Breaks the text at spaces; its first line goes on where the cursor is, at `indent`. */
+static void options_wrap(FILE *out, int indent, const char *text) {
+    int column = indent;
+    for (size_t length; *text; text += length + strspn(text + length, " ")) {
+        length = strcspn(text, " ");
+        if (column > indent && column + 1 + (int)length > HELP_COLUMNS)
+            column = fprintf(out, "\n%*s", indent, "") - 1;
+        else if (column > indent)
+            column += fprintf(out, " ");
+        column += fprintf(out, "%.*s", (int)length, text);
+    }
+    fprintf(out, "\n");
+}
+
 static void options_help_all(FILE *out) {
     fprintf(out, "selfc compiles descriptions of self-supervised learning to native code.\n\n");
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  selfc %-8s%-15s %s\n", command_info[i].name, command_info[i].takes, command_info[i].summary);
-    fprintf(out,
-            "\nMODEL is a description (JSON) or a RUN, the folder that `train` writes. selfc help COMMAND lists the "
-            "options of a command.\n");
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(out, "  selfc %-8s%-15s ", command_info[i].name, command_info[i].takes);
+        options_wrap(out, 32, command_info[i].summary);
+    }
+    fprintf(out, "\n");
+    options_wrap(out, 0,
+                 "MODEL is a description (JSON) or a RUN, the folder that `train` writes. `selfc help COMMAND` lists "
+                 "the options of a command.");
 }
 
 static void options_help_command(CommandKind command, FILE *out) {
-    fprintf(out, "selfc %s %s\n    %s\n\n", command_info[command].name, command_info[command].takes,
-            command_info[command].summary);
+    fprintf(out, "selfc %s %s\n    ", command_info[command].name, command_info[command].takes);
+    options_wrap(out, 4, command_info[command].summary);
+    fprintf(out, "\n");
     for (int i = 0; i < OPTION_COUNT; i++) {
         if (!(option_info[i].commands >> command & 1)) continue;
         char usage[64];
         snprintf(usage, sizeof usage, "%s %s", option_info[i].spelling,
                  option_info[i].value ? option_info[i].value : "");
-        fprintf(out, "  %-22s %s\n", usage, option_info[i].meaning);
+        fprintf(out, "  %-22s ", usage);
+        options_wrap(out, 25, option_info[i].meaning);
     }
 }
 

@@ -36,6 +36,7 @@ typedef struct {
 
 typedef struct {
     CommandKind command;
+    uint64_t given; /* a bit for each line of options.def */
     const char *positional[OPTIONS_POSITIONAL];
     size_t positional_count;
 #define COMMAND(...)

@@ -12,8 +12,22 @@ for command in check train run build show profile passes schema ops help version
 done
 gives 2 "$selfc" help trian; says 'did you mean "train"?'
 gives 2 "$selfc" trian "$model"; says 'did you mean "train"?'
-gives 2 "$selfc" train; says "usage: selfc train MODEL"
-gives 2 "$selfc" check a b; says "usage: selfc check MODEL"
+gives 2 "$selfc" train; says "MODEL is missing"; says "usage: selfc train MODEL"
+gives 2 "$selfc" run "$model"; says "FUNCTION is missing"
+gives 2 "$selfc" check a b; says '"b" is one word too many'; says "usage: selfc check MODEL"
+gives 2 "$selfc" train "$model" --data --steps 20; says "--data wants PATH after it, not --steps"
+gives 2 "$selfc" train "$model" --out ''; says "--out is empty"
+gives 2 "$selfc" train "$model" --epochs 1 --epochs=2; says "--epochs is given twice"
+gives 2 "$selfc" train "$model" --seed 99999999999999999999; says "18446744073709551615"
+gives 0 "$selfc" check -h; prints "selfc check"
+for command in check train run build show profile; do
+    [ -z "$({ "$selfc" help; "$selfc" help $command; } | awk 'length($0) > 110')" ] || fail "help $command has lines too long to read"
+done
+gives 1 "$selfc" check "$model" --dump nope; says "no pass \"nope\""
+gives 1 "$selfc" passes x.ir --passes=dce --dump nope; says "no pass \"nope\""
+gives 1 "$selfc" check "$model" --cache /dev/null/cache; says "the cache /dev/null/cache"
+gives 1 "$selfc" profile "$model" --batch 7 --no-cache; says "training.batch=7"
+gives 2 "$selfc" show "$model" --stage plan --stop-after dce; says "one of them"
 gives 2 "$selfc" run a b c; says "one word too many"
 gives 2 "$selfc" train "$model" --epoch 3; says 'did you mean "--epochs"?'
 gives 2 "$selfc" check "$model" --epochs 3; says "check has no option --epochs"
