@@ -505,6 +505,7 @@ static NodeId as_picture(Maker *m, NodeId a, bool with_taps) {
     return build_reshape(m->g, a, 6, dim);
 }
 
+/* Half of them joined to rows, as products want them. */
 static NodeId add_window(Maker *m) {
     NodeId a = as_picture(m, pick(m, want_of(m, OP_window)), chance(m, 20));
     Type to = type_of(m, a);
@@ -517,9 +518,12 @@ static NodeId add_window(Maker *m) {
         if (to.dim[3 + k] == 1) to.dim[3 + k] = 1 + below(m, 4);
     }
     if (!small_enough(m, to)) return a;
-    return build_window(m->g, a, to, stride, dilation, before, random_constant(m, to.dtype));
+    NodeId seen = build_window(m->g, a, to, stride, dilation, before, chance(m, 50) ? 0 : random_constant(m, to.dtype));
+    Dim rows = dim_mul(to.dim[0], to.dim[1] * to.dim[2]);
+    return chance(m, 50) ? seen : build_reshape(m->g, seen, 2, (Dim[]){rows, to.dim[3] * to.dim[4] * to.dim[5]});
 }
 
+/* Half of them with their taps added up, as gradients are. */
 static NodeId add_unwindow(Maker *m) {
     NodeId a = as_picture(m, pick(m, want_of(m, OP_unwindow)), true);
     Type to = type_of(m, a);
@@ -530,7 +534,9 @@ static NodeId add_unwindow(Maker *m) {
         before[k] = (int)below(m, 6) - 2;
         to.dim[1 + k] = 1 + below(m, (uint32_t)(to.dim[1 + k] < 20 ? to.dim[1 + k] * stride[k] + 3 : 20));
     }
-    return small_enough(m, to) ? build_unwindow(m->g, a, to, stride, dilation, before) : a;
+    if (!small_enough(m, to)) return a;
+    NodeId back = build_unwindow(m->g, a, to, stride, dilation, before);
+    return chance(m, 50) || !is_number(to.dtype) ? back : build_sum(m->g, tame(m, back), 1u << 3 | 1u << 4);
 }
 
 /* Not every call adds its operation: a shape may be too large, a permutation may change nothing. */
