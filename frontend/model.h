@@ -92,6 +92,7 @@ typedef struct {
 typedef struct {
     const char *name;
     const Json *json;
+    bool is_library; /* none of its numbers may be negative */
     Constants params, let, state /* value: NULL or a condition */, update;
 } Optimizer;
 

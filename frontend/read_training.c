@@ -38,12 +38,16 @@ static void read_data(Reader *r, const Json *json, Data *data) {
     const Json *field = read_key(json, OBJECT_data, "field"), *flatten = read_key(json, OBJECT_data, "flatten");
     const Json *scale = read_key(json, OBJECT_data, "scale"), *type = read_key(json, OBJECT_data, "type");
     const SourceInfo *info = source ? read_source(r, source) : NULL;
+    if (info && info->sample && path)
+        read_error(r, path, "the source \"%s\" reads no file; \"path\" goes with another \"source\", or with none",
+                   info->name);
     if (!json_get(json, "source") && !json_get(json, "path"))
         read_error(r, json, "a data input needs a \"source\" or a \"path\"");
     data->source = info ? info->name : NULL;
     data->path = path ? path->text : NULL;
     data->field = field ? field->text : info ? info->field : "image";
-    data->flatten = flatten && flatten->number != 0;
+    /* A value that is none was meant to flatten, or shapes would be wrong as well. */
+    data->flatten = flatten ? flatten->number != 0 : json_get(json, "flatten") != NULL;
     if (scale) data->scale = read_expr(r, scale);
     if (type) read_dtype(r, type, &data->dtype);
     data->shape_json = read_key(json, OBJECT_data, "shape");
@@ -65,6 +69,7 @@ static void read_all_data(Reader *r, const Json *json, Training *training) {
 
 static void read_optimizer(Reader *r, const Json *json, Optimizer *optimizer) {
     optimizer->name = json->key;
+    optimizer->is_library = r->is_library;
     optimizer->json = json;
     if (!read_check(r, json, OBJECT_optimizer)) return;
     const Json *state = read_key(json, OBJECT_optimizer, "state");
@@ -146,6 +151,8 @@ static OptimizerUse read_optimizer_use(Reader *r, const Json *json) {
             continue;
         }
         bool is_number = item->kind == JSON_boolean || read_accepts(r, item, ACCEPT_number);
+        if (use.optimizer->is_library && item->kind == JSON_number && item->number < 0)
+            read_error(r, item, "'%s' is %.12g, but must be at least 0", item->key, item->number);
         use.params.items[use.params.count++] = (Constant){item->key, is_number ? read_expr(r, item) : NULL, item};
     }
     return use;
@@ -188,11 +195,11 @@ static void read_reports(Reader *r, const Json *json, Training *training) {
     Names all = read_names(r, json, true);
     training->reports.items = arena_array(r->arena, Name, all.count + 1);
     for (uint32_t i = 0; i < all.count; i++) {
-        bool is_double = false;
+        bool is_double = false, is_name = all.items[i].json->kind == JSON_text;
         for (uint32_t j = 0; j < i; j++) is_double |= !strcmp(all.items[i].name, all.items[j].name);
-        if (is_double)
+        if (is_name && is_double)
             read_error(r, all.items[i].json, "\"%s\" is reported twice", all.items[i].name);
-        else if (!is_loss(training, all.items[i].name))
+        else if (is_name && !is_loss(training, all.items[i].name))
             training->reports.items[training->reports.count++] = all.items[i];
     }
 }
