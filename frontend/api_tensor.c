@@ -83,25 +83,42 @@ static const SelfcEntry *api_entry(const SelfcTensors *tensors, const char *name
     return NULL;
 }
 
-/* Every weight must be in the file; other states are taken if they are there. */
-static int api_check_entry(const char *path, const SelfcState *state, const SelfcEntry *entry) {
+enum { API_LISTED = 8 };
+
+/* Writes a line about a weight that the file lacks or has in another shape; counts. */
+static void api_compare_entry(FILE *out, const SelfcState *state, const SelfcEntry *entry, uint32_t *differences) {
     char want[128], have[128];
-    if (!entry && state->is_weight)
-        return api_fail("%s: error: the weight \"%s\", %s, is not in it", path, state->tensor.name,
-                        selfc_tensor_print(&state->tensor, want));
-    if (entry && !api_same_tensor(&state->tensor, &entry->tensor))
-        return api_fail("%s: error: \"%s\" is %s in it, but the description wants %s", path, state->tensor.name,
-                        selfc_tensor_print(&entry->tensor, have), selfc_tensor_print(&state->tensor, want));
-    return 0;
+    if (entry ? api_same_tensor(&state->tensor, &entry->tensor) : !state->is_weight) return;
+    if ((*differences)++ >= API_LISTED) return;
+    selfc_tensor_print(&state->tensor, want);
+    if (entry)
+        fprintf(out, "\n  %s is %s in it, but the description wants %s", state->tensor.name,
+                selfc_tensor_print(&entry->tensor, have), want);
+    else
+        fprintf(out, "\n  %s, %s, is not in it", state->tensor.name, want);
+}
+
+/* Every weight must be in the file; other states are taken if they are there. */
+static int api_check_entries(const char *path, const SelfcModule *module, const SelfcTensors *tensors) {
+    char *list = NULL;
+    size_t length;
+    uint32_t differences = 0;
+    FILE *out = open_memstream(&list, &length);
+    if (!out) die("no memory");
+    for (uint32_t i = 0; i < module->state_count; i++)
+        api_compare_entry(out, &module->states[i], api_entry(tensors, module->states[i].tensor.name), &differences);
+    if (differences > API_LISTED) fprintf(out, "\n  and %u more", differences - API_LISTED);
+    fclose(out);
+    if (differences) api_fail("%s: error: these are not the weights of the description:%s", path, list);
+    free(list);
+    return differences != 0;
 }
 
 int api_load(Compiled *compiled, const char *path) {
     SelfcTensors tensors;
     if (selfc_safetensors_read(path, &tensors)) return api_fail("%s", selfc_failure());
     const SelfcModule *module = compiled->module;
-    int failed = 0;
-    for (uint32_t i = 0; i < module->state_count && !failed; i++)
-        failed = api_check_entry(path, &module->states[i], api_entry(&tensors, module->states[i].tensor.name));
+    int failed = api_check_entries(path, module, &tensors);
     for (uint32_t i = 0; i < module->state_count && !failed; i++) {
         const SelfcState *state = &module->states[i];
         const SelfcEntry *entry = api_entry(&tensors, state->tensor.name);
