@@ -44,6 +44,10 @@ static const char introduction[] =
     "next,\n"
     "and inputs beyond those stay as they are.\n"
     "\n"
+    "Normalisations scale by a `weight` and move by a `bias`; batch_norm also keeps `running_mean` and "
+    "`running_var`,\n"
+    "which functions read and which are saved with the weights.\n"
+    "\n"
     "**Shapes** are checked where a module says them: `{\"x\": [\"n\", \"pixels\"]}`. A list of names, `[\"x\", "
     "\"y\"]`,\n"
     "takes any shapes. `{\"x\": {\"shape\": [\"n\"], \"type\": \"i32\"}}` says the element type, which is f32 "
@@ -64,6 +68,10 @@ static const char introduction[] =
     "`\"accumulate\": 4` the optimiser takes one step for every four batches, with the mean of their gradients; `step` "
     "counts\n"
     "those steps, and memory stays that of one batch. Batch norm still sees one batch at a time.\n"
+    "\n"
+    "The training step is called `train`, its loss and reports on a batch without updates `evaluate`: `selfc show` "
+    "and\n"
+    "`selfc profile` take both as `--function`, `selfc run` takes `evaluate`.\n"
     "\n"
     "**Overrides**: `--set training.batch=64` or `--set modules.encode.layers[0].units=512` replaces a value before\n"
     "anything is read.\n";
@@ -131,6 +139,29 @@ static void print_tables(FILE *out) {
     for (int i = 0; i < DTYPE_COUNT; i++) fprintf(out, "| `%s` | %s |\n", dtype_info[i].name, dtype_info[i].meaning);
 }
 
+/* What a call of a library's module may say: `mlp(x; hidden=256, depth=1, units)`. */
+static void print_module(FILE *out, const Json *module, Arena *arena) {
+    const Json *inputs = json_get(module, "inputs"), *params = json_get(module, "params");
+    const Json *about = json_get(module, "about");
+    fprintf(out, "| `%s` | ", module->key);
+    for (const Json *input = inputs->child; input; input = input->next)
+        fprintf(out, "%s`%s`", input == inputs->child ? "" : ", ", input->key ? input->key : input->text);
+    fprintf(out, " | ");
+    for (const Json *param = params ? params->child : NULL; param; param = param->next) {
+        fprintf(out, "%s`%s", param == params->child ? "" : ", ", param->key);
+        if (param->kind != JSON_null) fprintf(out, "=%s", json_print(param, arena));
+        fprintf(out, "`%s", param->kind == JSON_null ? " (required)" : "");
+    }
+    fprintf(out, " | %s |\n", about ? about->text : "");
+}
+
+static void print_modules(FILE *out, const Json *modules, Arena *arena) {
+    fprintf(out, "\n## Modules\n\nThe library's, to be called as a description's own, which may take their names: "
+                 "`{\"module\": \"mlp\",\n\"params\": {\"units\": 64}}`.\n\n"
+                 "| module | inputs | params | meaning |\n|---|---|---|---|\n");
+    for (const Json *item = modules->child; item; item = item->next) print_module(out, item, arena);
+}
+
 static void print_optimizers(FILE *out, const Json *optimizers, Arena *arena) {
     fprintf(out, "\n## Optimisers\n\nThey are descriptions themselves; `optimizers` in a description holds more.\n");
     for (const Json *item = optimizers->child; item; item = item->next) {
@@ -153,6 +184,8 @@ void reference_print(FILE *out) {
     print_layers(out);
     print_formulas(out);
     print_tables(out);
-    print_optimizers(out, library_find("optimizers", library_parse(arena)), arena);
+    const Json **library = library_parse(arena);
+    print_modules(out, library_find("modules", library), arena);
+    print_optimizers(out, library_find("optimizers", library), arena);
     arena_free(arena);
 }

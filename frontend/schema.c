@@ -128,11 +128,34 @@ static void print_property(FILE *out, const char *comma, const char *name, const
     fprintf(out, "}");
 }
 
+/* A call may name any module; those of the library, with their params, are what an editor can offer. */
+static void print_callee(FILE *out, const char *comma, const char *meaning) {
+    Arena *arena = arena_new();
+    const Json *modules = library_find("modules", library_parse(arena));
+    const char *text = arena_printf(arena, "%s; the library has", meaning);
+    fprintf(out, "%s\n        \"module\": {\"$ref\": \"#/$defs/name\", \"examples\": [", comma);
+    for (const Json *item = modules->child; item; item = item->next) {
+        const Json *params = json_get(item, "params");
+        fprintf(out, "%s\"%s\"", item == modules->child ? "" : ", ", item->key);
+        text = arena_printf(arena, "%s%s %s(", text, item == modules->child ? "" : ",", item->key);
+        for (const Json *param = params ? params->child : NULL; param; param = param->next)
+            text = arena_printf(arena, "%s%s%s", text, param == params->child ? "" : ", ", param->key);
+        text = arena_printf(arena, "%s)", text);
+    }
+    fprintf(out, "], \"description\": ");
+    string(out, text);
+    fprintf(out, "}");
+    arena_free(arena);
+}
+
 static void print_properties(FILE *out, ObjectKind object) {
     const char *comma = "";
     for (uint32_t i = 0; i < key_count; i++) {
         if (key_info[i].object != object) continue;
-        print_property(out, comma, key_info[i].name, accept_info[key_info[i].accept].name, key_info[i].meaning);
+        if (object == OBJECT_call && !strcmp(key_info[i].name, "module"))
+            print_callee(out, comma, key_info[i].meaning);
+        else
+            print_property(out, comma, key_info[i].name, accept_info[key_info[i].accept].name, key_info[i].meaning);
         comma = ",";
     }
 }
