@@ -136,8 +136,9 @@ static NodeId flatten_thin_window(Graph *g, const Node *node) {
     to.dim[4] *= channels;
     from.dim[5] = to.dim[5] = 1;
     NodeId picture = reshaped(g, window.in[0], from);
-    NodeId wide = graph_add(g, (Node){.op = OP_window, .type = to, .in = {picture}, .attr = attr});
-    return build_reshape(g, wide, node->type.rank, node->type.dim);
+    const char *why; /* a stride may be too far for C times as much */
+    NodeId wide = graph_try_add(g, (Node){.op = OP_window, .type = to, .in = {picture}, .attr = attr}, &why);
+    return wide == NO_NODE ? NO_NODE : build_reshape(g, wide, node->type.rank, node->type.dim);
 }
 
 GraphPass pass_flatten;

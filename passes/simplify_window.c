@@ -200,10 +200,10 @@ typedef struct {
 } Phase;
 
 static Phase phase_of(Axis a, int64_t phase) {
-    int64_t first = 0, step = 1, reach;
-    while (first < a.taps && (phase + a.before - first * a.dilation) % a.stride != 0) first++;
+    int64_t first = 0, step = 1, reach, most = a.taps < a.stride ? a.taps : a.stride;
+    while (first < most && (phase + a.before - first * a.dilation) % a.stride != 0) first++;
     while (step * a.dilation % a.stride != 0) step++;
-    if (first >= a.taps) return (Phase){0};
+    if (first == most) return (Phase){0};
     Phase p = {.places = (a.size + a.stride - 1) / a.stride,
                .taps = (a.taps - 1 - first) / step + 1,
                .first = first,
