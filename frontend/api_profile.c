@@ -78,8 +78,11 @@ static void profile_print(const SelfcProgram *program, const double *seconds, do
     fprintf(out, "%s, batch %lld, %d thread%s: %.3f ms a run, %.1f GFLOP/s, %.1f%% of the measured peak\n",
             program->name, (long long)n, threads, threads == 1 ? "" : "s", 1e3 * wall / runs, flop * runs / wall / 1e9,
             100 * flop * runs / wall / flops);
-    fprintf(out, "measured limits: %.0f GFLOP/s, %.0f GB/s; kernels %.3f ms, the rest is starting and waiting\n\n",
-            flops / 1e9, bytes / 1e9, 1e3 * busy);
+    fprintf(
+        out,
+        "measured limits: %.0f GFLOP/s, %.0f GB/s from memory (what caches hold is faster: above 100%%); kernels %.3f "
+        "ms, the rest is starting and waiting\n\n",
+        flops / 1e9, bytes / 1e9, 1e3 * busy);
     fprintf(out, "%9s %6s %5s %10s %9s %7s %7s  %-44s %s\n", "us", "share", "calls", "MFLOP", "MB", "FLOP", "memory",
             "kernel and its layers", "what holds it");
     for (uint32_t i = 0; i < count; i++) profile_print_row(&rows[i], busy > 0 ? busy : 1, flops, bytes, out);

@@ -19,7 +19,8 @@ static bool is_operand_of_product(const Fusion *f, NodeId user) { return f->grap
 /* Is there nothing but memory under this reshape? */
 static bool reshapes_memory(const Fusion *f, NodeId id) {
     NodeId from = f->graph->nodes[id].in[0];
-    return f->graph->nodes[id].op == OP_reshape && (!fuse_is_view(f->graph, from) || f->graph->nodes[from].op == OP_input);
+    return f->graph->nodes[id].op == OP_reshape &&
+           (!fuse_is_view(f->graph, from) || f->graph->nodes[from].op == OP_input);
 }
 
 /* A product reads its operands through strides: transposes, broadcasts, slices. The left one may also be a window whose
@@ -27,7 +28,8 @@ static bool reshapes_memory(const Fusion *f, NodeId id) {
  * between (padding, joining, reshapes of what is not in memory) is stored first. */
 static void mark_product_operand(Fusion *f, NodeId id, bool is_left) {
     NodeId base = digits_of(f->graph, id).base;
-    if (is_left && (f->graph->nodes[base].op == OP_window || f->graph->nodes[base].op == OP_unwindow)) id = f->graph->nodes[base].in[0];
+    if (is_left && (f->graph->nodes[base].op == OP_window || f->graph->nodes[base].op == OP_unwindow))
+        id = f->graph->nodes[base].in[0];
     while (fuse_is_view(f->graph, id)) {
         const Node *node = &f->graph->nodes[id];
         bool strided = node->op == OP_transpose || node->op == OP_broadcast || node->op == OP_slice;
@@ -46,7 +48,8 @@ static void mark_many_paths(Fusion *f) {
     uint32_t *paths = arena_array(f->scratch, uint32_t, g->count + 1);
     for (NodeId id = 0; id < g->count; id++) {
         paths[id] = 0;
-        for (uint32_t i = 0; fuse_is_view(g, id) && i < op_info[g->nodes[id].op].inputs; i++) paths[id] += paths[g->nodes[id].in[i]];
+        for (uint32_t i = 0; fuse_is_view(g, id) && i < op_info[g->nodes[id].op].inputs; i++)
+            paths[id] += paths[g->nodes[id].in[i]];
         if (paths[id] > MOST_PATHS) f->stored[id] = true;
         if (f->stored[id] || !paths[id]) paths[id] = 1;
     }
@@ -84,8 +87,8 @@ typedef struct {
     const Fusion *f;
     const Group *group;
     Graph *body;
-    NodeId *new_id;     /* per node of the graph, NO_NODE: not copied yet */
-    NodeId *source;     /* per input of the body: the node whose value it is */
+    NodeId *new_id; /* per node of the graph, NO_NODE: not copied yet */
+    NodeId *source; /* per input of the body: the node whose value it is */
     uint32_t sources;
 } BodyBuilder;
 
@@ -94,7 +97,8 @@ static NodeId body_input(BodyBuilder *b, NodeId value, Type type) {
         if (b->source[i] == value && type_equal(b->body->inputs[i].type, type))
             return graph_add(b->body, (Node){.op = OP_input, .type = type, .attr.index = i});
     b->source[b->sources++] = value;
-    uint32_t index = graph_add_input(b->body, (GraphInput){.name = arena_printf(b->body->arena, "in%u", b->sources - 1), .type = type});
+    uint32_t index = graph_add_input(
+        b->body, (GraphInput){.name = arena_printf(b->body->arena, "in%u", b->sources - 1), .type = type});
     return graph_add(b->body, (Node){.op = OP_input, .type = type, .attr.index = index});
 }
 
@@ -138,11 +142,19 @@ static const char *kernel_name(Fusion *f, const Group *group) {
     return arena_copy(f->program->arena, name);
 }
 
+/* Where the group's work comes from: its product; else its latest node that came from a layer, or from anywhere. */
 static const char *group_origin(Fusion *f, const Group *group) {
-    const char *origin = f->graph->nodes[group->nodes[group->count - 1]].origin;
-    for (uint32_t i = 0; i < group->count; i++)
-        if (f->graph->nodes[group->nodes[i]].op == OP_matmul) origin = f->graph->nodes[group->nodes[i]].origin;
-    return arena_copy(f->program->arena, origin);
+    NodeId latest_layer = NO_NODE, latest = NO_NODE;
+    for (uint32_t i = 0; i < group->count; i++) {
+        NodeId id = group->nodes[i];
+        const char *origin = f->graph->nodes[id].origin;
+        if (!origin) continue;
+        if (f->graph->nodes[id].op == OP_matmul) return arena_copy(f->program->arena, origin);
+        if (latest == NO_NODE || id > latest) latest = id;
+        if (strstr(origin, "layers[") && (latest_layer == NO_NODE || id > latest_layer)) latest_layer = id;
+    }
+    NodeId chosen = latest_layer != NO_NODE ? latest_layer : latest;
+    return chosen == NO_NODE ? NULL : arena_copy(f->program->arena, f->graph->nodes[chosen].origin);
 }
 
 static void set_space(Kernel *kernel, const Group *group, const Graph *body) {
@@ -178,7 +190,8 @@ static bool is_stored_here(const Fusion *f, const Group *group, NodeId id) {
 static uint32_t final_buffer(Fusion *f, uint32_t output) {
     const GraphOutput *out = &f->graph->outputs[output];
     if (out->updates >= 0) return f->state_buffer[out->updates];
-    return program_add_buffer(f->program, (Buffer){.kind = BUFFER_output, .type = f->graph->nodes[out->node].type, .index = output});
+    return program_add_buffer(
+        f->program, (Buffer){.kind = BUFFER_output, .type = f->graph->nodes[out->node].type, .index = output});
 }
 
 /* An output that would overwrite what its kernel still reads elsewhere goes through a temporary. */
@@ -195,7 +208,8 @@ static void keep_inputs_whole(Fusion *f, const Kernel *kernel, const uint32_t *s
 static void emit_group(Fusion *f, Group *group) {
     const Graph *g = f->graph;
     Graph *body = graph_new("body");
-    BodyBuilder b = {f, group, body, arena_array(f->scratch, NodeId, g->count), arena_array(f->scratch, NodeId, g->count + 1), 0};
+    BodyBuilder b = {
+        f, group, body, arena_array(f->scratch, NodeId, g->count), arena_array(f->scratch, NodeId, g->count + 1), 0};
     memset(b.new_id, 0xff, g->count * sizeof *b.new_id);
     uint32_t *outputs = arena_array(f->scratch, uint32_t, group->count), count = 0;
     for (uint32_t i = group->count; i--;) {

@@ -33,5 +33,6 @@ gives 1 "$selfc" --passes=autodif "$folder/graph.ir"; says "autodiff"
 gives 1 "$selfc" --passes=dce "$model"; says "error"
 
 gives 0 "$selfc" profile "$model" --seconds 0.2; prints "train, batch 128"; prints "measured peak"
+prints "training.layers[3]" # the loss, not the data that its kernel reads
 gives 0 "$selfc" profile "$model" --seconds 0.2 --function generate --batch 7; prints "generate, batch 7"
 finish
