@@ -48,9 +48,9 @@ static void constants_small_types(Constants *c) {
     SAME_LAYOUT(c, c->arg, SelfcArg, AT(SelfcArg, base), AT(SelfcArg, offset));
     c->axis = STRUCT(c, c->i64, c->i64);
     SAME_LAYOUT(c, c->axis, SelfcGridAxis, AT(SelfcGridAxis, extent), AT(SelfcGridAxis, block));
-    c->spec = STRUCT(c, c->pointer, c->pointer, c->pointer, c->pointer);
+    c->spec = STRUCT(c, c->pointer, c->pointer, c->pointer, c->pointer, c->i64);
     SAME_LAYOUT(c, c->spec, SelfcDataSpec, AT(SelfcDataSpec, input), AT(SelfcDataSpec, source), AT(SelfcDataSpec, path),
-                AT(SelfcDataSpec, field));
+                AT(SelfcDataSpec, field), AT(SelfcDataSpec, classes));
 }
 
 static void constants_large_types(Constants *c) {
@@ -113,8 +113,9 @@ static LLVMValueRef constants_tensor(Constants *c, const SelfcTensor *tensor) {
 
 static LLVMValueRef constants_state(Constants *c, const SelfcState *state) {
     return VALUE(c, constants_tensor(c, &state->tensor), constants_i64(c, state->offset),
-                 constants_i32(c, state->is_parameter), constants_i32(c, state->is_weight), constants_i32(c, state->init),
-                 LLVMConstReal(c->f64, state->init_a), LLVMConstReal(c->f64, state->init_b));
+                 constants_i32(c, state->is_parameter), constants_i32(c, state->is_weight),
+                 constants_i32(c, state->init), LLVMConstReal(c->f64, state->init_a),
+                 LLVMConstReal(c->f64, state->init_b));
 }
 
 static LLVMValueRef constants_call(Constants *c, const SelfcCall *call, LLVMValueRef function) {
@@ -150,7 +151,8 @@ static LLVMValueRef constants_training(Constants *c, const SelfcTraining *traini
     LLVMValueRef *reports = arena_array(c->arena, LLVMValueRef, training->report_count);
     for (uint32_t i = 0; i < training->data_count; i++)
         specs[i] = VALUE(c, constants_text(c, training->data[i].input), constants_text(c, training->data[i].source),
-                         constants_text(c, training->data[i].path), constants_text(c, training->data[i].field));
+                         constants_text(c, training->data[i].path), constants_text(c, training->data[i].field),
+                         constants_i64(c, training->data[i].classes));
     for (uint32_t i = 0; i < training->report_count; i++) reports[i] = constants_text(c, training->reports[i]);
     return VALUE(c, constants_i32(c, training->train), constants_i32(c, training->evaluate),
                  constants_array(c, "data", c->spec, specs, training->data_count),

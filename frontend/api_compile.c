@@ -123,13 +123,21 @@ Program *api_program(SelfcModel *model, const char *name, Diag *diag) {
 
 /* --- compiling --- */
 
-static SelfcTraining api_training(const SelfcModel *model) {
+/* Of how many classes the training step takes this input to be labels; 0: it does not say. */
+static int64_t api_classes(const Program *train, const char *input) {
+    for (uint32_t i = 0; i < train->input_count; i++)
+        if (!strcmp(train->inputs[i].name, input)) return train->inputs[i].below;
+    return 0;
+}
+
+static SelfcTraining api_training(const SelfcModel *model, const Program *train) {
     const Model *description = model->description;
     const DataSpec *specs;
     uint32_t count = model_data(description, &specs);
     SelfcDataSpec *data = arena_array(model->arena, SelfcDataSpec, count + 1);
     for (uint32_t i = 0; i < count; i++)
-        data[i] = (SelfcDataSpec){specs[i].input, specs[i].source, specs[i].path, specs[i].field};
+        data[i] = (SelfcDataSpec){specs[i].input, specs[i].source, specs[i].path, specs[i].field,
+                                  api_classes(train, specs[i].input)};
     SelfcTraining training = {.train = 0,
                               .evaluate = 1,
                               .data = data,
@@ -171,7 +179,7 @@ int api_input(SelfcModel *model, ApiWanted wanted, CompileInput *input) {
     if (wanted.has_training) {
         good = api_add_program(model, input, "train", model_batch(model->description), &diag);
         good = api_add_program(model, input, "evaluate", 0, &diag) && good;
-        input->training = api_training(model);
+        if (good) input->training = api_training(model, input->programs[0]);
     }
     for (uint32_t i = 0; i < wanted.function_count; i++)
         good = api_add_program(model, input, wanted.functions[i], 0, &diag) && good;

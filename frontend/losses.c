@@ -24,14 +24,26 @@ Value function_mean_squared_error(Lower *l, Call *call) {
 
 static bool is_whole(DType dtype) { return !dtype_info[dtype].is_float; }
 
+/* Labels that are data as they come must name one of these classes; the runtime looks at them before it trains. */
+static void limit_labels(Lower *l, NodeId labels, Dim classes) {
+    const Node *node = &l->g->nodes[labels];
+    while (node->op == OP_cast || node->op == OP_reshape) node = &l->g->nodes[node->in[0]];
+    if (node->op != OP_input || classes < 1) return;
+    GraphInput *input = &l->g->inputs[node->attr.index];
+    bool is_data = input->kind == INPUT_data && is_whole(input->type.dtype);
+    if (is_data && (!input->below || classes < input->below)) input->below = classes;
+}
+
 /* Labels of the shape of `like` without its last axis, as i32. */
 static bool to_labels(Lower *l, Spot spot, Value *labels, Type like) {
     if (!to_tensor(l, spot, labels)) return false;
     Type type = value_type(l, labels->node), wanted = like;
     if (like.rank) wanted.dim[--wanted.rank] = 0;
     wanted.dtype = DTYPE_i32;
-    if (like.rank && is_whole(type.dtype) && shape_equal(type, wanted))
+    if (like.rank && is_whole(type.dtype) && shape_equal(type, wanted)) {
+        limit_labels(l, labels->node, like.dim[like.rank - 1]);
         return labels->node = build_cast(l->g, labels->node, DTYPE_i32), true;
+    }
     lower_fail(l, spot, "this is %s, but labels for %s are whole numbers: %s", type_text(l, type), type_text(l, like),
                type_text(l, wanted));
     return false;
@@ -99,6 +111,7 @@ Value function_one_hot(Lower *l, Call *call) {
     type.dtype = DTYPE_f32;
     const char *problem = type_problem(type);
     if (problem) return lower_fail(l, call->spot, "the result would be %s: %s", type_text(l, type), problem);
+    limit_labels(l, labels->node, size);
     NodeId is_there = node_at_label(l, build_cast(l->g, labels->node, DTYPE_i32), type);
     return value_tensor(build_cast(l->g, is_there, DTYPE_f32));
 }

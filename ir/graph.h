@@ -106,6 +106,7 @@ typedef struct {
     InputKind kind; /* data is fed, parameters are trained, states are kept between steps */
     Type type;
     Init init;
+    Dim below; /* data: whole numbers that are labels of so many classes, 0 to below - 1; 0: not known */
 } GraphInput;
 
 typedef struct {

@@ -61,6 +61,11 @@ static bool parse_init(Scanner *scanner, Init *init) {
     return true;
 }
 
+static bool parse_below(Scanner *scanner, Dim *below) {
+    return !scan_take(scanner, "below") ||
+           (scan_need(scanner, "(") && scan_integer(scanner, 1, INT64_MAX, below) && scan_need(scanner, ")"));
+}
+
 bool parse_input_type(Scanner *scanner, GraphInput *input) {
     if (scan_take(scanner, "data"))
         input->kind = INPUT_data;
@@ -70,7 +75,8 @@ bool parse_input_type(Scanner *scanner, GraphInput *input) {
         input->kind = INPUT_state;
     else
         return scan_fail(scanner, "expected 'data', 'parameter' or 'state'");
-    return parse_init(scanner, &input->init) && scan_need(scanner, ":") && scan_type(scanner, &input->type);
+    return parse_init(scanner, &input->init) && parse_below(scanner, &input->below) && scan_need(scanner, ":") &&
+           scan_type(scanner, &input->type);
 }
 
 /* Makes room for input `index`; false if it was declared before. */

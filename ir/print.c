@@ -36,6 +36,7 @@ void print_input_type(const GraphInput *input, FILE *out) {
     case INPUT_state: fputs("state", out); break;
     }
     print_init(input->init, out);
+    if (input->below) fprintf(out, " below(%lld)", (long long)input->below);
     fputs(" : ", out);
     print_type(input->type, out);
 }

@@ -7,7 +7,7 @@
 #define SELFC_RUNTIME_ABI_H
 #include <stdint.h>
 
-enum { SELFC_ABI_VERSION = 2, SELFC_MAX_RANK = 6 };
+enum { SELFC_ABI_VERSION = 3, SELFC_MAX_RANK = 6 };
 
 /* The order of ir/dtypes.def. */
 typedef enum { SELFC_f32, SELFC_bf16, SELFC_f16, SELFC_i8, SELFC_u8, SELFC_i32, SELFC_i64, SELFC_bool } SelfcDType;
@@ -77,6 +77,7 @@ typedef struct {
     const char *source;       /* "glyphs", "idx", "npy": as in the description; --data replaces it */
     const char *path;         /* may be NULL */
     const char *field;        /* "image" or "label" */
+    int64_t classes;          /* labels: 0 to classes - 1; 0: anything */
 } SelfcDataSpec;
 
 /* How the runtime drives training; all zero for a description without it. */

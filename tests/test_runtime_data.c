@@ -513,6 +513,11 @@ static void test_npy_source(void) {
     selfc_source_gather(source, 1, index, 2, got_labels);
     EXPECT(got[0][2] == 12 && got[1][0] == 4 && got_labels[0] == 8 && got_labels[1] == 6,
            "gathered without loading first");
+    EXPECT(source && selfc_source_check_labels(source, 1, 9) == 0, "%s", selfc_failure());
+    EXPECT(source && selfc_source_check_labels(source, 1, 7) == -1 &&
+               strstr(selfc_failure(), "y_train.npy: sample 2 of the training data has the label 7, but there are 7 "
+                                       "classes: 0 to 6"),
+           "%s", selfc_failure());
     selfc_source_close(source);
     source = selfc_source_open(NULL, in_folder("npy"), SELFC_TEST);
     EXPECT(source && selfc_source_count(source) == 0, "no test data is no mistake");

@@ -17,6 +17,8 @@ typedef enum { SELFC_TRAIN, SELFC_TEST } SelfcSplit;
 SelfcSource *selfc_source_open(const char *source, const char *path, SelfcSplit split);
 /* Reads or draws all samples and checks them: 0, or -1 after selfc_fail. Gather would do it, but cannot fail. */
 int selfc_source_load(SelfcSource *source);
+/* Whether each of the field's values, loaded whole numbers, is 0 to classes - 1: 0, or -1 after selfc_fail. */
+int selfc_source_check_labels(const SelfcSource *source, uint32_t field, int64_t classes);
 void selfc_source_close(SelfcSource *source);
 int64_t selfc_source_count(const SelfcSource *source);            /* samples; 0: this split does not exist */
 uint32_t selfc_source_fields(const SelfcSource *source, const SelfcField **fields);

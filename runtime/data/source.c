@@ -147,6 +147,23 @@ int selfc_source_load(SelfcSource *source) {
     return is_fine ? 0 : -1;
 }
 
+int selfc_source_check_labels(const SelfcSource *source, uint32_t field, int64_t classes) {
+    const SelfcTensor *sample = &source->fields[field].sample;
+    const int32_t *labels = source->data[field];
+    if (sample->dtype != SELFC_i32) return 0;
+    int64_t size = selfc_tensor_elements(sample, 0);
+    for (int64_t i = 0; i < source->count * size; i++) {
+        if (labels[i] >= 0 && labels[i] < classes) continue;
+        const char *path = source->path[field];
+        selfc_fail("%s%ssample %lld of the %s data has the label %d, but there are %lld classes: 0 to %lld",
+                   path ? path : "", path ? ": " : "", (long long)(i / size),
+                   source->split == SELFC_TRAIN ? "training" : "test", labels[i], (long long)classes,
+                   (long long)classes - 1);
+        return -1;
+    }
+    return 0;
+}
+
 void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out) {
     enum { SOURCE_AHEAD = 4 }; /* samples stand anywhere in memory: ask for the next ones early */
     size_t bytes = selfc_tensor_bytes(&source->fields[field].sample, 0);

@@ -69,6 +69,14 @@ static bool feed_check_field(const FeedInput *input) {
     return false;
 }
 
+/* A label without a class would train without a complaint, into nonsense. */
+static bool feed_check_labels(const FeedInput *input, int64_t classes) {
+    if (!classes) return true;
+    for (int split = SELFC_TRAIN; split <= SELFC_TEST; split++)
+        if (selfc_source_check_labels(input->source[split], input->field, classes)) return false;
+    return true;
+}
+
 static bool feed_check_count(Feed *feed, const FeedInput *input) {
     for (int split = SELFC_TRAIN; split <= SELFC_TEST; split++) {
         int64_t count = selfc_source_count(input->source[split]);
@@ -98,7 +106,8 @@ bool feed_open(Feed *feed, const SelfcModule *module, const char *data) {
         int field = selfc_source_field(input->source[SELFC_TRAIN], training->data[i].field);
         if (field < 0) return false;
         input->field = (uint32_t)field;
-        if (!feed_check_field(input) || !feed_check_programs(module, input) || !feed_check_count(feed, input))
+        if (!feed_check_field(input) || !feed_check_programs(module, input) || !feed_check_count(feed, input) ||
+            !feed_check_labels(input, training->data[i].classes))
             return false;
     }
     if (feed->count[SELFC_TRAIN]) return true;

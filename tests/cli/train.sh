@@ -75,6 +75,15 @@ END
 gives 0 "$selfc" train examples/convnet/model.json --steps 2 --quiet --out "$folder/averages"
 grep -qa running_mean "$folder/averages/weights.safetensors" || fail "weights without running averages"
 
+# Labels that the model has no class for.
+labels=tests/models/batch_norm.json
+for command in "$selfc train $labels --set let.classes=5" "$folder/five"; do
+    [ "$command" = "$folder/five" ] && gives 0 "$selfc" build "$labels" --set let.classes=5 -o "$folder/five"
+    gives 1 $command --steps 2 --out "$folder/labels"
+    says "of the training data has the label"
+    says "but there are 5 classes: 0 to 4"
+done
+
 # A built program trains to the same bits, without LLVM inside.
 gives 0 "$selfc" build "$model" "${short[@]}" -o "$folder/trainer"
 ldd "$folder/trainer" | grep -q LLVM && fail "the built program needs LLVM"
