@@ -244,6 +244,33 @@ static void test_stop(void) {
     expect_same_epochs("straight/metrics.jsonl", "stopped/metrics.jsonl");
 }
 
+/* At step 1, before there is a checkpoint, and after the first epoch: another process wants the same folder. */
+static int disturb(void *context, int64_t step, double loss) {
+    (void)loss;
+    (void)context;
+    if (step != 1 && step != SMALL_STEPS + 1) return 0;
+    SelfcTrainOptions options = small_options("shared");
+    options.resume = step > 1;
+    int code = finish(start(&tiny_module, &options, 0));
+    void *message;
+    size_t size;
+    EXPECT(code == 1, "exit code %d at step %d", code, (int)step);
+    bool is_read = !selfc_file_read("message", &message, &size);
+    EXPECT(is_read && memmem(message, size, "shared: another process is training here", 40), "step %d", (int)step);
+    if (is_read) free(message);
+    return 0;
+}
+
+static void test_two_processes(void) {
+    SelfcTrainOptions options = small_options("shared");
+    options.progress = disturb;
+    EXPECT(selfc_train(&tiny_module, &options) == 0, "%s", selfc_failure());
+    expect_same_states("straight/checkpoint.safetensors", "shared/checkpoint.safetensors");
+    options.progress = NULL;
+    options.resume = 1;
+    EXPECT(selfc_train(&tiny_module, &options) == 0, "the folder is free again: %s", selfc_failure());
+}
+
 static void test_signals(void) {
     static const int signals[] = {SIGINT, SIGTERM};
     for (int i = 0; i < 2; i++) {
@@ -505,6 +532,7 @@ int main(void) {
     test_threads();
     test_kill();
     test_stop();
+    test_two_processes();
     test_signals();
     test_steps_and_more_epochs();
     test_full_disk();

@@ -1,12 +1,15 @@
-/* Where a run is written: the folder that was asked for, or the first of runs/NAME-1, -2, … that is free. */
+/* Where a run is written: the folder that was asked for, or the first of runs/NAME-1, -2, … that is free. One process
+ * at a time writes it. */
 #include "runtime/data/file.h"
 #include "runtime/train/trainer.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,6 +76,19 @@ char *run_folder_make(const SelfcModule *module, const SelfcTrainOptions *option
         return NULL;
     }
     return strdup(options->out);
+}
+
+/* The lock is on the folder itself, so nothing is left behind and a killed run holds none. A file system without locks
+ * is trained on without one. */
+int run_folder_lock(const char *folder, bool resume) {
+    int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock < 0) return selfc_fail("cannot read the folder %s: %s", folder, strerror(errno)), -1;
+    bool is_taken = flock(lock, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+    if (is_taken) selfc_fail("%s: another process is training here; wait for it, or name another --out", folder);
+    /* Whoever had it until now may have left a run. */
+    if (!is_taken && run_folder_check(folder, resume)) return lock;
+    close(lock);
+    return -1;
 }
 
 void run_folder_clean(const char *folder) {

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Seconds between checkpoints within an epoch, and between refreshed reports. */
 static const double train_checkpoint_pause = 30, train_report_pause = 30;
@@ -123,6 +124,8 @@ static bool train_open(Trainer *trainer) {
 static bool train_open_folder(Trainer *trainer) {
     trainer->folder = run_folder_make(trainer->module, trainer->options);
     if (!trainer->folder) return false;
+    trainer->lock = run_folder_lock(trainer->folder, trainer->options->resume);
+    if (trainer->lock < 0) return false;
     run_folder_clean(trainer->folder);
     trainer->saved_step = -1;
     if (trainer->options->resume && !checkpoint_read(trainer)) return false;
@@ -146,6 +149,7 @@ static void train_close(Trainer *trainer) {
     free(trainer->test_index);
     free(trainer->window);
     free(trainer->epoch_sum);
+    if (trainer->lock >= 0) close(trainer->lock);
     free(trainer->folder);
 }
 
@@ -314,7 +318,7 @@ static TrainEnd train_run(Trainer *trainer) {
 
 int selfc_train(const SelfcModule *module, const SelfcTrainOptions *options) {
     static const int exit_code[] = {[TRAIN_failed] = 1, [TRAIN_finished] = 0, [TRAIN_interrupted] = 130};
-    Trainer trainer = {.module = module, .options = options, .metrics.file = -1};
+    Trainer trainer = {.module = module, .options = options, .metrics.file = -1, .lock = -1};
     TrainEnd end = train_run(&trainer);
     train_close(&trainer);
     return exit_code[end];

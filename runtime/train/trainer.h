@@ -64,6 +64,7 @@ typedef struct {
     Binding train, evaluate;
     Metrics metrics;
     char *folder;                /* the RUN folder */
+    int lock;                    /* on the folder; -1: none */
     uint64_t seed;
     int32_t *order;              /* of the epoch `order_epoch` */
     int32_t *test_index; /* of one batch of test data */
@@ -78,6 +79,8 @@ typedef struct {
 
 /* run_folder.c: makes or finds the RUN folder. NULL after selfc_fail. free(). */
 char *run_folder_make(const SelfcModule *module, const SelfcTrainOptions *options);
+/* Until it is closed, no other process trains in the folder. -1 after selfc_fail. */
+int run_folder_lock(const char *folder, bool resume);
 void run_folder_clean(const char *folder); /* removes temporary files that a killed run left behind */
 
 /* checkpoint.c: false after selfc_fail; what was there before is then still there. */
