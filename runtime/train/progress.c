@@ -2,6 +2,7 @@
  * epoch (and every ten seconds, if epochs are long). */
 #include "runtime/train/trainer.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -78,12 +79,16 @@ static double progress_share(const Trainer *trainer, double samples_per_second, 
     return used < 1 ? used : 1;
 }
 
+static int progress_columns(void) {
+    enum { USUAL = 80 };
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || !size.ws_col ? USUAL : size.ws_col;
+}
+
 /* The words behind the bar take up to 68 columns; the bar has what is left of the terminal's. */
 static int progress_cells(void) {
-    enum { WORDS = 68, LEAST = 4, MOST = 24, USUAL = 80 };
-    struct winsize size;
-    int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || !size.ws_col ? USUAL : size.ws_col;
-    int cells = columns - WORDS;
+    enum { WORDS = 68, LEAST = 4, MOST = 24 };
+    int cells = progress_columns() - WORDS;
     return cells < LEAST ? LEAST : cells > MOST ? MOST : cells;
 }
 
@@ -117,15 +122,30 @@ void progress_step(Progress *progress, const Trainer *trainer, double loss, doub
     }
 }
 
+/* "  kl 12.3", if there is room for it and for a sign that something was left out. */
+static bool progress_put_value(const char *prefix, const char *name, double value, int *room) {
+    char text[256];
+    int length = snprintf(text, sizeof text, "  %s%s %.6g", prefix, name, value);
+    bool fits = length + 2 <= *room;
+    if (fits) fputs(text, stderr), *room -= length;
+    return fits;
+}
+
+/* As many values as fit into one line of the terminal, or all; metrics.jsonl has them in any case. */
 void progress_epoch(Progress *progress, const Trainer *trainer, const Record *record) {
+    enum { RATE_AND_SECONDS = 30 };
     if (progress->is_quiet) return;
     progress_clear(progress);
-    fprintf(stderr, "epoch %.6g", record->epoch);
-    if (trainer->epoch_limit) fprintf(stderr, " of %lld", (long long)trainer->epoch_limit);
-    for (uint32_t i = 0; i < trainer->metrics.name_count; i++)
-        fprintf(stderr, "  %s %.6g", metrics_name(&trainer->metrics, i), record->values[i]);
-    for (uint32_t i = 0; record->test && i < trainer->metrics.name_count; i++)
-        fprintf(stderr, "  test_%s %.6g", metrics_name(&trainer->metrics, i), record->test[i]);
+    int used = fprintf(stderr, "epoch %.6g", record->epoch);
+    if (trainer->epoch_limit) used += fprintf(stderr, " of %lld", (long long)trainer->epoch_limit);
+    int room = progress->is_terminal ? progress_columns() - RATE_AND_SECONDS - used : INT_MAX;
+    bool fits = true;
+    for (uint32_t i = 0; i < trainer->metrics.name_count && fits; i++) {
+        const char *name = metrics_name(&trainer->metrics, i);
+        fits = progress_put_value("", name, record->values[i], &room) &&
+               (!record->test || progress_put_value("test_", name, record->test[i], &room));
+    }
+    if (!fits) fputs(" …", stderr);
     progress_put_rate(record->samples_per_second);
     fprintf(stderr, "  %.2f s\n", record->seconds);
     progress->shown_at = progress_clock();

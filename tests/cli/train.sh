@@ -75,6 +75,32 @@ END
 gives 0 "$selfc" train examples/convnet/model.json --steps 2 --quiet --out "$folder/averages"
 grep -qa running_mean "$folder/averages/weights.safetensors" || fail "weights without running averages"
 
+# In a terminal no line is wider than it: neither the bar, as often as it is drawn, nor the lines that stay.
+for columns in 60 80 200; do
+    python3 - $columns "$selfc" train "$model" --epochs 2 --set training.batch=256 --out "$folder/terminal$columns" <<'END' || fail "lines in a terminal of $columns columns"
+import fcntl, os, pty, re, struct, sys, termios
+columns = int(sys.argv[1])
+child, terminal = pty.fork()
+if child == 0:
+    fcntl.ioctl(2, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    os.execv(sys.argv[2], sys.argv[2:])
+output = b""
+while True:
+    try: part = os.read(terminal, 65536)
+    except OSError: break
+    if not part: break
+    output += part
+if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]): sys.exit(output.decode())
+# What stands between ?7l and ?7h is cut off by the terminal, which only narrow ones need.
+cut = (lambda match: match[1][:columns]) if columns < 80 else r"\1"
+lines = [re.sub(r"\x1b\[\?7l(.*)\x1b\[\?7h", cut, line) for line in re.split(r"\r\x1b\[K|\r*\n", output.decode())]
+wide = [line for line in lines[1:-2] if len(line) > columns]
+epochs = [line for line in lines if line.startswith("epoch ")]
+good = not wide and len(epochs) == 2 and all(" loss " in line and line.endswith(" s") for line in epochs)
+sys.exit(0 if good and any("█" in line or "░" in line for line in lines) else "\n".join(wide or lines))
+END
+done
+
 # Labels that the model has no class for.
 labels=tests/models/batch_norm.json
 for command in "$selfc train $labels --set let.classes=5" "$folder/five"; do
