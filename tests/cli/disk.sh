@@ -36,7 +36,7 @@ echo "no pictures" >"$folder/text"
 gives 1 "$selfc" train "$model" --data "$folder/text" --out "$folder/no"; says "$folder/text"
 mkdir "$folder/idx"
 printf '\0\0\10\3\0\0\0\2\0\0\0\34\0\0\0\34only a few bytes' >"$folder/idx/train-images-idx3-ubyte"
-gives 1 "$selfc" train "$model" --data "$folder/idx" --out "$folder/no"; says "train-images-idx3-ubyte"
+gives 1 "$selfc" train "$model" --set training.batch=2 --data "$folder/idx" --out "$folder/no"; says "train-images-idx3-ubyte"
 [ -e "$folder/no" ] && fail "a RUN folder was made for data that cannot be read"
 python3 - "$folder/nan.npy" <<'END'
 import struct, sys
@@ -44,7 +44,7 @@ header = "{'descr': '<f4', 'fortran_order': False, 'shape': (64, 784), }".ljust(
 data = struct.pack("<f", 0.5) * (64 * 784 - 1) + struct.pack("<f", float("nan"))
 open(sys.argv[1], "wb").write(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode() + data)
 END
-gives 1 "$selfc" train "$model" "${short[@]}" --data "$folder/nan.npy" --out "$folder/no"; says "nan.npy"; says "NaN"
+gives 1 "$selfc" train "$model" "${short[@]}" --set training.batch=2 --data "$folder/nan.npy" --out "$folder/no"; says "nan.npy"; says "NaN"
 gives 1 "$selfc" train "$model" --set training.batch=100000 --out "$folder/no"; says "100000"
 gives 1 "$selfc" train "$model" --out /proc/selfc; says "/proc/selfc"
 gives 1 "$selfc" build "$model" -o "$folder/none/x.o"; says "none/x.o"
