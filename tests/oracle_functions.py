@@ -51,6 +51,23 @@ LAYERS = {
     '{"layer": "batch_norm", "input": "x", "affine": false}': lambda x: x / numpy.sqrt(1 + 1e-5),
     '{"layer": "dropout", "input": "x"}': lambda x: x,
     '{"layer": "flatten", "input": "x"}': lambda x: x.flatten(1),
+    '{"layer": "group_norm", "input": "x", "groups": 3, "affine": false}':
+        lambda x: functional.group_norm(x.transpose(1, 2), 3).transpose(1, 2),
+    '{"layer": "max_pool", "input": "x", "size": 3, "stride": 2, "padding": 1}':
+        lambda x: functional.max_pool2d(x[:, None], 3, 2, 1).permute(0, 2, 3, 1),
+    '{"layer": "average_pool", "input": "x", "size": [2, 3], "padding": [1, 0]}':
+        lambda x: functional.avg_pool2d(x[:, None], (2, 3), None, (1, 0)).permute(0, 2, 3, 1),
+    '{"layer": "average_pool", "input": "x", "size": 3, "stride": 2, "padding": 1, "count_pads": false}':
+        lambda x: functional.avg_pool2d(x[:, None], 3, 2, 1, count_include_pad=False).permute(0, 2, 3, 1),
+    '{"layer": "global_pool", "input": "x"}': lambda x: x.mean((1, 2))[:, None],
+    '{"layer": "conv2d", "input": "x", "units": 2, "size": 3, "stride": 2, "init": 0.5, "bias": false}':
+        lambda x: functional.conv2d(x[:, None], torch.full((2, 1, 3, 3), 0.5), None, 2, 1).permute(0, 2, 3, 1),
+    '{"layer": "conv2d", "input": "x", "units": 1, "size": [2, 3], "padding": [1, 2], "dilation": 2, "init": 1, "bias": false}':
+        lambda x: functional.conv2d(x[:, None], torch.ones(1, 1, 2, 3), None, 1, (1, 2), 2).permute(0, 2, 3, 1),
+    '{"layer": "conv2d_transposed", "input": "x", "units": 2, "size": 4, "stride": 2, "init": 1, "bias": false}':
+        lambda x: functional.conv_transpose2d(x[:, None], torch.ones(1, 2, 4, 4), None, 2, 1).permute(0, 2, 3, 1),
+    '{"layer": "conv2d_transposed", "input": "x", "units": 2, "size": 3, "stride": 2, "init": 1, "bias": false}':
+        lambda x: functional.conv_transpose2d(x[:, None], torch.ones(1, 2, 3, 3), None, 2, 1, 1).permute(0, 2, 3, 1),
 }
 
 
