@@ -236,11 +236,21 @@ static cJSON *to_cjson(const Json *json) {
     return NULL;
 }
 
+/* cJSON prints tabs; in texts they are escaped. Two blanks deeper, one behind a colon. */
+static char *json_without_tabs(const char *text, Arena *arena) {
+    char *copy = arena_array(arena, char, 2 * strlen(text) + 1), *to = copy;
+    for (const char *at = text; *at; at++) {
+        *to++ = *at == '\t' ? ' ' : *at;
+        if (*at == '\t' && at > text && at[-1] != ':') *to++ = ' ';
+    }
+    return copy;
+}
+
 char *json_print(const Json *json, Arena *arena) {
     cJSON *tree = to_cjson(json);
     char *text = cJSON_Print(tree);
     if (!text) die("out of memory");
-    char *copy = arena_copy(arena, text);
+    char *copy = json_without_tabs(text, arena);
     cJSON_free(text);
     cJSON_Delete(tree);
     return copy;

@@ -22,7 +22,7 @@ static void progress_clear(Progress *progress) {
     progress->is_bar_shown = false;
 }
 
-static int64_t progress_parameters(const SelfcModule *module) {
+int64_t progress_parameters(const SelfcModule *module) {
     int64_t count = 0;
     for (uint32_t i = 0; i < module->state_count; i++)
         if (module->states[i].is_parameter) count += selfc_tensor_elements(&module->states[i].tensor, 0);

@@ -97,6 +97,7 @@ void progress_begin(Progress *progress, const Trainer *trainer);
 void progress_step(Progress *progress, const Trainer *trainer, double loss, double samples_per_second);
 void progress_epoch(Progress *progress, const Trainer *trainer, const Record *record);
 void progress_end(Progress *progress);
+int64_t progress_parameters(const SelfcModule *module); /* numbers that are trained */
 double progress_clock(void);     /* seconds, monotonic */
 
 /* pictures.c, report.c */

@@ -1,0 +1,15 @@
+/* What the files that write report.html share. Private to runtime/train. */
+#ifndef SELFC_RUNTIME_REPORT_H
+#define SELFC_RUNTIME_REPORT_H
+#include "runtime/data/file.h"
+#include "runtime/train/trainer.h"
+
+typedef enum { REPORT_train, REPORT_test, REPORT_speed } ReportKind;
+
+void report_text(FileWriter *out, const char *text); /* as text of HTML */
+/* report_chart.c: a heading and a curve over epochs; nothing, if there are not two points. */
+void report_chart(FileWriter *out, const Metrics *metrics, const char *name, ReportKind kind, uint32_t report);
+/* report_facts.c: what the description says that it is for, if it does; the table of what was trained, on what, where and how it ended. */
+void report_about(FileWriter *out, const Trainer *trainer);
+void report_facts(FileWriter *out, const Trainer *trainer);
+#endif
