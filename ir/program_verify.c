@@ -96,7 +96,7 @@ static const char *contract_problem(const Kernel *kernel) {
     if (!shape_equal(space, body->nodes[kernel->product].type)) return "the grid must have the axes of the product";
     if (kernel->reduced) return "a contraction reduces nothing but the product's own axis";
     if (!kernel->tile_rows != !kernel->tile_vectors) return "a tile has both rows and vectors";
-    return kernel->depth_block < 0 ? "the depth of a block must not be negative" : NULL;
+    return kernel->depth_block < 0 || kernel->row_block < 0 ? "the size of a block must not be negative" : NULL;
 }
 
 static const char *kernel_problem(const Program *program, uint32_t index) {

@@ -6,9 +6,12 @@
  *
  * Contractions (see backend/contract.c for the loops): the register tile is the one that costs least over the whole
  * product, its ragged edge included; a tile of R rows and C vectors takes max(R·C/2, (R+C)/2, 4) cycles for each step
- * along k with two FMA and two load units and four cycles of latency, and a little for the loop around it. Depth is cut so that a panel of B stays in L1
- * (Low et al., "Analytical Modeling Is Enough for High-Performance BLIS", TOMS 2016). Pieces are whole tiles, and
- * their number the one that balances 1, 2, 3 and 4 threads best, packing counted. */
+ * along k with two FMA and two load units and four cycles of latency, and a little for the loop around it. The depth
+ * stays whole as long as a few tiles of A and a panel of B fit into L2, since registers are the best place for sums;
+ * this is where we leave Low et al. ("Analytical Modeling Is Enough for High-Performance BLIS", TOMS 2016), who keep the
+ * panel in L1: two vectors a step come from L2 as fast as they are used. Pieces are whole tiles, of whole lines where A
+ * is a patch of a picture, and their number the one that balances 1, 2, 3 and 4 threads best, packing counted. */
+#include "ir/patch.h"
 #include "ir/program.h"
 #include "ir/strided.h"
 
@@ -16,6 +19,7 @@
 
 enum { PIECE_ELEMENTS = 8192, MOST_PIECES = 64, OPEN_BATCH = 64 /* what an open batch is taken for */ };
 enum { SMALL_PRODUCT = 60000 /* products that one thread does sooner than two */, MOST_TRIES = 16 };
+enum { LEAST_ROWS = 64 /* of A that should fit into half of L2, or the depth is cut */ };
 
 static int64_t size_of(Dim dim) { return dim_at(dim, OPEN_BATCH); }
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -24,6 +28,9 @@ static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Near-equal blocks of at most `block`. */
 static int64_t even_block(int64_t size, int64_t block) { return ceil_div(size, ceil_div(size, at_least(block, 1))); }
+
+/* Bytes that the packed columns of B may take: they stream by, from L3 if need be. */
+static int64_t panels_room(const Machine *machine) { return at_most(at_least(2 * machine->l2, 1 << 20), at_least(machine->l3 / 4, 1 << 19)); }
 
 static void schedule_map(Kernel *kernel, const Machine *machine) {
     Grid *grid = &kernel->grid;
@@ -55,7 +62,10 @@ static void schedule_map(Kernel *kernel, const Machine *machine) {
 
 typedef struct {
     int64_t rows, columns, depth, batches; /* m, n, k, product of the leading axes */
-    bool open_rows;
+    bool open_rows, open_depth;
+    bool has_patch;
+    Patch patch;
+    int64_t row_unit; /* pieces and blocks of rows are multiples of it; 0: of the tile */
 } Product;
 
 /* Cycles for each step along k, measured on small tiles; and for each load, which mostly hides behind the arithmetic. */
@@ -72,30 +82,40 @@ static bool tile_fits(const Machine *machine, int64_t rows, int64_t vectors) {
     return rows * vectors + vectors + spare <= machine->registers;
 }
 
-/* Cycles for one step along k over the whole product. */
+/* Cycles for one step along k over `lines` runs of `run` rows. */
 static double cover_cost(const Product *p, int64_t rows, int64_t vectors, int64_t lanes) {
+    int64_t run = p->row_unit ? p->row_unit : p->rows, runs = p->row_unit ? ceil_div(p->rows, run) : 1;
+    if (run < rows) { /* a tile takes several runs */
+        run *= at_most(rows / run, runs);
+        runs = ceil_div(p->rows, run);
+    }
     int64_t all_vectors = ceil_div(p->columns, lanes);
-    int64_t full_rows = p->rows / rows, last_rows = p->rows % rows;
+    int64_t full_rows = run / rows, last_rows = run % rows;
     int64_t full_vectors = all_vectors / vectors, last_vectors = all_vectors % vectors;
     double cost = (double)(full_rows * full_vectors) * tile_cost(rows, vectors);
     if (last_rows) cost += (double)full_vectors * tile_cost(last_rows, vectors);
     if (last_vectors) cost += (double)full_rows * tile_cost(rows, last_vectors);
     if (last_rows && last_vectors) cost += tile_cost(last_rows, last_vectors);
-    return cost;
+    return cost * (double)runs;
 }
 
-static void choose_tile(Kernel *kernel, const Product *p, const Machine *machine) {
+/* More rows of A than this at strides that fall into few sets of the L1 cache push one another out. */
+enum { ALIASED_ROWS = 9 };
+
+static void choose_tile(Kernel *kernel, const Product *p, const Machine *machine, bool aliases) {
     int64_t lanes = machine->vector_bytes / 4;
     double best = 0;
     for (int64_t vectors = 1; vectors <= 4; vectors++)
         for (int64_t rows = 1; rows <= 30 && tile_fits(machine, rows, vectors); rows++) {
             if (p->open_rows && rows > 8 && vectors == 1) continue; /* thin tiles have long tails */
+            if (aliases && rows > ALIASED_ROWS) continue;
             double cost = cover_cost(p, rows, vectors, lanes);
             if (best && cost >= best * 0.995) continue;
             best = cost;
             kernel->tile_rows = (uint32_t)rows;
             kernel->tile_vectors = (uint32_t)vectors;
         }
+    if (p->row_unit && p->row_unit < kernel->tile_rows) kernel->tile_rows -= kernel->tile_rows % (uint32_t)p->row_unit;
 }
 
 /* The busiest of `threads` threads, each with a run of pieces, in units of rows x columns. */
@@ -114,41 +134,50 @@ static int64_t busiest(const Product *p, int64_t row_block, int64_t column_block
     return most;
 }
 
-/* Work of the busiest thread, with what packing the operands adds for each piece. */
-static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_block, int64_t column_block) {
-    double pack = (kernel->pack_b ? 2.5 / (double)row_block : 0) + (kernel->pack_a ? 2.5 / (double)column_block : 0) +
-                  0.6 / (double)column_block;
-    double cost = 0;
+/* Cycles in which a vector is copied, or read from far, against one for two vectors of products: what a piece copies of
+ * B for each of its rows' products, and reads of A for each of its columns'. */
+static const double PACK_COST = 8, READ_COST = 4, TURN_COST = 5e3 /* cycles to begin a piece */;
+
+/* Time of 1 to 4 threads, in cycles, with what packing the operands adds for each piece. */
+static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_block, int64_t column_block, int64_t lanes) {
+    double copied_b = kernel->pack_b ? 2 * PACK_COST / (double)row_block : 0;
+    double taps = p->has_patch ? (double)p->patch.KH * (double)p->patch.run / (double)p->patch.C : 1;
+    double copied_a = 2 * (kernel->pack_a ? PACK_COST : READ_COST) / (double)column_block / taps;
+    double step = (double)p->depth / (2 * (double)lanes), cost = 0;
     for (int64_t threads = 1; threads <= 4; threads++)
         cost += (double)busiest(p, row_block, column_block, threads) * (double)threads * (threads == 2 ? 3 : 1);
     double pieces = (double)(p->batches * ceil_div(p->rows, row_block) * ceil_div(p->columns, column_block));
-    double work = (double)(p->batches * p->rows * p->columns) * 6;
-    return cost * (1 + pack * 16) + work * 1e-4 * pieces;
+    return cost * step * (1 + copied_a + copied_b) + 6 * TURN_COST * pieces;
 }
 
-/* The fewest pieces of `tiles` tiles that keep a block of them, `depth` deep, in half of L2. */
-static int64_t fewest_pieces(int64_t tiles, int64_t tile_size, int64_t depth, const Machine *machine) {
-    int64_t most_tiles = at_least(machine->l2 / 2 / (4 * depth * tile_size), 1);
-    return ceil_div(tiles, most_tiles);
+/* The fewest pieces of `units` units of `bytes` bytes each that fit into `room`. */
+static int64_t fewest_pieces(int64_t units, int64_t bytes, int64_t room) {
+    return ceil_div(units, at_least(room / at_least(bytes, 1), 1));
 }
 
 /* Tries the numbers of pieces from the fewest on. */
-static void choose_blocks(Kernel *kernel, const Product *p, const Machine *machine) {
-    int64_t tile_columns = kernel->tile_vectors * machine->vector_bytes / 4;
-    int64_t row_tiles = ceil_div(p->rows, kernel->tile_rows), column_tiles = ceil_div(p->columns, tile_columns);
-    int64_t depth = kernel->depth_block ? kernel->depth_block : p->depth;
-    int64_t least_i = fewest_pieces(row_tiles, kernel->tile_rows, depth, machine);
-    int64_t least_j = fewest_pieces(column_tiles, tile_columns, depth, machine);
+static void choose_pieces(Kernel *kernel, const Product *p, const Machine *machine) {
+    int64_t lanes = machine->vector_bytes / 4, tile_columns = kernel->tile_vectors * lanes;
+    int64_t unit = p->row_unit ? p->row_unit : kernel->tile_rows;
+    int64_t row_units = ceil_div(p->rows, unit), column_tiles = ceil_div(p->columns, tile_columns);
+    int64_t depth = kernel->depth_block ? kernel->depth_block : p->depth, least_i = 1, least_j = 1;
+    if (kernel->pack_b) least_j = fewest_pieces(column_tiles, tile_columns * depth * 4, panels_room(machine));
+    if (kernel->depth_block) { /* the sums wait in scratch */
+        int64_t room = at_least(machine->l2 / 4, 65536), side = 1;
+        while (side * side * 4 <= room) side++;
+        least_j = at_least(least_j, fewest_pieces(column_tiles, tile_columns, at_least(at_most(side, p->columns), room / 4 / at_least(p->rows, 1))));
+        int64_t columns = ceil_div(column_tiles, least_j) * tile_columns;
+        least_i = fewest_pieces(row_units, unit, room / 4 / columns);
+    }
     bool is_small = (double)p->rows * (double)p->columns * (double)p->depth < SMALL_PRODUCT;
     int64_t tries = is_small ? 1 : MOST_TRIES;
     Grid *grid = &kernel->grid;
     double best = 0;
     for (uint32_t i = 0; i + 2 < grid->rank; i++) grid->axis[i].block = 1;
-    for (int64_t i = least_i; i < least_i + tries && i <= row_tiles; i++)
+    for (int64_t i = least_i; i < least_i + tries && i <= row_units; i++)
         for (int64_t j = least_j; j < least_j + tries && j <= column_tiles; j++) {
-            int64_t rows = ceil_div(row_tiles, i) * kernel->tile_rows;
-            int64_t columns = ceil_div(column_tiles, j) * tile_columns;
-            double cost = blocks_cost(kernel, p, rows, columns);
+            int64_t rows = ceil_div(row_units, i) * unit, columns = ceil_div(column_tiles, j) * tile_columns;
+            double cost = blocks_cost(kernel, p, rows, columns, lanes);
             if (best && cost >= best) continue;
             best = cost;
             grid->axis[grid->rank - 2].block = rows;
@@ -156,33 +185,76 @@ static void choose_blocks(Kernel *kernel, const Product *p, const Machine *machi
         }
 }
 
-/* Row strides that are multiples of 1 KB fall into few sets of the L1 cache. */
-static bool strides_alias(Extent stride) { return stride.per_n == 0 && stride.fixed && stride.fixed * 4 % 1024 == 0; }
+/* Row strides that are multiples of 2 KB fall into few sets of the L1 cache. */
+static bool strides_alias(Extent stride) { return stride.per_n == 0 && stride.fixed && stride.fixed * 4 % 2048 == 0; }
 
-static void choose_packing(Kernel *kernel, const Product *p) {
-    const Node *product = &kernel->body->nodes[kernel->product];
-    uint32_t rank = product->type.rank;
-    Strided a = {0}, b = {0};
-    bool a_strided = strided_of(kernel->body, product->in[0], &a), b_strided = strided_of(kernel->body, product->in[1], &b);
-    Extent a_row = a.stride[rank - 2], a_depth = a.stride[rank - 1], b_depth = b.stride[rank - 2];
-    bool reused = p->columns > 2 * 64;
-    /* With an open batch B is read where it is: to pack it for a batch of one would double the work. */
-    kernel->pack_a = !a_strided || (reused && p->depth > 16 && (strided_is_one(a_depth) ? strides_alias(a_row) && p->rows > 16 : strides_alias(a_depth)));
-    kernel->pack_b = !b_strided || !strided_is_one(b.stride[rank - 1]) || (!p->open_rows && ((p->rows > 28 && p->depth > 16) || strides_alias(b_depth)));
+/* What of A is made ready at once, with the panel of B that it meets, stays in L2; the depth is cut where less than a
+ * few tiles of rows would. */
+static void choose_depth(Kernel *kernel, const Product *p, const Machine *machine) {
+    int64_t most = at_least(machine->l2 / 2 / 4 / LEAST_ROWS, 256);
+    kernel->depth_block = 0;
+    if (p->has_patch && !p->patch.rows_are_places) {
+        int64_t lines = at_least(machine->l2 / 4 / (4 * patch_width(&p->patch)), 1);
+        kernel->depth_block = even_block(p->patch.OH, at_most(lines, p->patch.OH)) * p->patch.OW;
+        if (kernel->depth_block == p->depth) kernel->depth_block = 0;
+    } else if (!p->has_patch && (p->open_depth || p->depth > most)) {
+        kernel->depth_block = ceil_div(even_block(p->depth, most), 16) * 16;
+    }
 }
 
-static void schedule_contract(Kernel *kernel, const Machine *machine) {
+static void choose_rows(Kernel *kernel, const Product *p, const Machine *machine) {
+    int64_t piece = kernel->grid.axis[kernel->grid.rank - 2].block, room = machine->l2 / 2 / 4;
+    int64_t depth = kernel->depth_block ? kernel->depth_block : p->depth, rows;
+    kernel->row_block = 0;
+    if (p->has_patch && !p->patch.rows_are_places) return;
+    if (p->has_patch) {
+        int64_t lines = 1, image = p->patch.OH;
+        while (lines < image && patch_lines(&p->patch, lines + 1) * patch_width(&p->patch) <= room) lines++;
+        lines = even_block(image, lines);
+        kernel->row_block = at_most(lines * p->patch.OW, piece ? piece : lines * p->patch.OW);
+        return;
+    }
+    int64_t columns = kernel->grid.axis[kernel->grid.rank - 1].block; /* what they become stays there, too */
+    rows = at_least(room / (depth + columns) / kernel->tile_rows, 1) * kernel->tile_rows;
+    if (rows < piece) kernel->row_block = ceil_div(even_block(piece, rows), kernel->tile_rows) * kernel->tile_rows;
+}
+
+static void choose_packing(Kernel *kernel, const Product *p, bool *aliases) {
+    const Node *product = &kernel->body->nodes[kernel->product];
+    uint32_t rank = product->type.rank;
+    Strided a = {0}, b = {0}, picture;
+    bool a_strided = strided_of(kernel->body, product->in[0], &a), b_strided = strided_of(kernel->body, product->in[1], &b);
+    Extent a_row = a.stride[rank - 2], a_depth = a.stride[rank - 1], b_depth = b.stride[rank - 2];
+    bool by_rows = strided_is_one(a_depth), reused = p->columns > 2 * 64 && p->depth > 16;
+    /* With an open batch B is read where it is: to pack it for a batch of one would double the work. */
+    kernel->pack_b = !b_strided || !strided_is_one(b.stride[rank - 1]) || (!p->open_rows && ((p->rows > 28 && p->depth > 16) || strides_alias(b_depth)));
+    kernel->pack_a = !a_strided || (reused && !by_rows && strides_alias(a_depth));
+    *aliases = a_strided && by_rows && strides_alias(a_row);
+    if (p->has_patch) kernel->pack_a = p->patch.is_padded || !strided_of(kernel->body, p->patch.picture, &picture);
+}
+
+static Product product_of(const Kernel *kernel) {
     const Node *product = &kernel->body->nodes[kernel->product];
     const Type *a = &kernel->body->nodes[product->in[0]].type;
     uint32_t rank = product->type.rank;
     Product p = {.rows = size_of(product->type.dim[rank - 2]), .columns = size_of(product->type.dim[rank - 1]),
-                 .depth = size_of(a->dim[rank - 1]), .batches = 1, .open_rows = product->type.dim[rank - 2] < 0};
+                 .depth = size_of(a->dim[rank - 1]), .batches = 1, .open_rows = product->type.dim[rank - 2] < 0,
+                 .open_depth = a->dim[rank - 1] < 0};
     for (uint32_t i = 0; i + 2 < rank; i++) p.batches *= size_of(product->type.dim[i]);
-    choose_tile(kernel, &p, machine);
-    int64_t panel = kernel->tile_vectors * machine->vector_bytes, most_depth = at_least(machine->l1 * 3 / 4 / panel, 64);
-    kernel->depth_block = a->dim[rank - 1] < 0 || p.depth > most_depth * 3 / 2 ? even_block(p.depth, most_depth) : 0;
-    choose_packing(kernel, &p);
-    choose_blocks(kernel, &p, machine);
+    p.has_patch = patch_of(kernel->body, product->in[0], &p.patch);
+    if (p.has_patch && p.patch.rows_are_places) p.row_unit = p.patch.OW;
+    else if (p.has_patch && p.patch.KH > 1) p.row_unit = p.patch.run;
+    return p;
+}
+
+static void schedule_contract(Kernel *kernel, const Machine *machine) {
+    Product p = product_of(kernel);
+    bool aliases;
+    choose_packing(kernel, &p, &aliases);
+    choose_tile(kernel, &p, machine, aliases);
+    choose_depth(kernel, &p, machine);
+    choose_pieces(kernel, &p, machine);
+    choose_rows(kernel, &p, machine);
 }
 
 static void estimate(Kernel *kernel) {

@@ -1,0 +1,92 @@
+/* Contractions: what contract.c (blocks and tiles), contract_pack.c (operands) and contract_tile.c (the micro-kernel
+ * and what is done with its tile) share. Private to these. */
+#ifndef SELFC_BACKEND_CONTRACT_H
+#define SELFC_BACKEND_CONTRACT_H
+#include "backend/pull.h"
+#include "ir/patch.h"
+
+enum { MOST_ROWS = 32, MOST_VECTORS = 4 };
+
+/* Element (row, depth) of the left operand stands at
+ *   base + row / row_run · row_jump + row % row_run · row  +  depth / depth_run · depth_jump + depth % depth_run · depth;
+ * a run of 0 means one run without end. Of the right operand, columns stand side by side. */
+typedef struct {
+    LLVMValueRef base;
+    LLVMValueRef row, row_jump, depth, depth_jump; /* strides in elements, i64 */
+    int64_t row_run, depth_run;
+} Operand;
+
+typedef struct {
+    Pull *p;
+    const Kernel *kernel;
+    const Node *product;
+    uint32_t rank, lanes, rows, vectors; /* rank of the product; the register tile */
+    Dim depth;
+    int64_t depth_block;           /* steps along k in one block: whole depth if it is not cut */
+    bool cuts_depth;
+    bool ragged, partial;          /* the last vector, the last panel may be partly outside */
+    bool has_patch;                /* the left operand is one */
+    Patch patch;
+    bool stores_registers;         /* the epilogue takes the tile from registers; else from scratch */
+    LLVMValueRef from[MAX_RANK], to[MAX_RANK]; /* of the piece */
+    LLVMValueRef k_from, k_count;  /* the block of the depth */
+    LLVMValueRef row_from, row_count; /* the block of rows, from the start of the piece */
+    LLVMValueRef columns;          /* n */
+    LLVMValueRef tile, packed_a, packed_b; /* scratch */
+    int64_t tile_stride;           /* elements from row to row of `tile` */
+    Operand a, b;
+    LLVMTypeRef f32, vector;
+} Contract;
+
+typedef struct {
+    uint32_t rows, vectors;
+    LLVMValueRef row, column;      /* of its first element, from the start of the block of rows and of the piece */
+    LLVMValueRef a;                /* its first element of the left operand */
+} Tile;
+
+/* The largest block of a piece; depth rounded up to whole vectors for packing by squares. */
+typedef struct {
+    int64_t rows, columns, depth;
+} Block;
+Block contract_block(const Kernel *kernel, const Target *target);
+int64_t contract_round_up(int64_t value, int64_t unit);
+
+/* contract_pack.c. Base and strides of an operand that is read where it is; false if it is more than strides. */
+bool contract_in_place(Contract *c, NodeId operand, LLVMValueRef *base, LLVMValueRef *first, LLVMValueRef *second);
+void contract_ready_b(Contract *c);     /* the piece's columns of the block of the depth */
+void contract_ready_a(Contract *c);     /* the block of rows */
+int64_t contract_packed_a(const Kernel *kernel, const Target *target); /* elements of scratch */
+
+/* contract_tile.c */
+void contract_tile(Contract *c, const Tile *tile);
+bool contract_stores_registers(const Kernel *kernel);
+
+/* Small things. */
+static inline LLVMBuilderRef contract_builder(Contract *c) { return c->p->e->builder; }
+static inline LLVMValueRef contract_number(Contract *c, int64_t value) { return pull_i64(c->p, value); }
+static inline LLVMValueRef contract_sub(Contract *c, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildNSWSub(c->p->e->builder, a, b, "");
+}
+static inline LLVMValueRef contract_divide(Contract *c, LLVMValueRef a, int64_t by) {
+    return by == 1 ? a : LLVMBuildUDiv(c->p->e->builder, a, contract_number(c, by), "");
+}
+static inline LLVMValueRef contract_rest(Contract *c, LLVMValueRef a, int64_t by) {
+    return by == 1 ? contract_number(c, 0) : LLVMBuildURem(c->p->e->builder, a, contract_number(c, by), "");
+}
+static inline LLVMValueRef contract_element(Contract *c, LLVMValueRef base, LLVMValueRef offset) {
+    return pull_address(c->p, base, c->f32, offset);
+}
+static inline uint32_t contract_vector_bytes(const Contract *c) { return c->lanes * 4; }
+static inline LLVMValueRef contract_load(Contract *c, LLVMValueRef base, LLVMValueRef offset, uint32_t align, LLVMValueRef mask) {
+    return pull_load(c->p, c->vector, contract_element(c, base, offset), align, mask, false);
+}
+static inline void contract_store(Contract *c, LLVMValueRef value, LLVMValueRef base, LLVMValueRef offset, uint32_t align) {
+    pull_store_to(c->p, value, contract_element(c, base, offset), align, NULL);
+}
+static inline LLVMValueRef contract_mask_below(Contract *c, LLVMValueRef at, LLVMValueRef end) {
+    return pull_mask(c->p, contract_sub(c, end, at), c->lanes);
+}
+static inline bool contract_is_one(LLVMValueRef stride) {
+    return LLVMIsAConstantInt(stride) && LLVMConstIntGetSExtValue(stride) == 1;
+}
+#endif

@@ -1,0 +1,277 @@
+/* The micro-kernel, and what is done with a tile.
+ *
+ * tile_rows x tile_vectors sums stay in registers while the depth goes by: for each step one broadcast of A for each
+ * row, tile_vectors loads of B. A's depth may lie in runs (the lines of a patch): then there is a loop around the loop,
+ * and the sums stay where they are.
+ *
+ * A short epilogue takes the sums from the registers. A long one, as an optimiser's update with dozens of instructions
+ * an element, is a loop over vectors that takes them from scratch: straight-line code for each register would be long. */
+#include "backend/contract.h"
+
+#include "ir/strided.h"
+
+static LLVMValueRef number(Contract *c, int64_t value) { return contract_number(c, value); }
+static LLVMValueRef add(Contract *c, LLVMValueRef a, LLVMValueRef b) { return pull_add(c->p, a, b); }
+static LLVMValueRef mul(Contract *c, LLVMValueRef a, LLVMValueRef b) { return pull_mul(c->p, a, b); }
+
+static LLVMValueRef multiply_add(Contract *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum) {
+    LLVMBuilderRef build = contract_builder(c);
+    if (!c->p->e->target->machine.has_fma) return LLVMBuildFAdd(build, sum, LLVMBuildFMul(build, a, b, ""), "");
+    LLVMValueRef args[] = {a, b, sum};
+    return pull_intrinsic(c->p, "llvm.fma", &c->vector, 1, args, 3);
+}
+
+/* ---- the sums of a tile between two blocks of the depth, in scratch */
+
+static LLVMValueRef tile_offset(Contract *c, const Tile *tile, LLVMValueRef row, uint32_t v) {
+    LLVMValueRef offset = mul(c, row, number(c, c->tile_stride));
+    if (c->cuts_depth) {
+        LLVMValueRef in_piece = add(c, add(c, c->row_from, tile->row), row);
+        offset = add(c, mul(c, in_piece, number(c, c->tile_stride)), tile->column);
+    }
+    return add(c, offset, number(c, v * c->lanes));
+}
+
+static void store_sums(Contract *c, const Tile *tile, LLVMValueRef const *sum) {
+    for (uint32_t i = 0; i < tile->rows * tile->vectors; i++)
+        contract_store(c, sum[i], c->tile, tile_offset(c, tile, number(c, i / tile->vectors), i % tile->vectors), contract_vector_bytes(c));
+}
+
+/* ---- loops around registers */
+
+/* A loop whose values go round in phi nodes. */
+typedef struct {
+    LLVMBasicBlockRef body, after;
+    LLVMValueRef index, phi[MOST_ROWS * MOST_VECTORS];
+    LLVMValueRef end;
+    uint32_t count;
+} Round;
+
+static Round round_begin(Contract *c, LLVMValueRef end, LLVMValueRef const *values, uint32_t count) {
+    LLVMBuilderRef b = contract_builder(c);
+    LLVMContextRef context = c->p->e->context;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(b);
+    Round round = {.end = end, .count = count};
+    round.body = LLVMAppendBasicBlockInContext(context, c->p->e->function, "micro");
+    round.after = LLVMAppendBasicBlockInContext(context, c->p->e->function, "tile");
+    LLVMBuildBr(b, round.body);
+    LLVMPositionBuilderAtEnd(b, round.body);
+    LLVMValueRef zero = number(c, 0);
+    round.index = LLVMBuildPhi(b, LLVMInt64TypeInContext(context), "k");
+    LLVMAddIncoming(round.index, &zero, &before, 1);
+    for (uint32_t i = 0; i < count; i++) {
+        round.phi[i] = LLVMBuildPhi(b, c->vector, "c");
+        LLVMAddIncoming(round.phi[i], (LLVMValueRef *)&values[i], &before, 1);
+    }
+    return round;
+}
+
+static void round_end(Contract *c, Round *round, LLVMValueRef const *values) {
+    LLVMBuilderRef b = contract_builder(c);
+    LLVMBasicBlockRef last = LLVMGetInsertBlock(b);
+    LLVMValueRef next = add(c, round->index, number(c, 1));
+    LLVMAddIncoming(round->index, &next, &last, 1);
+    for (uint32_t i = 0; i < round->count; i++) LLVMAddIncoming(round->phi[i], (LLVMValueRef *)&values[i], &last, 1);
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, next, round->end, ""), round->body, round->after);
+    LLVMPositionBuilderAtEnd(b, round->after);
+}
+
+/* ---- the micro-kernel */
+
+/* Where row r of a tile begins, from its first row. */
+static LLVMValueRef row_offset(Contract *c, uint32_t r) {
+    const Operand *a = &c->a;
+    if (!a->row_run || r < a->row_run) return mul(c, number(c, r), a->row);
+    LLVMValueRef jump = mul(c, number(c, r / a->row_run), a->row_jump);
+    return add(c, jump, mul(c, number(c, r % a->row_run), a->row));
+}
+
+/* One step along k: a and b stand at its element. */
+static void step(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef const *before, LLVMValueRef *sum) {
+    LLVMValueRef vectors[MOST_VECTORS];
+    bool aligned = c->kernel->pack_b;
+    for (uint32_t v = 0; v < tile->vectors; v++) {
+        LLVMValueRef mask = NULL;
+        if (!aligned && c->ragged && v == tile->vectors - 1) {
+            LLVMValueRef column = add(c, add(c, c->from[c->rank - 1], tile->column), number(c, v * c->lanes));
+            mask = contract_mask_below(c, column, c->columns);
+        }
+        vectors[v] = contract_load(c, b, number(c, v * c->lanes), aligned ? contract_vector_bytes(c) : 4, mask);
+    }
+    for (uint32_t r = 0; r < tile->rows; r++) {
+        LLVMValueRef x = pull_load(c->p, c->f32, contract_element(c, a, row_offset(c, r)), 4, NULL, false);
+        LLVMValueRef wide = pull_splat(c->p, x, c->lanes);
+        for (uint32_t v = 0; v < tile->vectors; v++) {
+            uint32_t i = r * tile->vectors + v;
+            sum[i] = multiply_add(c, wide, vectors[v], before[i]);
+        }
+    }
+}
+
+/* ---- what will be needed soon */
+
+typedef enum { TO_READ, TO_WRITE } Purpose;
+
+static void fetch(Contract *c, LLVMValueRef pointer, Purpose purpose) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(c->p->e->context), type = LLVMTypeOf(pointer);
+    LLVMValueRef near = LLVMConstInt(i32, purpose == TO_WRITE ? 3 : 2, false), data = LLVMConstInt(i32, 1, false);
+    LLVMValueRef args[] = {pointer, LLVMConstInt(i32, purpose == TO_WRITE, false), near, data};
+    pull_intrinsic(c->p, "llvm.prefetch", &type, 1, args, 4);
+}
+
+/* The rows of the next tile of A, where it is read in place: step k asks for a line of row k modulo 16. The lines of
+ * one tile begin in as many pages, and the processor's own prefetching begins anew in each. */
+static void fetch_next_rows(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef k) {
+    if (c->kernel->pack_a || !contract_is_one(c->a.depth)) return;
+    LLVMBuilderRef b = contract_builder(c);
+    LLVMValueRef low = LLVMBuildAnd(b, k, number(c, 15), ""), high = LLVMBuildAnd(b, k, number(c, -16), "");
+    LLVMValueRef row = mul(c, add(c, low, number(c, tile->rows)), c->a.row);
+    fetch(c, contract_element(c, a, add(c, row, high)), TO_READ);
+}
+
+/* The lines that the tile's results will be written to: step k asks for those of row k. Behind the last row it asks for
+ * that again, which costs nothing. */
+static void fetch_results(Contract *c, const Tile *tile, LLVMValueRef k) {
+    const Graph *body = c->kernel->body;
+    if (c->cuts_depth || !c->stores_registers) return;
+    for (uint32_t i = 0; i < body->output_count; i++) {
+        const Type *type = &body->nodes[body->outputs[i].node].type, *space = &c->product->type;
+        if (type_elements(*type) != type_elements(*space) || type->dtype != DTYPE_f32) continue;
+        LLVMValueRef row = add(c, add(c, c->from[c->rank - 2], c->row_from), add(c, tile->row, pull_min(c->p, k, number(c, tile->rows - 1))));
+        LLVMValueRef at = add(c, mul(c, row, c->columns), add(c, c->from[c->rank - 1], tile->column));
+        LLVMValueRef rows = pull_dim(c->p, space->dim[c->rank - 2]), image = number(c, 0);
+        for (uint32_t axis = 0; axis + 2 < c->rank; axis++) image = add(c, mul(c, image, pull_dim(c->p, space->dim[axis])), c->from[axis]);
+        at = add(c, at, mul(c, image, mul(c, rows, c->columns)));
+        LLVMValueRef first = contract_element(c, c->p->args[body->input_count + i], at);
+        for (uint32_t v = 0; v < tile->vectors; v += 64 / contract_vector_bytes(c))
+            fetch(c, contract_element(c, first, number(c, v * c->lanes)), TO_WRITE);
+    }
+}
+
+/* `count` steps along one run of A. */
+static void steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef count, LLVMValueRef *sum) {
+    Round round = round_begin(c, count, sum, tile->rows * tile->vectors);
+    LLVMValueRef at_a = contract_element(c, a, mul(c, round.index, c->a.depth));
+    fetch_next_rows(c, tile, a, round.index);
+    fetch_results(c, tile, round.index);
+    step(c, tile, at_a, contract_element(c, b, mul(c, round.index, c->b.depth)), round.phi, sum);
+    round_end(c, &round, sum);
+}
+
+/* C[rows x vectors] += A[rows x k] B[k x vectors] */
+static void micro_kernel(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValueRef *sum) {
+    int64_t run = c->a.depth_run;
+    CHECK(tile->rows <= MOST_ROWS && tile->vectors <= MOST_VECTORS);
+    for (uint32_t i = 0; i < tile->rows * tile->vectors; i++) {
+        LLVMValueRef offset = c->cuts_depth ? tile_offset(c, tile, number(c, i / tile->vectors), i % tile->vectors) : NULL;
+        sum[i] = offset ? contract_load(c, c->tile, offset, contract_vector_bytes(c), NULL) : LLVMConstNull(c->vector);
+    }
+    if (!run) {
+        steps(c, tile, tile->a, b, c->k_count, sum);
+        return;
+    }
+    Round runs = round_begin(c, contract_divide(c, c->k_count, run), sum, tile->rows * tile->vectors);
+    LLVMValueRef a = contract_element(c, tile->a, mul(c, runs.index, c->a.depth_jump));
+    for (uint32_t i = 0; i < runs.count; i++) sum[i] = runs.phi[i];
+    steps(c, tile, a, contract_element(c, b, mul(c, runs.index, mul(c, number(c, run), c->b.depth))), number(c, run), sum);
+    round_end(c, &runs, sum);
+}
+
+/* ---- the epilogue */
+
+/* Where output or operand `id`, an elementwise node of the epilogue, stands: its axes of a size other than 1 are the
+ * product's, in order. */
+static Position epilogue_position(Contract *c, NodeId id, LLVMValueRef row, LLVMValueRef column, LLVMValueRef mask) {
+    const Type *type = &c->kernel->body->nodes[id].type, *space = &c->product->type;
+    Position at = {.rank = type->rank, .lanes = c->lanes, .mask = mask};
+    uint32_t axis = 0;
+    for (uint32_t i = 0; i < type->rank; i++) {
+        at.axis[i] = (Index){number(c, 0), 0, NULL};
+        if (type->dim[i] == 1) continue;
+        while (space->dim[axis] == 1) axis++;
+        if (axis + 2 < c->rank) at.axis[i].base = c->from[axis];
+        else if (axis + 2 == c->rank) at.axis[i].base = row;
+        else at.axis[i] = (Index){column, 1, NULL};
+        axis++;
+    }
+    return at;
+}
+
+/* All outputs at vector v of a row, whose sum is given. */
+static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint32_t v, LLVMValueRef sum, LLVMValueRef *values) {
+    Pull *p = c->p;
+    const Graph *body = c->kernel->body;
+    LLVMValueRef at_row = add(c, add(c, c->from[c->rank - 2], c->row_from), add(c, tile->row, row));
+    LLVMValueRef at_column = add(c, c->from[c->rank - 1], add(c, tile->column, number(c, v * c->lanes)));
+    LLVMValueRef mask = c->ragged && v == tile->vectors - 1 ? contract_mask_below(c, at_column, c->columns) : NULL;
+    uint32_t mark = pull_mark(p);
+    p->given[c->kernel->product] = sum;
+    for (uint32_t i = 0; i < body->output_count; i++) {
+        Position at = epilogue_position(c, body->outputs[i].node, at_row, at_column, mask);
+        values[i] = pull_splat(p, pull_value(p, body->outputs[i].node, &at), c->lanes);
+    }
+    for (uint32_t i = 0; i < body->output_count; i++) {
+        Position at = epilogue_position(c, body->outputs[i].node, at_row, at_column, mask);
+        pull_store(p, i, &at, values[i]);
+    }
+    p->given[c->kernel->product] = NULL;
+    pull_forget(p, mark);
+}
+
+static void epilogue(Contract *c, const Tile *tile, LLVMValueRef const *sum) {
+    LLVMValueRef *values = arena_array(c->p->e->arena, LLVMValueRef, c->kernel->body->output_count + 1);
+    if (c->stores_registers) {
+        for (uint32_t i = 0; i < tile->rows * tile->vectors; i++)
+            finish_vector(c, tile, number(c, i / tile->vectors), i % tile->vectors, sum[i], values);
+        return;
+    }
+    Loop rows = loop_begin(c->p, number(c, 0), number(c, tile->rows), number(c, 1));
+    for (uint32_t v = 0; v < tile->vectors; v++) {
+        LLVMValueRef from = contract_load(c, c->tile, tile_offset(c, tile, rows.index, v), contract_vector_bytes(c), NULL);
+        finish_vector(c, tile, rows.index, v, from, values);
+    }
+    loop_end(c->p, &rows);
+}
+
+/* The epilogue after the last block of k only. */
+static void epilogue_when_done(Contract *c, const Tile *tile, LLVMValueRef const *sum) {
+    if (!c->cuts_depth) {
+        epilogue(c, tile, sum);
+        return;
+    }
+    LLVMValueRef end = add(c, c->k_from, c->k_count);
+    LLVMValueRef is_last = LLVMBuildICmp(contract_builder(c), LLVMIntSGE, end, pull_dim(c->p, c->depth), "");
+    LLVMValueRef times = LLVMBuildZExt(contract_builder(c), is_last, LLVMInt64TypeInContext(c->p->e->context), "");
+    Loop once = loop_begin(c->p, number(c, 0), times, number(c, 1));
+    epilogue(c, tile, sum);
+    loop_end(c->p, &once);
+}
+
+enum { MOST_STRAIGHT = 8 /* operations an element of an epilogue that is written out for each register */ };
+
+bool contract_stores_registers(const Kernel *kernel) {
+    const Graph *body = kernel->body;
+    uint32_t work = 0;
+    for (NodeId id = kernel->product + 1; id < body->count; id++) {
+        const Node *node = &body->nodes[id];
+        OpClass class = op_info[node->op].class;
+        bool is_function = node->op == OP_exp || node->op == OP_log || node->op == OP_tanh || node->op == OP_sigmoid ||
+                           node->op == OP_erf || node->op == OP_sin || node->op == OP_cos || node->op == OP_random;
+        work += is_function ? 2 * MOST_STRAIGHT : class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
+    }
+    return work <= MOST_STRAIGHT;
+}
+
+void contract_tile(Contract *c, const Tile *tile) {
+    LLVMValueRef sum[MOST_ROWS * MOST_VECTORS], b;
+    if (c->kernel->pack_b) {
+        int64_t width = c->vectors * c->lanes; /* panels stand one behind the other; a tile begins in the panel of its column */
+        LLVMValueRef panel = mul(c, contract_divide(c, tile->column, width), number(c, width * contract_round_up(c->depth_block, c->lanes)));
+        b = contract_element(c, c->packed_b, add(c, panel, contract_rest(c, tile->column, width)));
+    } else {
+        b = contract_element(c, c->b.base, tile->column);
+    }
+    micro_kernel(c, tile, b, sum);
+    if (c->cuts_depth || !c->stores_registers) store_sums(c, tile, sum);
+    epilogue_when_done(c, tile, sum);
+}
