@@ -2,6 +2,7 @@
 """selfc against PyTorch and others on the same work, in one go, on this machine.
 
     bench/compare.py resnet50-train         a training step of ResNet-50, 224x224, batch 16
+    bench/compare.py resnet50-infer         its function "classify" on 1 and on 16 pictures; ONNX Runtime, too
     bench/compare.py vae [--data DIR]       a training step of the variational auto-encoder, batch 128
     bench/compare.py gemm [--size 1024]     a square product, on one thread and on two
 
@@ -20,6 +21,7 @@ from rivals import TOP, compile_c, compile_worker
 # name: (function of the arguments that gives the result, rounds, seconds for each rival in each round)
 WORKLOADS = {
     "resnet50-train": (resnet_work.compare_train_50, 7, 1.0),
+    "resnet50-infer": (resnet_work.compare_infer_50, 7, 1.0),
     "vae": (small_work.compare_vae, 7, 1.0),
     "gemm": (small_work.compare_gemm, 7, 1.0),
 }

@@ -54,12 +54,52 @@ def resnet_train(variant, threads, about):
     return training_step(optimizer, loss_of, x.split(about["batch"]), label.split(about["batch"]))
 
 
-WORK = {"vae": vae, "gemm": gemm, "resnet-train": resnet_train}
-
-
-def use_threads(threads):
+def resnet_infer(variant, threads, about):
+    """Eagerly or compiled; "folded" batch norms by hand, "frozen" weights by the compiler, which folds them itself."""
     import torch
-    torch.set_num_threads(threads)
+    from resnet_layers import resnet
+    from resnet_twin import fold_norms, make_twin
+    network = resnet(**about["network"])
+    model = make_twin(network).eval().requires_grad_(False)
+    if "folded" in variant:
+        model = fold_norms(model).to(memory_format=torch.channels_last)
+    if "frozen" in variant:
+        import torch._inductor.config
+        torch._inductor.config.freezing = True
+    classify = torch.compile(model) if "compile" in variant else model
+    x = torch.rand(about["batch"], 3, network.stem.side, network.stem.side)
+    x = x.to(memory_format=torch.channels_last)
+
+    def run():
+        with torch.inference_mode():
+            return classify(x)
+
+    return run
+
+
+def onnx_infer(variant, threads, about):
+    import numpy, onnxruntime, os, tempfile
+    from onnx_twin import write_onnx
+    from resnet_layers import resnet
+    network, batch = resnet(**about["network"]), about["batch"]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "resnet.onnx")
+        write_onnx(network, batch, path)
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    side = network.stem.side
+    x = numpy.random.default_rng(0).random((batch, 3, side, side), dtype=numpy.float32)
+    return lambda: session.run(None, {"x": x})
+
+
+WORK = {"vae": vae, "gemm": gemm, "resnet-train": resnet_train, "resnet-infer": resnet_infer, "onnx-infer": onnx_infer}
+
+
+def use_threads(workload, threads):
+    if not workload.startswith("onnx"):
+        import torch
+        torch.set_num_threads(threads)
 
 
 def warm_up(run):
@@ -74,7 +114,7 @@ def warm_up(run):
 def main():
     workload, variant, threads, argument = sys.argv[1:]
     begin = time.perf_counter()
-    use_threads(int(threads))
+    use_threads(workload, int(threads))
     run = WORK[workload](variant, int(threads), json.loads(argument))
     run()
     ready = time.perf_counter() - begin

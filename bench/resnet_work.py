@@ -1,5 +1,5 @@
 """Residual networks: training steps and inference against twins in PyTorch and ONNX Runtime."""
-import json, os, re, subprocess
+import json, os, re, shutil, subprocess
 
 from resnet_layers import resnet
 from rivals import TOP, compare, selfc_rival, torch_rival
@@ -16,11 +16,15 @@ def save_samples(arguments, side, classes, count):
     return [os.path.join(arguments.folder, name + ".npy") for name in arrays]
 
 
-def save_model(arguments, description, files):
-    """A description that trains on the files; its path, and what it says."""
+def save_model(arguments, description, files=None):
+    """A description that trains on the files, or does not train; its path, and what it says."""
     with open(description) as file:
         model = json.load(file)
-    model["training"]["data"] = {name: {"path": path, "field": "value"} for name, path in zip(("x", "label"), files)}
+    if files:
+        data = zip(("x", "label"), files)
+        model["training"]["data"] = {name: {"path": path, "field": "value"} for name, path in data}
+    else:
+        del model["training"]
     path = os.path.join(arguments.folder, "model.json")
     with open(path, "w") as file:
         json.dump(model, file)
@@ -41,11 +45,12 @@ def start_twice(arguments, *what):
     cold = selfc_rival(arguments, *what, **cache)
     cold.close()
     warm = selfc_rival(arguments, *what, **cache)
+    shutil.rmtree(cache["XDG_CACHE_HOME"])
     return warm, {"compile_cold_s": cold.ready, "compile_cached_s": warm.ready}
 
 
 def print_costs(costs, rivals):
-    print(f"\nselfc is ready for its first run after {costs['compile_cold_s']:.2f} s, from the cache after "
+    print(f"selfc is ready for its first run after {costs['compile_cold_s']:.2f} s, from the cache after "
           f"{costs['compile_cached_s']:.2f} s")
     for rival in rivals:
         if rival.ready:
@@ -71,3 +76,20 @@ def compare_train(arguments, description, network, batch):
 
 def compare_train_50(arguments):
     return compare_train(arguments, os.path.join(TOP, "examples/resnet/resnet50.json"), {"depth": 50}, 16)
+
+
+def compare_infer_50(arguments):
+    network, rows = {"depth": 50}, []
+    path, _ = save_model(arguments, os.path.join(TOP, "examples/resnet/resnet50.json"))
+    variants = ["eager", "eager, folded", "compile, folded", "compile, frozen"]
+    for batch in (1, 16):
+        print(f"\nbatch {batch}", flush=True)
+        selfc, costs = start_twice(arguments, path, f"classify:{batch}", arguments.threads)
+        about = {"network": network, "batch": batch}
+        rivals = [torch_rival("resnet-infer", variant, arguments.threads, about) for variant in variants]
+        rivals.append(torch_rival("onnx-infer", "", arguments.threads, about, "ONNX Runtime"))
+        row = compare(arguments, selfc, rivals, arguments.threads, resnet(**network).inference_flop(batch))
+        row["onnx_ms"] = row["rivals_ms"].get("ONNX Runtime")
+        print_costs(costs, rivals)
+        rows.append({"batch": batch, **row, **costs})
+    return {**rows[-1], "rows": rows}
