@@ -3,6 +3,7 @@
 
     bench/compare.py resnet50-train         a training step of ResNet-50, 224x224, batch 16
     bench/compare.py resnet50-infer         its function "classify" on 1 and on 16 pictures; ONNX Runtime, too
+    bench/compare.py conv                   each convolution of ResNet-50 alone, in three directions, batch 16
     bench/compare.py vae [--data DIR]       a training step of the variational auto-encoder, batch 128
     bench/compare.py gemm [--size 1024]     a square product, on one thread and on two
 
@@ -15,13 +16,14 @@ A new workload is an entry in WORKLOADS, a function in one of the files beside, 
 """
 import argparse, json, os, tempfile
 
-import small_work, resnet_work
+import conv_work, resnet_work, small_work
 from rivals import TOP, compile_c, compile_worker
 
 # name: (function of the arguments that gives the result, rounds, seconds for each rival in each round)
 WORKLOADS = {
     "resnet50-train": (resnet_work.compare_train_50, 7, 1.0),
     "resnet50-infer": (resnet_work.compare_infer_50, 7, 1.0),
+    "conv": (conv_work.compare_conv, 3, 0.2),
     "vae": (small_work.compare_vae, 7, 1.0),
     "gemm": (small_work.compare_gemm, 7, 1.0),
 }
