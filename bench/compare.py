@@ -2,10 +2,12 @@
 """selfc against PyTorch and others on the same work, in one go, on this machine.
 
     bench/compare.py resnet50-train         a training step of ResNet-50, 224x224, batch 16
-    bench/compare.py resnet50-infer         its function "classify" on 1 and on 16 pictures; ONNX Runtime, too
+    bench/compare.py resnet18-train         one of ResNet-18, 32x32, batch 128
+    bench/compare.py resnet50-infer         ResNet-50's function "classify" on 1 and on 16 pictures; ONNX Runtime, too
     bench/compare.py conv                   each convolution of ResNet-50 alone, in three directions, batch 16
     bench/compare.py vae [--data DIR]       a training step of the variational auto-encoder, batch 128
-    bench/compare.py gemm [--size 1024]     a square product, on one thread and on two
+    bench/compare.py gemm                   products of matrices: square ones, BERT's, the VAE's, ResNet-50's 1x1
+    bench/compare.py gemm --size 1024 8x64x9     these, also on one thread: rows x inner x columns
 
 Every rival is a process of its own that waits while others run. They take turns, round after round, with the
 machine's peak rate of multiply-adds measured in between; what counts is the median of the rounds. PyTorch runs
@@ -22,10 +24,11 @@ from rivals import TOP, compile_c, compile_worker
 # name: (function of the arguments that gives the result, rounds, seconds for each rival in each round)
 WORKLOADS = {
     "resnet50-train": (resnet_work.compare_train_50, 7, 1.0),
+    "resnet18-train": (resnet_work.compare_train_18, 7, 1.0),
     "resnet50-infer": (resnet_work.compare_infer_50, 7, 1.0),
     "conv": (conv_work.compare_conv, 3, 0.2),
     "vae": (small_work.compare_vae, 7, 1.0),
-    "gemm": (small_work.compare_gemm, 7, 1.0),
+    "gemm": (small_work.compare_gemm, 3, 0.2),
 }
 
 
@@ -35,7 +38,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, help="how often all take turns")
     parser.add_argument("--seconds", type=float, help="for each rival in each round; one run is the least")
-    parser.add_argument("--size", type=int, default=1024, help="gemm: rows and columns")
+    parser.add_argument("--size", nargs="+", help="gemm: 1024 or 8x64x9, one or several")
     parser.add_argument("--data", help="vae: folder with MNIST's IDX files")
     parser.add_argument("--build", default=os.path.join(TOP, "build/release"), help="folder with libselfc.so")
     arguments = parser.parse_args()

@@ -43,7 +43,9 @@ class Total:
         self.peak = self.selfc = self.torch = 0.0
 
     def add(self, count, ideal, selfc, torch):
-        self.peak, self.selfc, self.torch = self.peak + count * ideal, self.selfc + count * selfc, self.torch + count * torch
+        self.peak += count * ideal
+        self.selfc += count * selfc
+        self.torch += count * torch
 
     def row(self):
         return {"selfc_ms": round(self.selfc * 1e3, 3), "torch_ms": round(self.torch * 1e3, 3),

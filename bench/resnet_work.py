@@ -2,7 +2,7 @@
 import json, os, re, shutil, subprocess
 
 from resnet_layers import resnet
-from rivals import TOP, compare, selfc_rival, torch_rival
+from rivals import HERE, TOP, compare, selfc_rival, torch_rival
 
 
 def save_samples(arguments, side, classes, count):
@@ -76,6 +76,11 @@ def compare_train(arguments, description, network, batch):
 
 def compare_train_50(arguments):
     return compare_train(arguments, os.path.join(TOP, "examples/resnet/resnet50.json"), {"depth": 50}, 16)
+
+
+def compare_train_18(arguments):
+    network = {"depth": 18, "side": 32, "is_small": True, "classes": 10}
+    return compare_train(arguments, os.path.join(HERE, "resnet18.json"), network, 128)
 
 
 def compare_infer_50(arguments):

@@ -134,20 +134,25 @@ def best_of(rivals):
     return min((rival for rival in rivals if rival.times), key=lambda rival: rival.median, default=None)
 
 
-def compare(arguments, selfc, rivals, threads, flop):
-    """Lets all take turns; a row for the result. The ratio is to the fastest of all rivals."""
-    everyone = [selfc, *rivals]
-    peak = take_turns(arguments, everyone, threads)
+def make_row(selfc, rivals, threads, flop, peak):
+    """What is said of a comparison in the result. The ratio is to the fastest of all rivals."""
     if not selfc.times:
         sys.exit("selfc did not run")
-    print_table(everyone, threads, flop, peak, arguments.rounds)
     best, torch = best_of(rivals), best_of(rival for rival in rivals if rival.name.startswith("PyTorch"))
     ms = lambda rival: round(rival.median * 1e3, 4) if rival else None
     mb = lambda rival: round(rival.memory / 1e6) if rival and rival.memory else None
-    check_idle(arguments, peak, threads)
-    return {"selfc_ms": ms(selfc), "torch_ms": ms(torch),
-            "ratio": round(best.median / selfc.median, 3) if best else None,
-            "gflops": round(flop / selfc.median / 1e9, 1),
-            "share_of_peak": round(flop / selfc.median / 1e9 / peak, 4), "threads": threads,
+    rate = flop / selfc.median / 1e9
+    return {"selfc_ms": ms(selfc), "torch_ms": ms(torch), "ratio": round(best.median / selfc.median, 3) if best else None,
+            "gflops": round(rate, 1), "share_of_peak": round(rate / peak, 4), "threads": threads,
             "selfc_peak_mb": mb(selfc), "torch_peak_mb": mb(torch), "best": best.name if best else None,
             "rivals_ms": {rival.name: ms(rival) for rival in rivals if rival.times}}
+
+
+def compare(arguments, selfc, rivals, threads, flop):
+    """Lets all take turns; prints a table and gives the row for the result."""
+    everyone = [selfc, *rivals]
+    peak = take_turns(arguments, everyone, threads)
+    row = make_row(selfc, rivals, threads, flop, peak)
+    print_table(everyone, threads, flop, peak, arguments.rounds)
+    check_idle(arguments, peak, threads)
+    return row
