@@ -38,6 +38,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, help="how often all take turns")
     parser.add_argument("--seconds", type=float, help="for each rival in each round; one run is the least")
+    parser.add_argument("--skip", nargs="+", default=[], metavar="WORD",
+                        help="leave out PyTorch's variants with this in their name, like compile, which starts slowly")
     parser.add_argument("--size", nargs="+", help="gemm: 1024 or 8x64x9, one or several")
     parser.add_argument("--data", help="vae: folder with MNIST's IDX files")
     parser.add_argument("--build", default=os.path.join(TOP, "build/release"), help="folder with libselfc.so")

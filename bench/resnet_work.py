@@ -2,7 +2,7 @@
 import json, os, re, shutil, subprocess
 
 from resnet_layers import resnet
-from rivals import HERE, TOP, compare, selfc_rival, torch_rival
+from rivals import HERE, TOP, compare, selfc_rival, torch_rival, torch_rivals
 
 
 def save_samples(arguments, side, classes, count):
@@ -67,7 +67,7 @@ def compare_train(arguments, description, network, batch):
     selfc, costs = start_twice(arguments, path, "train", arguments.threads, [x, label])
     twin = {"network": network, "batch": batch, "x": x, "label": label, "optimizer": model["training"]["optimizer"]}
     variants = ["eager", "eager, fused SGD", "compile, fused SGD"]
-    rivals = [torch_rival("resnet-train", variant, arguments.threads, twin) for variant in variants]
+    rivals = torch_rivals(arguments, "resnet-train", variants, twin)
     row = compare(arguments, selfc, rivals, arguments.threads, about.training_flop(batch))
     costs.update(arena_mb=round(arena / 1e6), arena_bound_mb=round(bound / 1e6))
     print_costs(costs, rivals)
@@ -91,7 +91,7 @@ def compare_infer_50(arguments):
         print(f"\nbatch {batch}", flush=True)
         selfc, costs = start_twice(arguments, path, f"classify:{batch}", arguments.threads)
         about = {"network": network, "batch": batch}
-        rivals = [torch_rival("resnet-infer", variant, arguments.threads, about) for variant in variants]
+        rivals = torch_rivals(arguments, "resnet-infer", variants, about)
         rivals.append(torch_rival("onnx-infer", "", arguments.threads, about, "ONNX Runtime"))
         row = compare(arguments, selfc, rivals, arguments.threads, resnet(**network).inference_flop(batch))
         row["onnx_ms"] = row["rivals_ms"].get("ONNX Runtime")

@@ -3,7 +3,7 @@ import json, math, os, statistics
 
 from idx import find_idx, read_idx
 from resnet_layers import resnet
-from rivals import TOP, check_idle, compare, make_row, selfc_rival, take_turns, torch_rival
+from rivals import TOP, check_idle, compare, make_row, selfc_rival, take_turns, torch_rival, torch_rivals
 
 
 def vae_images(arguments):
@@ -25,7 +25,7 @@ def compare_vae(arguments):
     model = os.path.join(TOP, "examples/vae/model.json")
     selfc = selfc_rival(arguments, model, "train", arguments.threads, [images], **data)
     variants = ["eager", "eager, fused Adam", "compile", "compile, fused Adam"]
-    rivals = [torch_rival("vae", variant, arguments.threads, images) for variant in variants]
+    rivals = torch_rivals(arguments, "vae", variants, images)
     forward = 784 * 256 + 2 * 256 * 2 + 2 * 256 + 256 * 784
     backward_data = 2 * 256 * 2 + 2 * 256 + 256 * 784  # all but the first layer's
     flop = 2 * 128 * (2 * forward + backward_data)
