@@ -148,8 +148,8 @@ def make_row(selfc, rivals, threads, flop, peak):
     ms = lambda rival: round(rival.median * 1e3, 4) if rival else None
     mb = lambda rival: round(rival.memory / 1e6) if rival and rival.memory else None
     rate = flop / selfc.median / 1e9
-    return {"selfc_ms": ms(selfc), "torch_ms": ms(torch),
-            "ratio": round(best.median / selfc.median, 3) if best else None, "gflops": round(rate, 1), "share_of_peak": round(rate / peak, 4), "threads": threads,
+    return {"selfc_ms": ms(selfc), "torch_ms": ms(torch), "threads": threads, "gflops": round(rate, 1),
+            "ratio": round(best.median / selfc.median, 3) if best else None, "share_of_peak": round(rate / peak, 4),
             "selfc_peak_mb": mb(selfc), "torch_peak_mb": mb(torch), "best": best.name if best else None,
             "rivals_ms": {rival.name: ms(rival) for rival in rivals if rival.times}}
 
