@@ -52,7 +52,7 @@ def train(images, test, epochs, seed, batch=128):
 
 def main():
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    from compare import find_idx, read_idx
+    from idx import find_idx, read_idx
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--epochs", type=int, default=10)

@@ -1,7 +1,8 @@
-/* selfc's side of a benchmark, through the public API: `worker MODEL FUNCTION THREADS [FILE]…`.
+/* selfc's side of a benchmark, through the public API: `worker MODEL FUNCTION[:BATCH] THREADS [FILE]…`.
  *
- * FUNCTION "train" runs training steps; each FILE holds the samples of a training input as raw bytes, and every step
- * takes the next batch of them where they lie. Another function runs on numbers between -1 and 1. Reads how many runs
+ * FUNCTION "train" runs training steps; each FILE holds the samples of a training input, as a .npy file or as raw
+ * bytes, and every step takes the next batch of them where they lie. Another function runs on numbers between -1 and 1.
+ * Prints "ready" and the seconds from opening the description until the first run could begin. Then reads how many runs
  * to do, a number a line, and answers each with the seconds that they took; so whoever drives it can let rivals take
  * turns. SELFC_DATA replaces the description's data, as --data does. */
 #include <selfc.h>
@@ -26,7 +27,7 @@ typedef struct {
     size_t batches;         /* whole batches in data */
     void *results[MOST];
     int32_t *sample;
-    int64_t step, batch;
+    int64_t step, batch; /* batch: samples of a run */
 } Worker;
 
 static void fail(const char *what) {
@@ -47,16 +48,23 @@ static void *numbers(size_t bytes) {
     return data;
 }
 
+/* Bytes before the samples: 0, or what a .npy file of version 1 begins with. */
+static size_t header_bytes(const unsigned char *data, size_t bytes) {
+    int is_npy = bytes > 10 && !memcmp(data, "\x93NUMPY\1", 7);
+    return is_npy ? 10 + data[8] + 256 * (size_t)data[9] : 0;
+}
+
 static void map_samples(Worker *w, size_t input, const char *path) {
     int file = open(path, O_RDONLY);
     struct stat status;
     if (file < 0 || fstat(file, &status)) fail(path);
     size_t bytes = (size_t)status.st_size;
     void *data = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file, 0);
-    if (data == MAP_FAILED || bytes < w->info[input].bytes) fail("too few samples");
+    if (data == MAP_FAILED) fail(path);
     close(file);
-    w->data[input] = data;
-    size_t batches = bytes / w->info[input].bytes;
+    size_t header = header_bytes(data, bytes), batches = (bytes - header) / w->info[input].bytes;
+    if (!batches) fail("too few samples");
+    w->data[input] = (const char *)data + header;
     if (!w->batches || batches < w->batches) w->batches = batches;
 }
 
@@ -72,26 +80,57 @@ static void run_step(Worker *w) {
 static void run_function(Worker *w) {
     const void *inputs[MOST];
     for (size_t i = 0; i < w->inputs; i++) inputs[i] = w->data[i];
-    if (selfc_run(w->model, w->function, 1, inputs, w->results)) fail(selfc_error());
+    if (selfc_run(w->model, w->function, w->batch, inputs, w->results)) fail(selfc_error());
+}
+
+/* Of a function's tensor, whose size may depend on the batch; elements of four bytes are enough for benchmarks. */
+static size_t tensor_bytes(const SelfcTensorInfo *info, int64_t batch) {
+    size_t bytes = 4;
+    if (info->dtype[1] != '3') fail("only f32 and i32 are known");
+    for (int i = 0; i < info->rank; i++) bytes *= (size_t)(info->dim[i] < 0 ? -info->dim[i] * batch : info->dim[i]);
+    return bytes;
+}
+
+/* Compiles, and for training makes the first values of all states, so that a step has nothing left to wait for. */
+static void make_ready(Worker *w, int is_training) {
+    if (selfc_function_info(w->model, w->function, w->info, MOST, &w->inputs, &w->outputs)) fail(selfc_error());
+    if (!is_training) return;
+    SelfcTensorInfo state;
+    if (!selfc_tensor_count(w->model) || selfc_tensor_info(w->model, 0, &state)) fail(selfc_error());
+    void *copy = malloc(state.bytes + 1);
+    if (!copy || selfc_tensor_read(w->model, state.name, copy, state.bytes)) fail(selfc_error());
+    free(copy);
+}
+
+/* "classify:16" is function "classify" on a batch of 16. */
+static int64_t split_batch(char *function) {
+    char *colon = strchr(function, ':');
+    if (!colon) return 1;
+    *colon = 0;
+    return atoll(colon + 1);
 }
 
 int main(int argc, char **argv) {
-    if (argc < 4) fail("usage: worker MODEL FUNCTION THREADS [FILE]...");
+    if (argc < 4) fail("usage: worker MODEL FUNCTION[:BATCH] THREADS [FILE]...");
     SelfcOptions options = {.size = sizeof options, .threads = atoi(argv[3]), .data = getenv("SELFC_DATA")};
-    Worker w = {.function = argv[2], .model = selfc_open_file(argv[1], &options)};
-    if (!w.model || selfc_function_info(w.model, w.function, w.info, MOST, &w.inputs, &w.outputs)) fail(selfc_error());
+    double begin = seconds_now();
+    Worker w = {.batch = split_batch(argv[2]), .function = argv[2], .model = selfc_open_file(argv[1], &options)};
     int is_training = !strcmp(w.function, "train");
+    if (!w.model) fail(selfc_error());
+    make_ready(&w, is_training);
+    double ready = seconds_now() - begin;
     if (w.inputs + w.outputs > MOST) fail("too many inputs and outputs");
     if (is_training && (size_t)argc - 4 != w.inputs) fail("a file for each training input is wanted");
+    if (is_training) w.batch = w.info[0].dim[0];
     for (size_t i = 0; i < w.inputs; i++)
         if (is_training)
             map_samples(&w, i, argv[4 + i]);
         else
-            w.data[i] = numbers(w.info[i].bytes);
-    for (size_t i = 0; i < w.outputs; i++) w.results[i] = numbers(w.info[w.inputs + i].bytes + 64);
-    if (is_training) w.batch = w.info[0].dim[0];
+            w.data[i] = numbers(tensor_bytes(&w.info[i], w.batch));
+    for (size_t i = 0; i < w.outputs && !is_training; i++)
+        w.results[i] = numbers(tensor_bytes(&w.info[w.inputs + i], w.batch) + 64);
     w.sample = calloc((size_t)w.batch + 1, sizeof *w.sample);
-    printf("ready\n");
+    printf("ready %.3f\n", ready);
     fflush(stdout);
     for (long runs; scanf("%ld", &runs) == 1;) {
         double start = seconds_now();

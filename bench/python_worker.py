@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""The side of a benchmark that runs in Python: `python_worker.py WORKLOAD VARIANT THREADS ARGUMENT`, ARGUMENT in JSON.
+
+Speaks as worker.c does: "ready SECONDS" (from building the model until the first run is done), then seconds for each
+count of runs. A workload is a function below that gives a run as a function without arguments; it is listed in WORK."""
+import json, sys, time
+
+
+def vae(variant, threads, images):
+    import numpy, torch
+    torch.manual_seed(0)
+    from vae_twin import Vae
+    data = torch.from_numpy(numpy.fromfile(images, dtype=numpy.uint8).reshape(-1, 784)).float() / 255
+    model = Vae()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused="fused" in variant)
+    loss_of = torch.compile(model.loss) if "compile" in variant else model.loss
+    return training_step(optimizer, loss_of, data.split(128))
+
+
+def training_step(optimizer, loss_of, *inputs):
+    """A step on the next of the batches; inputs: lists of whole batches."""
+    batches = [batch for batch in zip(*inputs) if len(batch[0]) == len(inputs[0][0])]
+    at = 0
+
+    def step():
+        nonlocal at
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(*batches[at]).backward()
+        optimizer.step()
+        at = (at + 1) % len(batches)
+
+    return step
+
+
+def gemm(variant, threads, shape):
+    import torch
+    rows, inner, columns = shape
+    a, b, out = torch.rand(rows, inner), torch.rand(inner, columns), torch.empty(rows, columns)
+    return lambda: torch.mm(a, b, out=out)
+
+
+def resnet_train(variant, threads, about):
+    import numpy, torch
+    from resnet_layers import resnet
+    from resnet_twin import make_twin
+    torch.manual_seed(0)
+    model = make_twin(resnet(**about["network"]))
+    x = torch.from_numpy(numpy.load(about["x"])).permute(0, 3, 1, 2)  # channels last, as they lie
+    label = torch.from_numpy(numpy.load(about["label"])).long()
+    recipe = about["optimizer"]
+    optimizer = torch.optim.SGD(model.parameters(), lr=recipe["learning_rate"], momentum=recipe["momentum"],
+                                weight_decay=recipe["weight_decay"], fused="fused" in variant)
+    loss_of = torch.compile(model.loss) if "compile" in variant else model.loss
+    return training_step(optimizer, loss_of, x.split(about["batch"]), label.split(about["batch"]))
+
+
+def resnet_infer(variant, threads, about):
+    """Eagerly or compiled; "folded" batch norms by hand, "frozen" weights by the compiler, which folds them itself."""
+    import torch
+    from resnet_layers import resnet
+    from resnet_twin import fold_norms, make_twin
+    network = resnet(**about["network"])
+    model = make_twin(network).eval().requires_grad_(False)
+    if "folded" in variant:
+        model = fold_norms(model).to(memory_format=torch.channels_last)
+    if "frozen" in variant:
+        import torch._inductor.config
+        torch._inductor.config.freezing = True
+    classify = torch.compile(model) if "compile" in variant else model
+    x = torch.rand(about["batch"], 3, network.stem.side, network.stem.side)
+    x = x.to(memory_format=torch.channels_last)
+
+    def run():
+        with torch.inference_mode():
+            return classify(x)
+
+    return run
+
+
+def onnx_infer(variant, threads, about):
+    import numpy, onnxruntime, os, tempfile
+    from onnx_twin import write_onnx
+    from resnet_layers import resnet
+    network, batch = resnet(**about["network"]), about["batch"]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "resnet.onnx")
+        write_onnx(network, batch, path)
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    side = network.stem.side
+    x = numpy.random.default_rng(0).random((batch, 3, side, side), dtype=numpy.float32)
+    return lambda: session.run(None, {"x": x})
+
+
+WORK = {"vae": vae, "gemm": gemm, "resnet-train": resnet_train, "resnet-infer": resnet_infer, "onnx-infer": onnx_infer}
+
+
+def use_threads(workload, threads):
+    if not workload.startswith("onnx"):
+        import torch
+        torch.set_num_threads(threads)
+
+
+def warm_up(run):
+    """Until what is slow once is behind: 20 runs, or fewer if they take more than 2 seconds."""
+    begin = time.perf_counter()
+    for count in range(1, 20):
+        run()
+        if count >= 2 and time.perf_counter() - begin > 2:
+            break
+
+
+def main():
+    workload, variant, threads, argument = sys.argv[1:]
+    begin = time.perf_counter()
+    use_threads(workload, int(threads))
+    run = WORK[workload](variant, int(threads), json.loads(argument))
+    run()
+    ready = time.perf_counter() - begin
+    warm_up(run)
+    print(f"ready {ready:.3f}", flush=True)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        for _ in range(int(line)):
+            run()
+        print(time.perf_counter() - start, flush=True)
+
+
+if __name__ == "__main__":
+    main()
