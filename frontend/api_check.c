@@ -5,6 +5,8 @@
  * measures within a few milliseconds. */
 #include "frontend/api.h"
 
+#include "ir/origin.h"
+
 #include <string.h>
 #include <unistd.h>
 
@@ -111,7 +113,8 @@ static void check_layers(const Graph *graph, Arena *arena, FILE *out) {
     }
     if (count) fprintf(out, "layers\n");
     for (uint32_t i = 0; i < count; i++)
-        fprintf(out, "  %-34s %s\n", graph->nodes[last[i]].origin, type_print(graph->nodes[last[i]].type, type));
+        fprintf(out, "  %-34s %s\n", origin_name(arena, graph->nodes[last[i]].origin),
+                type_print(graph->nodes[last[i]].type, type));
 }
 
 static void check_signature(const char *name, const Graph *graph, FILE *out) {
