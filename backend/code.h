@@ -44,6 +44,15 @@ void compile_set_target(LLVMModuleRef module, const Target *target, LLVMTargetMa
 /* What every function that selfc makes has: calls nothing, throws nothing. */
 void compile_mark(LLVMValueRef function);
 
+/* elf.c: the code of a function in an object; NULL: there is none. */
+const void *elf_function(const void *object, size_t size, const char *symbol, size_t *code_size);
+/* A copy of the object in which the function is called `name`; NULL: there is none of that symbol. */
+LLVMMemoryBufferRef elf_rename(LLVMMemoryBufferRef object, const char *symbol, const char *name);
+
+/* inspect.c: see backend.h. */
+Inspection inspect_code(const void *code, size_t size, const Target *target);
+Inspection inspect_object(const void *object, size_t size, const char *symbol, const Target *target);
+
 /* cache.c: objects on disk, by key. Failures of the disk are not errors: the cache then holds less. */
 LLVMMemoryBufferRef cache_load(const char *folder, const uint8_t key[CODE_KEY_BYTES]); /* NULL: not there, or damaged */
 void cache_store(const char *folder, const uint8_t key[CODE_KEY_BYTES], const void *bytes, size_t size);
