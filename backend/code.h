@@ -16,6 +16,8 @@ typedef struct {
     uint32_t **kernel_of; /* [program][call]: position in kernels */
 } Manifest;
 bool manifest_make(const CompileInput *input, const Target *target, Arena *arena, Manifest *manifest, Diag *diag);
+/* What debuggers call a kernel: the first layer that it serves, how many more there are, and what it does. */
+const char *manifest_title(const Manifest *manifest, uint32_t kernel, Arena *arena);
 
 /* compile.c: kernels → objects in memory. */
 enum { CODE_KEY_BYTES = 32 };

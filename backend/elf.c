@@ -1,7 +1,7 @@
 /* Objects of one function, as LLVM writes them: where its code is, and a copy in which it has another name.
  *
- * The cache's objects name their function by the hash of what it was made from. Debuggers should show the layer instead:
- * the copy has a longer table of names behind everything else, and the symbol points there. */
+ * The cache's objects name their function by the hash of what it was made from. Debuggers should show the layer
+ * instead: the copy has a longer table of names behind everything else, and the symbol points there. */
 #include "backend/code.h"
 
 #include <elf.h>

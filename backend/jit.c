@@ -4,11 +4,10 @@
  * reads and a link. If cached code does not link, it is compiled afresh once: a cache can cost time, never
  * the run.
  *
- * With SELFC_PERF set, kernels have the names of the layers that they serve where `perf` and `gdb` look: in a map of the
- * code, /tmp/perf-PID.map, and in objects that the debugger is told about. Both leave traces or take time at every
+ * With SELFC_PERF set, kernels have the names of the layers that they serve where `perf` and `gdb` look: in a map of
+ * the code, /tmp/perf-PID.map, and in objects that the debugger is told about. Both leave traces or take time at every
  * start, so it is asked for. */
 #include "backend/code.h"
-#include "ir/origin.h"
 
 #include <llvm-c/LLJIT.h>
 #include <llvm-c/LLJITUtils.h>
@@ -85,21 +84,6 @@ static void jit_stop(Jit *jit) {
     jit->error = NULL;
 }
 
-/* For perf and gdb: the first layer that a kernel serves, how many more there are, and what it does. */
-static const char *jit_title(const Jit *jit, uint32_t kernel) {
-    const SelfcModule *module = &jit->manifest.module;
-    const char *first = NULL;
-    uint32_t others = 0;
-    for (uint32_t p = 0; p < module->program_count; p++)
-        for (uint32_t c = 0; c < module->programs[p].call_count; c++) {
-            if (jit->manifest.kernel_of[p][c] != kernel) continue;
-            const char *origin = module->programs[p].calls[c].origin;
-            others += first && origin && strcmp(first, origin) != 0;
-            if (!first) first = origin;
-        }
-    return origin_title(jit->arena, first, others, jit->manifest.kernels[kernel]->name);
-}
-
 /* Names of functions in one library must differ: the second of a title ends in #2. */
 static void jit_make_titles(Jit *jit) {
     uint32_t count = jit->manifest.kernel_count;
@@ -107,7 +91,7 @@ static void jit_make_titles(Jit *jit) {
     jit->titles = arena_array(jit->arena, const char *, count);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t same = 1;
-        plain[i] = jit_title(jit, i);
+        plain[i] = manifest_title(&jit->manifest, i, jit->arena);
         for (uint32_t k = 0; k < i; k++) same += strcmp(plain[k], plain[i]) == 0;
         jit->titles[i] = same > 1 ? arena_printf(jit->arena, "%s #%u", plain[i], same) : plain[i];
     }

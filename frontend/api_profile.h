@@ -1,5 +1,5 @@
-/* What a profile says, between the files that measure it and those that print it. Seconds, FLOP and bytes are of one run
- * of the program; shares go from 0 to 1. */
+/* What a profile says, between the files that measure it and those that print it. Seconds, FLOP and bytes are of one
+ * run of the program; shares go from 0 to 1. */
 #ifndef SELFC_FRONTEND_API_PROFILE_H
 #define SELFC_FRONTEND_API_PROFILE_H
 #include "frontend/api.h"

@@ -4,7 +4,8 @@
 #include "frontend/api_profile.h"
 
 static const char html_style[] =
-    ":root{color-scheme:light dark;--page:#fff;--text:#1c1c1e;--faint:#6b6b70;--line:#dcdce0;--need:#2563c9;--gap:#c3d5f3}\n"
+    ":root{color-scheme:light dark;"
+    "--page:#fff;--text:#1c1c1e;--faint:#6b6b70;--line:#dcdce0;--need:#2563c9;--gap:#c3d5f3}\n"
     "@media(prefers-color-scheme:dark){:root{--page:#151517;--text:#ececf0;--faint:#9a9aa2;--line:#36363c;"
     "--need:#6ea8ff;--gap:#2c3f5e}}\n"
     "body{background:var(--page);color:var(--text);font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:0 auto;"
@@ -20,21 +21,23 @@ static const char html_style[] =
     ".head span{white-space:nowrap;font-variant-numeric:tabular-nums}.why{color:var(--faint);font-size:.85rem}\n"
     ".bar{height:.6rem;background:var(--gap);border-radius:3px;margin:.25rem 0;min-width:2px;overflow:hidden}\n"
     ".bar i{display:block;height:100%;background:var(--need)}\n"
-    "button{font:inherit;font-size:.9rem;color:inherit;background:none;border:1px solid var(--line);border-radius:4px;"
-    "padding:.2rem .6rem;margin:0 .25rem .25rem 0}button[aria-pressed=true]{border-color:var(--need);color:var(--need)}\n";
+    "button{font:inherit;font-size:.9rem;color:inherit;background:none;border:1px solid var(--line);"
+    "border-radius:4px;padding:.2rem .6rem;margin:0 .25rem .25rem 0}\n"
+    "button[aria-pressed=true]{border-color:var(--need);color:var(--need)}\n";
 
 static const char html_script[] =
     "document.querySelectorAll('button').forEach(function(button){button.onclick=function(){\n"
     "var key=button.dataset.by,list=document.getElementById('kernels');\n"
     "Array.from(list.children).sort(function(a,b){return b.dataset[key]-a.dataset[key]})"
     ".forEach(function(row){list.appendChild(row)});\n"
-    "document.querySelectorAll('button').forEach(function(other){other.setAttribute('aria-pressed',other===button)})}})\n";
+    "document.querySelectorAll('button').forEach(function(other){"
+    "other.setAttribute('aria-pressed',other===button)})}})\n";
 
 /* What rows can be sorted by: the names of their data attributes. */
 static const struct {
     const char *key, *label;
-} html_orders[] = {{"time", "time"},      {"gap", "gap to the limit"}, {"calls", "calls"},
-                   {"spills", "spills"},  {"tail", "tail waste"},      {"idle", "imbalance"}};
+} html_orders[] = {{"time", "time"},     {"gap", "gap to the limit"}, {"calls", "calls"},
+                   {"spills", "spills"}, {"tail", "tail waste"},      {"idle", "imbalance"}};
 enum { HTML_ORDERS = sizeof html_orders / sizeof *html_orders };
 
 static void html_text(const char *text, FILE *out) {
@@ -121,8 +124,8 @@ static void html_kernel(const Profile *profile, const ProfileKernel *row, double
     fprintf(out,
             "<details data-time=\"%.3f\" data-gap=\"%.3f\" data-calls=\"%u\" data-spills=\"%u\" data-tail=\"%.5f\" "
             "data-idle=\"%.5f\"><summary><div class=head><b>",
-            row->seconds * 1e6, gap * 1e6, row->calls, row->code.inner_stores + row->code.inner_loads, row->tail_waste,
-            row->imbalance);
+            row->seconds * 1e6, gap * 1e6, row->calls, row->code.inner_stores + row->code.inner_loads,
+            row->tail_waste, row->imbalance);
     html_text(row->name, out);
     fprintf(out,
             "</b><span>%.1f µs · %.1f%%</span></div>\n<div class=bar style=\"width:%.2f%%\"><i style=\"width:%.1f%%\">"
@@ -138,8 +141,8 @@ static void html_kernel(const Profile *profile, const ProfileKernel *row, double
 void profile_print_html(const Profile *profile, FILE *out) {
     html_head(profile, out);
     html_kinds(profile, out);
-    fprintf(out, "<h2>Kernels</h2>\n<p class=faint>A bar is the time of all calls; its dark part is what the nearer limit "
-                 "of the machine would need. A touch shows more.</p>\n<p>");
+    fprintf(out, "<h2>Kernels</h2>\n<p class=faint>A bar is the time of all calls; its full part is what the nearer "
+                 "limit of the machine would need. A touch shows more.</p>\n<p>");
     for (int i = 0; i < HTML_ORDERS; i++)
         fprintf(out, "<button data-by=\"%s\" aria-pressed=\"%s\">%s</button>", html_orders[i].key, i ? "false" : "true",
                 html_orders[i].label);

@@ -41,8 +41,8 @@ void profile_print_text(const Profile *profile, FILE *out) {
             "kernels %.3f ms, and a thread waits for the others %.3f ms of a run\n\n",
             profile->peak_flop / 1e9, profile->peak_bytes / 1e9, 1e3 * profile->seconds, 1e3 * profile->wait);
     print_kinds(profile, out);
-    fprintf(out, "\n%9s %6s %5s %10s %9s %9s %5s %5s %6s  %s\n", "us", "share", "calls", "MFLOP", "MB", "limit  ", "tail",
-            "idle", "spills", "kernel, what holds it, its layers");
+    fprintf(out, "\n%9s %6s %5s %10s %9s %9s %5s %5s %6s  %s\n", "us", "share", "calls", "MFLOP", "MB", "limit  ",
+            "tail", "idle", "spills", "kernel, what holds it, its layers");
     for (uint32_t i = 0; i < profile->kernel_count; i++) print_kernel(profile, &profile->kernels[i], out);
 }
 
@@ -143,7 +143,8 @@ void profile_print_json(const Profile *profile, FILE *out) {
             ", \"vector_bytes\": %u, \"batch_samples\": %lld, \"threads\": %d,\n \"runs\": %.0f, "
             "\"run_microseconds\": %.3f, \"kernel_microseconds\": %.3f, \"wait_microseconds\": %.3f,\n"
             " \"flop\": %.0f, \"product_flop\": %.0f, \"bytes\": %.0f,\n \"peak_flop_per_second\": %.0f, "
-            "\"memory_bytes_per_second\": %.0f, \"share_of_peak\": %.5f, \"products_share_of_peak\": %.5f,\n \"kinds\": [",
+            "\"memory_bytes_per_second\": %.0f, \"share_of_peak\": %.5f, \"products_share_of_peak\": %.5f,\n"
+            " \"kinds\": [",
             profile->vector_bytes, (long long)profile->batch, profile->threads, profile->runs,
             profile->run_seconds * 1e6, profile->seconds * 1e6, profile->wait * 1e6, profile->flop,
             profile->product_flop, profile->bytes, profile->peak_flop, profile->peak_bytes, profile->flop / peak,

@@ -1,5 +1,5 @@
-/* From times to kernels: calls that run the same machine code are one row, measured against the nearer of two limits,
- * its FLOP at the measured peak and its bytes at the measured memory rate. Bytes that came faster than memory gives them
+/* From times to kernels: calls that run the same machine code are one row, measured against the nearer of two
+ * limits, its FLOP at the measured peak and its bytes at the measured memory rate. Bytes that came faster than memory gives them
  * came from the caches, and then arithmetic is the limit that is left. What is beyond the limit is the gap; its likely
  * reason is the largest of what can be counted: spills in the code, lanes beyond the end, uneven threads. */
 #include "frontend/api_profile.h"
@@ -91,12 +91,12 @@ static const char *profile_counted_reason(const ProfileKernel *row, int threads,
     if (row->imbalance > most) most = row->imbalance;
     if (most < profile_notable) return NULL;
     if (most == spills)
-        return arena_printf(arena, "spills: %.0f of %.0f instructions in inner loops move registers to or from the stack",
-                            moved, all);
+        return arena_printf(arena, "spills: %.0f of %.0f instructions in inner loops are to or from the stack", moved,
+                            all);
     if (most == row->tail_waste)
         return arena_printf(arena, "tails: %.0f%% of the lanes computed are beyond the end", 100 * row->tail_waste);
     if (row->pieces < threads)
-        return arena_printf(arena, "threads: %lld piece%s for %d of them", (long long)row->pieces,
+        return arena_printf(arena, "threads: a call is %lld piece%s, for %d threads", (long long)row->pieces,
                             row->pieces == 1 ? "" : "s", threads);
     return arena_printf(arena, "threads: uneven, %.0f%% of their time is waiting for the last", 100 * row->imbalance);
 }

@@ -1,5 +1,5 @@
-/* What is read from machine code: spills against the compiler's own notes in the assembly, for each kind of vector; a
- * kernel that has more sums than there are registers spills in its loop, and micro-kernels of products do not. And names
+/* What is read from machine code: spills against the compiler's own notes in the assembly, for each kind of vector;
+ * a kernel that has more sums than there are registers spills in its loop, and micro-kernels of products do not. And names
  * of functions in objects. */
 #include "backend/code.h"
 #include "ir/build.h"
@@ -27,7 +27,7 @@ static NodeId data(Graph *g, const char *name, int64_t a, int64_t b) {
     return build_input(g, name, INPUT_data, type_make(DTYPE_f32, 2, (Dim[]){a, b}), (Init){0});
 }
 
-/* For each row the sums of max(x, i) for 40 numbers i, all in one walk: that many sums are in no processor's registers. */
+/* For each row the sums of max(x, i) for 40 numbers i, all in one walk: that many sums fit no processor's registers. */
 static Graph *many_sums(void) {
     Graph *g = graph_new("many_sums");
     NodeId x = data(g, "x", pick(20, 40), pick(300, 700)), total = NO_NODE;
