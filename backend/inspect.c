@@ -1,8 +1,8 @@
 /* What a kernel's machine code shows without running it: vector registers that go to the stack frame and come back.
  *
  * A kernel that needs more values at once than there are registers spills them. Around a loop that costs nothing; in
- * an innermost one it is loads and stores for every element. A loop is the stretch between a jump backwards and where it
- * goes, if one can get from its beginning to its end without leaving it; an innermost one has no other within. (Not
+ * an innermost one it is loads and stores for every element. A loop is the stretch between a jump backwards and where
+ * it goes, if one can get from its beginning to its end without leaving it; an innermost one has no other within. (Not
  * every jump backwards makes one: blocks of an outer loop may stand before an inner loop that jumps back to them when
  * it is done.)
  *
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Flags of a byte of code: an instruction begins here; it does not go on to the next; an innermost loop is around it. */
+/* Flags of a byte of code: an instruction begins here; it never goes on to the next; an innermost loop is around. */
 enum { INSPECT_instruction = 1, INSPECT_leaves = 2, INSPECT_inner = 4 };
 
 typedef struct {

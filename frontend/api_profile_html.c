@@ -13,7 +13,8 @@ static const char html_style[] =
     "h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.5rem 0}.faint{color:var(--faint)}\n"
     "table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.25rem .5rem .25rem 0;"
     "border-bottom:1px solid var(--line);font-variant-numeric:tabular-nums;overflow-wrap:anywhere}\n"
-    ".facts th{width:35%;font-weight:400;color:var(--faint)}.wide{overflow-x:auto}.wide td,.wide th{white-space:nowrap}\n"
+    ".facts th{width:35%;font-weight:400;color:var(--faint)}.wide{overflow-x:auto}"
+    ".wide td,.wide th{white-space:nowrap}\n"
     ".number{text-align:right;padding-left:.5rem}\n"
     "details{border-bottom:1px solid var(--line);padding:.4rem 0}summary{cursor:pointer;list-style:none}\n"
     "summary::-webkit-details-marker{display:none}\n"
@@ -106,6 +107,8 @@ static void html_facts(const Profile *profile, const ProfileKernel *row, FILE *o
         if (i) fprintf(out, ", ");
         html_text(row->layers.items[i], out);
     }
+    fprintf(out, "\n<tr><th>part<td>");
+    for (uint32_t i = 0; i < row->parts.count; i++) fprintf(out, "%s%s", i ? ", " : "", row->parts.items[i]);
     fprintf(out, "\n<tr><th>work<td>%u call%s, %.2f MFLOP, %.3f MB\n", row->calls, row->calls == 1 ? "" : "s",
             row->flop / 1e6, row->bytes / 1e6);
     fprintf(out, "<tr><th>limit<td>%s: %.1f µs, %.1f%% of the time taken\n", row->is_memory ? "memory" : "arithmetic",
@@ -128,8 +131,8 @@ static void html_kernel(const Profile *profile, const ProfileKernel *row, double
             row->tail_waste, row->imbalance);
     html_text(row->name, out);
     fprintf(out,
-            "</b><span>%.1f µs · %.1f%%</span></div>\n<div class=bar style=\"width:%.2f%%\"><i style=\"width:%.1f%%\">"
-            "</i></div>\n<div class=why>",
+            "</b><span>%.1f µs · %.1f%%</span></div>\n<div class=bar style=\"width:%.2f%%\">"
+            "<i style=\"width:%.1f%%\"></i></div>\n<div class=why>",
             row->seconds * 1e6, 100 * profile_share(row->seconds, profile->seconds),
             100 * profile_share(row->seconds, slowest), filled > 1 ? 100 : 100 * filled);
     html_text(row->reason, out);

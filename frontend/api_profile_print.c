@@ -20,8 +20,9 @@ static void print_kernel(const Profile *profile, const ProfileKernel *row, FILE 
             100 * profile_share(row->seconds, profile->seconds), row->calls, row->flop / 1e6, row->bytes / 1e6,
             100 * profile_share(row->limit, row->seconds), row->is_memory ? 'm' : 'a', 100 * row->tail_waste,
             100 * row->imbalance, row->code.inner_stores + row->code.inner_loads, row->name, "", row->reason);
-    if (row->layers.count < 2) return;
+    if (row->layers.count < 2 && row->parts.count < 2) return;
     fprintf(out, "%67sserves ", "");
+    for (uint32_t i = 0; row->parts.count > 1 && i < row->parts.count; i++) fprintf(out, "%s, ", row->parts.items[i]);
     for (uint32_t i = 0; i < row->layers.count && i < PRINT_LAYERS; i++)
         fprintf(out, "%s%s", i ? ", " : "", row->layers.items[i]);
     if (row->layers.count > PRINT_LAYERS) fprintf(out, " and %u more", row->layers.count - PRINT_LAYERS);

@@ -1,15 +1,16 @@
 /* From times to kernels: calls that run the same machine code are one row, measured against the nearer of two
- * limits, its FLOP at the measured peak and its bytes at the measured memory rate. Bytes that came faster than memory gives them
- * came from the caches, and then arithmetic is the limit that is left. What is beyond the limit is the gap; its likely
- * reason is the largest of what can be counted: spills in the code, lanes beyond the end, uneven threads. */
+ * limits, its FLOP at the measured peak and its bytes at the measured memory rate. Bytes that came faster than memory
+ * gives them came from the caches, and then arithmetic is the limit that is left. What is beyond the limit is the gap;
+ * its likely reason is the largest of what can be counted: spills in the code, lanes beyond the end, uneven threads. */
 #include "frontend/api_profile.h"
 #include "ir/origin.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A reason is named when it explains at least this much of the time. */
-static const double profile_notable = 0.08, profile_near = 0.7;
+/* A reason is named when it explains at least this much of the time, and this much of the gap. */
+static const double profile_notable = 0.08, profile_much = 0.25;
+static const double profile_near = 0.7;
 enum { PROFILE_SHORT_DEPTH = 32 };
 
 static void profile_add_word(ProfileWords *words, const char *word) {
@@ -89,7 +90,8 @@ static const char *profile_counted_reason(const ProfileKernel *row, int threads,
     double moved = row->code.inner_stores + row->code.inner_loads, all = row->code.inner_instructions;
     double spills = profile_share(moved, all), most = spills > row->tail_waste ? spills : row->tail_waste;
     if (row->imbalance > most) most = row->imbalance;
-    if (most < profile_notable) return NULL;
+    double gap = 1 - profile_share(row->limit, row->seconds);
+    if (most < profile_notable || most < profile_much * gap) return NULL;
     if (most == spills)
         return arena_printf(arena, "spills: %.0f of %.0f instructions in inner loops are to or from the stack", moved,
                             all);

@@ -1,6 +1,6 @@
 /* What is read from machine code: spills against the compiler's own notes in the assembly, for each kind of vector;
- * a kernel that has more sums than there are registers spills in its loop, and micro-kernels of products do not. And names
- * of functions in objects. */
+ * a kernel that has more sums than there are registers spills in its loop, and micro-kernels of products do not. And
+ * names of functions in objects. */
 #include "backend/code.h"
 #include "ir/build.h"
 #include "tests/backend_fixture.h"
