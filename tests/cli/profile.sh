@@ -89,8 +89,9 @@ same "$folder/named.npy" "$folder/image.npy"
 # gdb stops in a layer, where there is a gdb that may.
 if command -v gdb >/dev/null && gdb -q -batch -ex run --args true 2>&1 | grep -q 'exited normally'; then
     gives 0 env SELFC_PERF=1 ASAN_OPTIONS=detect_leaks=0 gdb -q -batch -ex 'set breakpoint pending on' \
-        -ex "break 'encode.h forward matmul_mul_add_max'" -ex run -ex 'bt 1' -ex 'kill' --args \
+        -ex "break 'encode.h forward matmul_mul_add_max'" -ex run -ex 'bt 1' -ex 'info proc' -ex 'kill' --args \
         "$selfc" profile "$model" --seconds 0.1 --threads 1
     prints "in encode.h forward matmul_mul_add_max"
+    rm -f "/tmp/perf-$(sed -n 's/^process //p' "$folder/out").map"
 fi
 finish
