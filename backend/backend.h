@@ -39,6 +39,15 @@ Jit *jit_compile(const CompileInput *input, const Target *target, const CompileO
 const SelfcModule *jit_module(const Jit *jit); /* lives as long as the jit */
 void jit_free(Jit *jit);
 
+/* inspect.c: what a kernel's code shows. A store or load is one of a vector register to or from the stack frame, a spill;
+ * inner: in a loop that has no other loop within. */
+typedef struct {
+    uint64_t code_bytes; /* 0: the code could not be read */
+    uint32_t instructions, stores, loads;
+    uint32_t inner_instructions, inner_stores, inner_loads;
+} Inspection;
+Inspection jit_inspect(const Jit *jit, SelfcKernel *run, const Target *target); /* run: of a call of its module */
+
 /* manifest.c: the module without code (`run` of every call is NULL): states and their layout, interfaces, arenas.
  * Lives as long as arena. NULL, with an error in diag, if the programs do not agree about a state. */
 const SelfcModule *manifest_module(const CompileInput *input, const Target *target, Arena *arena, Diag *diag);

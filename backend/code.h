@@ -16,6 +16,8 @@ typedef struct {
     uint32_t **kernel_of; /* [program][call]: position in kernels */
 } Manifest;
 bool manifest_make(const CompileInput *input, const Target *target, Arena *arena, Manifest *manifest, Diag *diag);
+/* What debuggers call a kernel: the first layer that it serves, how many more there are, and what it does. */
+const char *manifest_title(const Manifest *manifest, uint32_t kernel, Arena *arena);
 
 /* compile.c: kernels → objects in memory. */
 enum { CODE_KEY_BYTES = 32 };
@@ -43,6 +45,15 @@ void compile_listen(LLVMContextRef context, char **error);
 void compile_set_target(LLVMModuleRef module, const Target *target, LLVMTargetMachineRef machine);
 /* What every function that selfc makes has: calls nothing, throws nothing. */
 void compile_mark(LLVMValueRef function);
+
+/* elf.c: the code of a function in an object; NULL: there is none. */
+const void *elf_function(const void *object, size_t size, const char *symbol, size_t *code_size);
+/* A copy of the object in which the function is called `name`; NULL: there is none of that symbol. */
+LLVMMemoryBufferRef elf_rename(LLVMMemoryBufferRef object, const char *symbol, const char *name);
+
+/* inspect.c: see backend.h. */
+Inspection inspect_code(const void *code, size_t size, const Target *target);
+Inspection inspect_object(const void *object, size_t size, const char *symbol, const Target *target);
 
 /* cache.c: objects on disk, by key. Failures of the disk are not errors: the cache then holds less. */
 LLVMMemoryBufferRef cache_load(const char *folder, const uint8_t key[CODE_KEY_BYTES]); /* NULL: not there, or damaged */

@@ -2,11 +2,15 @@
  *
  * What is linked are the bytes that compile.c generates and the cache holds, so a start from the cache is a few file
  * reads and a link. If cached code does not link, it is compiled afresh once: a cache can cost time, never
- * the run. With SELFC_PERF set, a map of the code goes to /tmp/perf-PID.map, where `perf report` looks. */
+ * the run.
+ *
+ * With SELFC_PERF set, kernels have the names of the layers that they serve where `perf` and `gdb` look: in a map of
+ * the code, /tmp/perf-PID.map, and in objects that the debugger is told about. Both leave traces or take time at every
+ * start, so it is asked for. */
 #include "backend/code.h"
 
 #include <llvm-c/LLJIT.h>
-#include <llvm-c/Object.h>
+#include <llvm-c/LLJITUtils.h>
 #include <llvm-c/OrcEE.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +22,8 @@ struct Jit {
     Manifest manifest;
     Code *codes; /* one for each kernel of the manifest */
     SelfcKernel **functions;
-    uint64_t *sizes; /* of the functions in bytes, for perf */
+    size_t *sizes;       /* of the functions in bytes */
+    const char **titles; /* of the kernels, for perf and gdb; NULL: nobody asked for them */
     LLVMOrcLLJITRef engine;
     char *error; /* the first one LLVM reported, malloc'ed */
 };
@@ -65,7 +70,7 @@ static bool jit_start(Jit *jit, const Target *target) {
         return false;
     }
     LLVMOrcExecutionSessionSetErrorReporter(LLVMOrcLLJITGetExecutionSession(jit->engine), jit_report, jit);
-    return true;
+    return !jit->titles || !jit_failed(jit, LLVMOrcLLJITEnableDebugSupport(jit->engine));
 }
 
 static void jit_stop(Jit *jit) {
@@ -79,20 +84,26 @@ static void jit_stop(Jit *jit) {
     jit->error = NULL;
 }
 
-static uint64_t jit_symbol_size(LLVMMemoryBufferRef object, const char *name) {
-    uint64_t size = 0;
-    char *message = NULL;
-    LLVMBinaryRef binary = LLVMCreateBinary(object, NULL, &message);
-    if (!binary) {
-        LLVMDisposeMessage(message);
-        return 0;
+/* Names of functions in one library must differ: the second of a title ends in #2. */
+static void jit_make_titles(Jit *jit) {
+    uint32_t count = jit->manifest.kernel_count;
+    const char **plain = arena_array(jit->arena, const char *, count);
+    jit->titles = arena_array(jit->arena, const char *, count);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t same = 1;
+        plain[i] = manifest_title(&jit->manifest, i, jit->arena);
+        for (uint32_t k = 0; k < i; k++) same += strcmp(plain[k], plain[i]) == 0;
+        jit->titles[i] = same > 1 ? arena_printf(jit->arena, "%s #%u", plain[i], same) : plain[i];
     }
-    LLVMSymbolIteratorRef symbol = LLVMObjectFileCopySymbolIterator(binary);
-    for (; !LLVMObjectFileIsSymbolIteratorAtEnd(binary, symbol); LLVMMoveToNextSymbol(symbol))
-        if (strcmp(LLVMGetSymbolName(symbol), name) == 0) size = LLVMGetSymbolSize(symbol);
-    LLVMDisposeSymbolIterator(symbol);
-    LLVMDisposeBinary(binary);
-    return size;
+}
+
+/* The object under the name that debuggers are to show. */
+static void jit_rename(Jit *jit, uint32_t kernel) {
+    Code *code = &jit->codes[kernel];
+    LLVMMemoryBufferRef renamed = elf_rename(code->object, code->symbol, jit->titles[kernel]);
+    if (!renamed) return;
+    LLVMDisposeMemoryBuffer(code->object);
+    code->object = renamed;
 }
 
 static bool jit_look_up(Jit *jit, const char *symbol, SelfcKernel **function) {
@@ -108,13 +119,14 @@ static bool jit_link(Jit *jit) {
     LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(jit->engine);
     for (uint32_t i = 0; i < jit->manifest.kernel_count; i++) {
         Code *code = &jit->codes[i];
-        if (jit->sizes) jit->sizes[i] = jit_symbol_size(code->object, code->symbol);
+        elf_function(LLVMGetBufferStart(code->object), LLVMGetBufferSize(code->object), code->symbol, &jit->sizes[i]);
+        if (jit->titles) jit_rename(jit, i);
         LLVMMemoryBufferRef object = code->object;
         code->object = NULL;
         if (jit_failed(jit, LLVMOrcLLJITAddObjectFile(jit->engine, library, object))) return false;
     }
     for (uint32_t i = 0; i < jit->manifest.kernel_count; i++)
-        if (!jit_look_up(jit, jit->codes[i].symbol, &jit->functions[i])) return false;
+        if (!jit_look_up(jit, jit->titles ? jit->titles[i] : jit->codes[i].symbol, &jit->functions[i])) return false;
     return true;
 }
 
@@ -133,7 +145,7 @@ static void jit_write_map(const Jit *jit) {
     if (!map) return;
     for (uint32_t i = 0; i < jit->manifest.kernel_count; i++)
         fprintf(map, "%llx %llx %s\n", (unsigned long long)(uintptr_t)jit->functions[i],
-                (unsigned long long)jit->sizes[i], jit->codes[i].kernel->name);
+                (unsigned long long)jit->sizes[i], jit->titles[i]);
     fclose(map);
 }
 
@@ -184,14 +196,21 @@ Jit *jit_compile(const CompileInput *input, const Target *target, const CompileO
     }
     jit->codes = arena_array(arena, Code, jit->manifest.kernel_count);
     jit->functions = arena_array(arena, SelfcKernel *, jit->manifest.kernel_count);
-    if (getenv("SELFC_PERF")) jit->sizes = arena_array(arena, uint64_t, jit->manifest.kernel_count);
+    jit->sizes = arena_array(arena, size_t, jit->manifest.kernel_count);
+    if (getenv("SELFC_PERF")) jit_make_titles(jit);
     if (!jit_build(jit, target, options, diag)) {
         jit_free(jit);
         return NULL;
     }
     jit_fill_in(jit);
-    if (jit->sizes) jit_write_map(jit);
+    if (jit->titles) jit_write_map(jit);
     return jit;
+}
+
+Inspection jit_inspect(const Jit *jit, SelfcKernel *run, const Target *target) {
+    for (uint32_t i = 0; i < jit->manifest.kernel_count; i++)
+        if (jit->functions[i] == run) return inspect_code((const void *)(uintptr_t)run, jit->sizes[i], target);
+    return (Inspection){0};
 }
 
 const SelfcModule *jit_module(const Jit *jit) { return &jit->manifest.module; }

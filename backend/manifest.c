@@ -5,6 +5,7 @@
  * of calls become (base, offset) pairs, so that running a call needs no look-up. The JIT adds the functions'
  * addresses; a file carries the same structure as constant data (constants.c). */
 #include "backend/code.h"
+#include "ir/origin.h"
 
 #include <string.h>
 
@@ -251,4 +252,17 @@ bool manifest_make(const CompileInput *input, const Target *target, Arena *arena
 const SelfcModule *manifest_module(const CompileInput *input, const Target *target, Arena *arena, Diag *diag) {
     Manifest *manifest = arena_array(arena, Manifest, 1);
     return manifest_make(input, target, arena, manifest, diag) ? &manifest->module : NULL;
+}
+
+const char *manifest_title(const Manifest *manifest, uint32_t kernel, Arena *arena) {
+    const char *first = NULL;
+    uint32_t others = 0;
+    for (uint32_t p = 0; p < manifest->module.program_count; p++)
+        for (uint32_t c = 0; c < manifest->module.programs[p].call_count; c++) {
+            if (manifest->kernel_of[p][c] != kernel) continue;
+            const char *origin = manifest->module.programs[p].calls[c].origin;
+            others += first && origin && strcmp(first, origin) != 0;
+            if (!first) first = origin;
+        }
+    return origin_title(arena, first, others, manifest->kernels[kernel]->name);
 }

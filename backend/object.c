@@ -60,8 +60,8 @@ static void build_close(Build *build) {
 /* Joins kernel `index` to the module, visible to nobody else. */
 static bool build_add_kernel(Build *build, uint32_t index) {
     const Kernel *kernel = build->manifest.kernels[index];
-    const char *symbol =
-        arena_printf(build->arena, "kernel%u_%s", index, driver_identifier(kernel->name, build->arena));
+    const char *title = manifest_title(&build->manifest, index, build->arena);
+    const char *symbol = arena_printf(build->arena, "kernel%u_%s", index, driver_identifier(title, build->arena));
     char *error = NULL;
     double seconds[2];
     LLVMModuleRef part = compile_module(kernel, build->target, build->machine, build->context, symbol, seconds, &error);

@@ -5,6 +5,8 @@
  * measures within a few milliseconds. */
 #include "frontend/api.h"
 
+#include "ir/origin.h"
+
 #include <string.h>
 #include <unistd.h>
 
@@ -78,6 +80,9 @@ static bool check_is_seen(const Lowered *lowered, uint32_t graph, uint32_t input
     return false;
 }
 
+/* Names up to this long stand in one column. */
+enum { CHECK_NAME = 44 };
+
 /* Lists the parameters; *states is the bytes of everything that is kept. */
 static void check_parameters(const Lowered *lowered, FILE *out, double *total, double *states) {
     char type[128];
@@ -90,9 +95,9 @@ static void check_parameters(const Lowered *lowered, FILE *out, double *total, d
             if (input->kind != INPUT_parameter) continue;
             double elements = (double)dim_at(type_elements(input->type), 1);
             *total += elements;
-            fprintf(out, "  %-34s %-20s %12.0f\n", input->name, type_print(input->type, type), elements);
+            fprintf(out, "  %-*s %-20s %12.0f\n", CHECK_NAME, input->name, type_print(input->type, type), elements);
         }
-    fprintf(out, "  %-34s %-20s %12.0f\n", "all", "", *total);
+    fprintf(out, "  %-*s %-20s %12.0f\n", CHECK_NAME, "all", "", *total);
 }
 
 /* The type that each layer gives: that of the last node which came from it. Nodes of losses, reports and the optimiser
@@ -111,7 +116,8 @@ static void check_layers(const Graph *graph, Arena *arena, FILE *out) {
     }
     if (count) fprintf(out, "layers\n");
     for (uint32_t i = 0; i < count; i++)
-        fprintf(out, "  %-34s %s\n", graph->nodes[last[i]].origin, type_print(graph->nodes[last[i]].type, type));
+        fprintf(out, "  %-*s %s\n", CHECK_NAME, origin_name(arena, graph->nodes[last[i]].origin),
+                type_print(graph->nodes[last[i]].type, type));
 }
 
 static void check_signature(const char *name, const Graph *graph, FILE *out) {

@@ -1,93 +1,24 @@
 /* include/selfc.h, selfc_profile: where the time of a step goes, kernel by kernel, against what the machine can do.
  *
- * Calls that run the same machine code are one line. A kernel is measured against the nearer of two limits: its FLOP at
- * the measured peak, its bytes at the measured memory rate. What is left beyond the limit is the gap, and its likely
- * reason stands beside it. */
-#include "frontend/api.h"
+ * The program runs on real data, where it has some, for half of the time as it always does, which says how long a run
+ * takes, and for the other half with the clock read around each call, which says how it divides. */
+#include "frontend/api_profile.h"
 
 #include "runtime/data/data.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct {
-    SelfcKernel *run;
+typedef enum { PROFILE_text, PROFILE_json, PROFILE_html, PROFILE_FORMATS } ProfileFormat;
+
+static const struct {
     const char *name;
-    const char *origins[4];
-    uint32_t origin_count, calls;
-    double seconds, flop, bytes; /* of one run of the program */
-} Row;
-
-static void profile_add_origin(Row *row, const char *origin) {
-    for (uint32_t i = 0; i < row->origin_count && i < 4; i++)
-        if (!strcmp(row->origins[i], origin)) return;
-    if (row->origin_count < 4) row->origins[row->origin_count] = origin;
-    row->origin_count++;
-}
-
-static uint32_t profile_rows(const SelfcProgram *program, const double *seconds, double runs, int64_t n, Row *rows) {
-    uint32_t count = 0;
-    double scale = program->batch ? 1 : (double)n;
-    for (uint32_t c = 0; c < program->call_count; c++) {
-        const SelfcCall *call = &program->calls[c];
-        uint32_t r = 0;
-        while (r < count && rows[r].run != call->run) r++;
-        if (r == count) rows[count++] = (Row){.run = call->run, .name = call->name};
-        if (call->origin) profile_add_origin(&rows[r], call->origin);
-        rows[r].calls++;
-        rows[r].seconds += seconds[c] / runs;
-        rows[r].flop += call->flop * scale;
-        rows[r].bytes += call->bytes * scale;
-    }
-    return count;
-}
-
-static int profile_slower(const void *a, const void *b) {
-    double x = ((const Row *)a)->seconds, y = ((const Row *)b)->seconds;
-    return (x < y) - (x > y);
-}
-
-/* Faster than memory means that the bytes came from the caches, where no single limit holds. */
-static const char *profile_reason(const Row *row, double flops, double bytes) {
-    double compute = row->flop / flops, memory = row->bytes / bytes;
-    if (row->seconds / row->calls < 3e-6) return "short: starting it and waiting cost as much";
-    if (compute > 0.7 * row->seconds) return "near the limit of arithmetic";
-    if (memory > row->seconds) return "works from the caches, faster than memory";
-    if (memory > 0.7 * row->seconds) return "near the limit of memory";
-    if (compute > memory) return "arithmetic waits: tails, packing or loads";
-    return "elementary functions, reductions or cache misses";
-}
-
-static void profile_print_row(const Row *row, double total, double flops, double bytes, FILE *out) {
-    double compute = row->flop / flops, memory = row->bytes / bytes;
-    fprintf(out, "%9.1f %5.1f%% %5u %10.2f %9.3f %6.1f%% %6.1f%%  %-44s %s\n", row->seconds * 1e6,
-            100 * row->seconds / total, row->calls, row->flop / 1e6, row->bytes / 1e6, 100 * compute / row->seconds,
-            100 * memory / row->seconds, row->name, profile_reason(row, flops, bytes));
-    for (uint32_t i = 0; i < row->origin_count && i < 4; i++) fprintf(out, "%63s%s\n", "", row->origins[i]);
-    if (row->origin_count > 4) fprintf(out, "%63sand %u more\n", "", row->origin_count - 4);
-}
-
-static void profile_print(const SelfcProgram *program, const double *seconds, double runs, double wall, int64_t n,
-                          int threads, FILE *out) {
-    Row *rows = calloc(program->call_count + 1, sizeof *rows);
-    if (!rows) die("no memory");
-    uint32_t count = profile_rows(program, seconds, runs, n, rows);
-    qsort(rows, count, sizeof *rows, profile_slower);
-    double flops = api_peak_flops(threads), bytes = api_peak_bytes(threads), flop = 0, busy = 0;
-    for (uint32_t i = 0; i < count; i++) flop += rows[i].flop, busy += rows[i].seconds;
-    fprintf(out, "%s, batch %lld, %d thread%s: %.3f ms a run, %.1f GFLOP/s, %.1f%% of the measured peak\n",
-            program->name, (long long)n, threads, threads == 1 ? "" : "s", 1e3 * wall / runs, flop * runs / wall / 1e9,
-            100 * flop * runs / wall / flops);
-    fprintf(
-        out,
-        "measured limits: %.0f GFLOP/s, %.0f GB/s from memory (what caches hold is faster: above 100%%); kernels %.3f "
-        "ms, the rest is starting and waiting\n\n",
-        flops / 1e9, bytes / 1e9, 1e3 * busy);
-    fprintf(out, "%9s %6s %5s %10s %9s %7s %7s  %-44s %s\n", "us", "share", "calls", "MFLOP", "MB", "FLOP", "memory",
-            "kernel and its layers", "what holds it");
-    for (uint32_t i = 0; i < count; i++) profile_print_row(&rows[i], busy > 0 ? busy : 1, flops, bytes, out);
-    free(rows);
-}
+    void (*print)(const Profile *profile, FILE *out);
+} profile_formats[PROFILE_FORMATS] = {
+    [PROFILE_text] = {"text", profile_print_text},
+    [PROFILE_json] = {"json", profile_print_json},
+    [PROFILE_html] = {"html", profile_print_html},
+};
 
 /* --- data to run on --- */
 
@@ -136,51 +67,98 @@ static int profile_io(SelfcModel *model, const SelfcProgram *program, int64_t n,
     return 0;
 }
 
-/* Runs for about so many seconds; the time of each call is added up in call_seconds. */
-static double profile_measure(SelfcSession *session, const SelfcProgram *program, void **io, int64_t n, double seconds,
-                              double *call_seconds, double *runs) {
-    for (int i = 0; i < 20; i++) selfc_execute(session, program, io, n);
+/* --- measuring --- */
+
+static SelfcTimes profile_times(const SelfcProgram *program, int threads, Arena *arena) {
+    size_t stride = (size_t)threads;
+    return (SelfcTimes){arena_array(arena, double, program->call_count + 1),
+                        arena_array(arena, double, (program->call_count + 1) * stride),
+                        arena_array(arena, double, (program->phase_count + 1) * stride)};
+}
+
+/* Runs for about so many seconds; the seconds that passed. */
+static double profile_run(SelfcSession *session, const SelfcProgram *program, void **io, int64_t n, double seconds,
+                          double *runs) {
     double start = api_seconds(), wall;
     *runs = 0;
     do {
-        for (int i = 0; i < 10; i++) selfc_execute(session, program, io, n);
-        *runs += 10;
+        selfc_execute(session, program, io, n);
+        *runs += 1;
     } while ((wall = api_seconds() - start) < seconds);
-    double plain_runs = *runs, profiled = 0;
-    session->call_seconds = call_seconds;
-    start = api_seconds();
-    do {
-        for (int i = 0; i < 10; i++) selfc_execute(session, program, io, n);
-        profiled += 10;
-    } while (api_seconds() - start < seconds);
-    session->call_seconds = NULL;
-    for (uint32_t c = 0; c < program->call_count; c++) call_seconds[c] *= plain_runs / profiled;
     return wall;
 }
 
-int selfc_profile(SelfcModel *model, const char *function, int64_t n, double seconds, FILE *out) {
+enum { PROFILE_TURNS = 8 };
+
+/* The first runs bring code and data into the caches and are not counted. With clocks and without takes turns, so that
+ * what else the machine does meets both alike. */
+static void profile_measure(Profile *profile, SelfcSession *session, const SelfcProgram *program, void **io,
+                            double seconds, SelfcTimes *times) {
+    double start = api_seconds(), turn = 0.9 * seconds / (2 * PROFILE_TURNS), wall = 0, runs = 0, more;
+    profile_run(session, program, io, profile->batch, 0.1 * seconds, &more);
+    for (int i = 0; i < PROFILE_TURNS && (!i || api_seconds() - start < seconds); i++) {
+        wall += profile_run(session, program, io, profile->batch, turn, &more);
+        runs += more;
+        session->times = times;
+        profile_run(session, program, io, profile->batch, turn, &more);
+        profile->runs += more;
+        session->times = NULL;
+    }
+    profile->run_seconds = wall / runs;
+}
+
+static const Program *profile_program(const SelfcModel *model, const SelfcProgram *program) {
+    const Compiled *compiled = &model->compiled;
+    return compiled->programs[program - compiled->module->programs];
+}
+
+static void profile_one(SelfcModel *model, const SelfcProgram *program, int64_t n, void **io, double seconds,
+                        ProfileFormat format, FILE *out) {
+    Arena *arena = arena_new();
+    SelfcSession *session = model->compiled.session;
+    int threads = selfc_pool_threads(session->pool);
+    SelfcTimes times = profile_times(program, threads, arena);
+    Profile profile = {.model = model_name(model->description),
+                       .function = program->name,
+                       .cpu = model->target.cpu,
+                       .vector_bytes = model->target.machine.vector_bytes,
+                       .batch = n,
+                       .threads = threads,
+                       .peak_flop = api_peak_flops(threads),
+                       .peak_bytes = api_peak_bytes(threads)};
+    profile_measure(&profile, session, program, io, seconds, &times);
+    ProfileSource source = {program, profile_program(model, program), model->compiled.jit, &model->target, &times};
+    profile_rows(&profile, &source, arena);
+    profile_formats[format].print(&profile, out);
+    arena_free(arena);
+}
+
+static int profile_batch(const SelfcProgram *program, int64_t *n) {
+    if (program->batch && *n > 0 && *n != program->batch)
+        return api_fail("the batch of \"%s\" is %lld, as described: --set training.batch=%lld changes it",
+                        program->name, (long long)program->batch, (long long)*n);
+    if (program->batch) *n = program->batch;
+    if (*n < 1) *n = 128;
+    return 0;
+}
+
+int selfc_profile(SelfcModel *model, const char *function, const char *format, int64_t n, double seconds, FILE *out) {
+    ProfileFormat chosen = 0;
+    while (chosen < PROFILE_FORMATS && format && strcmp(format, profile_formats[chosen].name)) chosen++;
+    if (chosen == PROFILE_FORMATS) return api_fail("there is no format \"%s\": text, json or html", format);
     const char *name = api_function(model, function);
     if (!name) return 1;
     if (api_need_session(model, !strcmp(name, "train") || !strcmp(name, "evaluate"))) return 1;
     SelfcSession *session = model->compiled.session;
     const SelfcProgram *program = selfc_find_program(model->compiled.module, name);
-    if (program->batch && n > 0 && n != program->batch)
-        return api_fail("the batch of \"%s\" is %lld, as described: --set training.batch=%lld changes it",
-                        program->name, (long long)program->batch, (long long)n);
-    if (program->batch) n = program->batch;
-    if (n < 1) n = 128;
+    if (profile_batch(program, &n)) return 1;
     if (selfc_session_reserve(session, program, n)) return api_fail("%s", selfc_failure());
     uint32_t count = program->input_count + program->output_count;
     void **io = calloc(count + 1, sizeof *io);
-    double *call_seconds = calloc(program->call_count + 1, sizeof *call_seconds), runs;
-    if (!io || !call_seconds) die("no memory");
+    if (!io) die("no memory");
     int failed = profile_io(model, program, n, io);
-    if (!failed) {
-        double wall = profile_measure(session, program, io, n, (seconds > 0 ? seconds : 2) / 2, call_seconds, &runs);
-        profile_print(program, call_seconds, runs, wall, n, selfc_pool_threads(session->pool), out);
-    }
+    if (!failed) profile_one(model, program, n, io, seconds > 0 ? seconds : 2, chosen, out);
     for (uint32_t i = 0; i < count; i++) free(io[i]);
     free(io);
-    free(call_seconds);
     return failed;
 }

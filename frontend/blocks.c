@@ -4,6 +4,7 @@
  * of instances that leads to a layer is the beginning of its weights' names. So a copy of a module owns copies of all
  * the modules within. */
 #include "frontend/lower.h"
+#include "ir/origin.h"
 
 #include <string.h>
 
@@ -165,8 +166,22 @@ static const char *layer_path(Lower *l, const Layer *layer, int64_t repetition) 
     return arena_printf(l->arena, "%s%s.%lld.", l->frame->path, name, (long long)repetition);
 }
 
+/* Nodes of a layer remember its name, "encode.h", beside its place in the description. */
+static const char *layer_origin(Lower *l, const Layer *layer, const char *path) {
+    size_t length = strlen(path);
+    return origin_make(l->arena, arena_printf(l->arena, "%.*s", (int)(length ? length - 1 : 0), path), layer->origin);
+}
+
+/* Formulas own no weights and so have no path; what the description calls them is known all the same. */
+static const char *formula_origin(Lower *l, const Layer *layer) {
+    if (!layer->names.count) return layer->origin;
+    return origin_make(l->arena, arena_printf(l->arena, "%s%s", l->frame->path, layer->names.items[0].name),
+                       layer->origin);
+}
+
 static void apply_once(Lower *l, const Layer *layer, const Scope *scope, const char *path, Values *values) {
-    l->g->origin = layer->origin;
+    const char *origin = layer_origin(l, layer, path);
+    l->g->origin = origin;
     if (++l->layers > MAX_LAYERS) {
         if (l->layers == MAX_LAYERS + 1)
             lower_fail(l, spot_json(layer->json), "the description unrolls to more than %d layers", MAX_LAYERS);
@@ -175,7 +190,7 @@ static void apply_once(Lower *l, const Layer *layer, const Scope *scope, const c
         call_module(l, layer, scope, path, values);
     else
         apply_builtin(l, layer, scope, path, values);
-    l->g->origin = layer->origin;
+    l->g->origin = origin;
 }
 
 /* Each repetition is applied to the results of the one before; inputs beyond those stay as they are. */
@@ -240,6 +255,7 @@ static void lower_layer(Lower *l, const Layer *layer, Scope *scope, Values *valu
         memset(values->name, 0, sizeof values->name);
         set_unknown(values);
     } else if (layer->kind == LAYER_expr) {
+        l->g->origin = formula_origin(l, layer);
         *values = (Values){.item = {formula_value(l, scope, layer->expr)}, .count = 1};
     } else if (!layer_inputs(l, layer, scope, values)) {
         set_unknown(values);

@@ -112,7 +112,7 @@ static int main_show(const Options *o) {
 static int main_profile(const Options *o) {
     SelfcModel *model = main_open(o);
     if (!model) return 1;
-    return main_close(model, selfc_profile(model, o->function.item[0], o->batch, o->seconds, stdout));
+    return main_close(model, selfc_profile(model, o->function.item[0], o->format, o->batch, o->seconds, stdout));
 }
 
 static int main_passes(const Options *o) {

@@ -48,8 +48,9 @@ int selfc_check(SelfcModel *model, FILE *out);
 /* stage: graph, gradient, fused, program, plan, llvm, asm, or the name of a pass; format: text, dot, html;
  * function: NULL is the training step, or the first function of a description without training. */
 int selfc_show(SelfcModel *model, const char *stage, const char *format, const char *function, FILE *out);
-/* Runs the training step or a function for about `seconds` and prints where the time went, kernel by kernel. */
-int selfc_profile(SelfcModel *model, const char *function, int64_t n, double seconds, FILE *out);
+/* Runs the training step or a function for about `seconds` and prints where the time went, kernel by kernel.
+ * format: text, json, html; NULL is text. n: the batch of a function; 0 is 128. */
+int selfc_profile(SelfcModel *model, const char *function, const char *format, int64_t n, double seconds, FILE *out);
 
 /* A tensor of the model (parameter or state) or of a function's interface. dtype: "f32", "u8", …
  * dim[i] < 0 stands for -dim[i] times the batch n. Names live as long as the model. */

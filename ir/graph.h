@@ -89,7 +89,7 @@ typedef struct {
     Type type;
     NodeId in[MAX_INPUTS]; /* each smaller than the node's own id; unused ones are 0 */
     Attr attr;
-    const char *origin;    /* "training.layers[3]"; may be NULL; not part of equality */
+    const char *origin;    /* as in ir/origin.h; may be NULL; not part of equality */
 } Node;
 
 typedef enum { INPUT_data, INPUT_parameter, INPUT_state } InputKind;

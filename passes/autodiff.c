@@ -8,6 +8,7 @@
  *
  * Gradients are f32 whatever the type of their node: narrow floats are for storage, and sums of them lose bits. */
 #include "ir/build.h"
+#include "ir/origin.h"
 #include "passes/passes.h"
 
 #include <math.h>
@@ -330,7 +331,7 @@ void differentiate(Graph *g, NodeId y, NodeId dy, const NodeId *wanted, uint32_t
         bool flows_on = false;
         for (uint32_t i = 0; i < op_info[node.op].inputs; i++) flows_on |= tape.depends[node.in[i]];
         if (grad[id] == NO_NODE || !flows_on) continue;
-        g->origin = node.origin;
+        g->origin = origin_backward(scratch, node.origin);
         gradient_rule[node.op](&tape, id, node.in, grad[id]);
     }
     g->origin = origin;

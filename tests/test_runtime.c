@@ -154,15 +154,26 @@ static void test_execute_again(void) {
     static int32_t counters[3 * COUNT_MOST_PIECES];
     float total;
     void *io[] = {x, counters, y, &total};
-    double seconds[4] = {0};
+    double seconds[4] = {0}, shares[4 * 3] = {0}, waits[4 * 3] = {0};
+    SelfcTimes times = {seconds, shares, waits};
     EXPECT(session && !selfc_session_reserve(session, &program, COUNT_MOST), "%s", selfc_failure());
     if (!session) return;
     for (int64_t n = 1; n <= COUNT_MOST; n++) {
-        session->call_seconds = n > 40 ? seconds : NULL;
+        session->times = n > 40 ? &times : NULL;
         selfc_execute(session, &program, io, n);
     }
     EXPECT(counters[0] == COUNT_MOST, "the first piece was done %d times", counters[0]);
     for (int i = 0; i < 4; i++) EXPECT(seconds[i] > 0 && seconds[i] < 10, "call %d took %g s", i, seconds[i]);
+    for (int i = 0; i < 4; i++) {
+        double sum = shares[3 * i] + shares[3 * i + 1] + shares[3 * i + 2];
+        EXPECT(sum > 0 && sum < 10, "call %d took %g s on all threads", i, sum);
+    }
+    double waited = 0;
+    for (int i = 0; i < 12; i++) {
+        waited += waits[i];
+        EXPECT(waits[i] >= 0 && waits[i] < 10, "wait %d took %g s", i, waits[i]);
+    }
+    EXPECT(waited > 0, "three threads never waited for one another");
     selfc_session_free(session);
 }
 

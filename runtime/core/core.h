@@ -20,6 +20,13 @@ void selfc_pool_barrier(SelfcPool *pool); /* inside work: waits for all */
 
 /* execute.c: one run of a program. io[i]: the inputs, then the outputs. arena and scratch (scratch_bytes a thread) are
  * 64-byte aligned and owned by the SelfcSession. Allocates nothing. */
+/* Where the time of a program's runs goes, in seconds, added up. */
+typedef struct {
+    double *calls;   /* call_count: a phase's time, shared out among its calls by what they took */
+    double *threads; /* call c on thread t: c * threads + t. Of the pool's threads */
+    double *waits;   /* after phase p on thread t, until all had come: p * threads + t */
+} SelfcTimes;
+
 typedef struct {
     const SelfcModule *module;
     SelfcPool *pool;
@@ -27,7 +34,7 @@ typedef struct {
     void *arena; /* grown by selfc_session_reserve */
     int64_t arena_bytes;
     void *scratch;        /* threads * module->scratch_bytes */
-    double *call_seconds; /* NULL, or call_count of the program: time of each call is added (profile) */
+    SelfcTimes *times;    /* NULL, or where times are added (profile) */
 } SelfcSession;
 /* NULL when memory is short. States are initialised from the seed (see init.c). */
 SelfcSession *selfc_session_new(const SelfcModule *module, int threads, uint64_t seed);

@@ -126,37 +126,52 @@ static void execute_share(void *context, int thread, int threads) {
     const Plan *plan = &execution->plan;
     const SelfcProgram *program = plan->program;
     void *scratch = (char *)execution->session.scratch + thread * execution->scratch_stride;
-    bool is_profiled = execution->session.call_seconds != NULL;
+    SelfcTimes *times = execution->session.times;
+    size_t own = (size_t)thread, stride = (size_t)threads;
     for (uint32_t p = 0; p < program->phase_count; p++) {
         const Phase *phase = &plan->phases[p];
         for (uint32_t c = phase->first_call; c < phase->end_call; c++) {
             const int64_t *bounds = &plan->bounds[(size_t)c * ((size_t)threads + 1) + (size_t)thread];
             if (bounds[0] == bounds[1]) continue;
-            double start = is_profiled ? execute_clock() : 0;
+            double start = times ? execute_clock() : 0;
             program->calls[c].run(plan->args[c], plan->n, bounds[0], bounds[1], scratch);
-            if (is_profiled) plan->seconds[c * (uint32_t)threads + (uint32_t)thread] += execute_clock() - start;
+            if (times) plan->seconds[c * stride + own] += execute_clock() - start;
         }
-        if (phase->barrier_after) selfc_pool_barrier(execution->session.pool);
+        if (!phase->barrier_after) continue;
+        double start = times ? execute_clock() : 0;
+        selfc_pool_barrier(execution->session.pool);
+        if (times) times->waits[p * stride + own] += execute_clock() - start;
     }
+    if (times) plan->ends[own] = execute_clock();
 }
 
 /* A phase lasts as long as its slowest thread; its calls divide that time by what each of them took on all threads. */
-static void execute_add_phase_seconds(Execution *execution, const Phase *phase, int threads) {
+static void execute_add_phase_times(Execution *execution, const Phase *phase, size_t threads) {
+    const SelfcTimes *times = execution->session.times;
     double *seconds = execution->plan.seconds, slowest = 0, sum = 0;
-    for (int t = 0; t < threads; t++) {
+    for (size_t t = 0; t < threads; t++) {
         double busy = 0;
-        for (uint32_t c = phase->first_call; c < phase->end_call; c++)
-            busy += seconds[c * (uint32_t)threads + (uint32_t)t];
+        for (uint32_t c = phase->first_call; c < phase->end_call; c++) busy += seconds[c * threads + t];
         slowest = busy > slowest ? busy : slowest;
         sum += busy;
     }
     for (uint32_t c = phase->first_call; c < phase->end_call; c++) {
-        for (int t = 0; t < threads; t++) {
-            double *spent = &seconds[c * (uint32_t)threads + (uint32_t)t];
-            if (sum > 0) execution->session.call_seconds[c] += *spent * slowest / sum;
+        for (size_t t = 0; t < threads; t++) {
+            double *spent = &seconds[c * threads + t];
+            if (sum > 0) times->calls[c] += *spent * slowest / sum;
+            times->threads[c * threads + t] += *spent;
             *spent = 0;
         }
     }
+}
+
+static void execute_add_times(Execution *execution, size_t threads) {
+    const Plan *plan = &execution->plan;
+    uint32_t phases = plan->program->phase_count;
+    double now = execute_clock();
+    for (uint32_t p = 0; p < phases; p++) execute_add_phase_times(execution, &plan->phases[p], threads);
+    for (size_t t = 0; phases && t < threads; t++)
+        execution->session.times->waits[(phases - 1) * threads + t] += now - plan->ends[t];
 }
 
 void selfc_execute(SelfcSession *session, const SelfcProgram *program, void *const *io, int64_t n) {
@@ -166,6 +181,5 @@ void selfc_execute(SelfcSession *session, const SelfcProgram *program, void *con
         execute_plan(&execution->plan, program, n, threads);
     execute_bind(execution, program, io, n);
     selfc_pool_run(session->pool, execute_share, execution);
-    for (uint32_t p = 0; session->call_seconds && p < program->phase_count; p++)
-        execute_add_phase_seconds(execution, &execution->plan.phases[p], threads);
+    if (session->times) execute_add_times(execution, (size_t)threads);
 }

@@ -18,7 +18,8 @@ typedef struct {
     Phase *phases;
     void ***args; /* of each call, into pointers */
     void **pointers;
-    double *seconds; /* call c, thread t: c * threads + t; used while profiling */
+    double *seconds; /* of one run, while profiling; call c, thread t: c * threads + t */
+    double *ends;    /* when each thread was done, while profiling */
 } Plan;
 
 /* What a SelfcSession is the beginning of. */

@@ -37,7 +37,8 @@ static int session_allocate_plan(Execution *execution, const SelfcModule *module
     plan->pointers = calloc(args, sizeof *plan->pointers);
     plan->phases = calloc(phases, sizeof *plan->phases);
     plan->seconds = calloc((size_t)calls * (size_t)threads, sizeof *plan->seconds);
-    return plan->bounds && plan->args && plan->pointers && plan->phases && plan->seconds;
+    plan->ends = calloc((size_t)threads, sizeof *plan->ends);
+    return plan->bounds && plan->args && plan->pointers && plan->phases && plan->seconds && plan->ends;
 }
 
 void selfc_session_free(SelfcSession *session) {
@@ -52,6 +53,7 @@ void selfc_session_free(SelfcSession *session) {
     free(execution->plan.pointers);
     free(execution->plan.phases);
     free(execution->plan.seconds);
+    free(execution->plan.ends);
     free(execution);
 }
 

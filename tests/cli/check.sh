@@ -32,7 +32,7 @@ gives 0 "$selfc" --passes=autodiff,simplify,dce --stop-after=simplify --check-me
 gives 1 "$selfc" --passes=autodif "$folder/graph.ir"; says "autodiff"
 gives 1 "$selfc" --passes=dce "$model"; says "error"
 
-gives 0 "$selfc" profile "$model" --seconds 0.2; prints "train, batch 128"; prints "measured peak"
-prints "training.layers[3]" # the loss, not the data that its kernel reads
-gives 0 "$selfc" profile "$model" --seconds 0.2 --function generate --batch 7; prints "generate, batch 7"
+# Layers have names, and repeated ones each their own.
+gives 0 "$selfc" check "$source_dir/examples/resnet/model.json"; prints "resnet.stage2.1.middle.conv "
+gives 0 "$selfc" show "$model" --stage fused; prints '@ "encode.h (encode.layers[0]) backward"'
 finish

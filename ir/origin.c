@@ -1,0 +1,48 @@
+/* Text of origins. Names of layers hold neither spaces nor brackets of this kind, so " (" ends the name. */
+#include "ir/origin.h"
+
+#include <string.h>
+
+static const char origin_word[] = " backward";
+
+/* Work that belongs to no layer. */
+static const struct {
+    const char *origin, *part;
+} origin_parts[] = {
+    {"training.optimizer", "update"}, {"training.data", "data"}, {"training.report", "report"}, {"copy", "copy"}};
+
+const char *origin_make(Arena *arena, const char *name, const char *place) {
+    return name && *name ? arena_printf(arena, "%s (%s)", name, place) : place;
+}
+
+bool origin_is_backward(const char *origin) {
+    size_t length = origin ? strlen(origin) : 0, word = strlen(origin_word);
+    return length > word && !strcmp(origin + length - word, origin_word);
+}
+
+const char *origin_backward(Arena *arena, const char *origin) {
+    return !origin || origin_is_backward(origin) ? origin : arena_printf(arena, "%s%s", origin, origin_word);
+}
+
+const char *origin_name(Arena *arena, const char *origin) {
+    if (!origin) return NULL;
+    const char *end = strstr(origin, " (");
+    if (!end && origin_is_backward(origin)) end = origin + strlen(origin) - strlen(origin_word);
+    return end ? arena_printf(arena, "%.*s", (int)(end - origin), origin) : arena_copy(arena, origin);
+}
+
+const char *origin_part(const char *origin) {
+    if (!origin) return "other";
+    if (origin_is_backward(origin)) return "backward";
+    for (size_t i = 0; i < sizeof origin_parts / sizeof *origin_parts; i++)
+        if (!strcmp(origin, origin_parts[i].origin)) return origin_parts[i].part;
+    return "forward";
+}
+
+const char *origin_title(Arena *arena, const char *origin, unsigned others, const char *operations) {
+    if (!origin) return arena_copy(arena, operations);
+    const char *part = origin_part(origin), *more = others ? arena_printf(arena, "+%u", others) : "";
+    bool is_layer = !strcmp(part, "forward") || !strcmp(part, "backward");
+    return arena_printf(arena, "%s%s %s%s%s", origin_name(arena, origin), more, is_layer ? part : "",
+                        is_layer ? " " : "", operations);
+}
