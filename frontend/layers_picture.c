@@ -228,7 +228,8 @@ static bool resized(LayerCall *call, Type from, int64_t size[2]) {
         /* a factor like 1/3 may round to a little less */
         if (has_scale) size[axis] = (int64_t)floor((double)from.dim[1 + axis] * factor[axis] * (1 + 1e-12));
         if (size[axis] >= 1 && size[axis] <= LARGEST_RESIZED && from.dim[1 + axis] <= LARGEST_RESIZED) continue;
-        return lower_fail(call->l, call->spot, "\"resize\": %s cannot be made %lld pixels %s; from 1 to %d are possible",
+        return lower_fail(call->l, call->spot,
+                          "\"resize\": %s cannot be made %lld pixels %s; from 1 to %d are possible",
                           type_text(call->l, from), (long long)size[axis], axis ? "wide" : "high", LARGEST_RESIZED),
                false;
     }

@@ -98,7 +98,9 @@ static void read_activation(Reader *r, const Json *json) {
 
 static void read_method(Reader *r, const Json *json) {
     static const char *const names[] = {"nearest", "bilinear"};
-    if (strcmp(json->text, names[0]) && strcmp(json->text, names[1])) read_unknown(r, json, "method", json->text, names, 2);
+    for (size_t i = 0; i < 2; i++)
+        if (!strcmp(names[i], json->text)) return;
+    read_unknown(r, json, "method", json->text, names, 2);
 }
 
 static bool is_one_of(const char *text, const char *const *names) {

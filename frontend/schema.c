@@ -54,8 +54,8 @@ static const char *accept_piece(Accept accept) {
                ", {'type': 'array', 'minItems': 2, 'maxItems': 2, 'items': {'anyOf': [{'type': 'integer', 'minimum': "
                "0}, " FORMULA "]}}]";
     case ACCEPT_factors:
-        return "'anyOf': [{'$ref': '#/$defs/number'}, {'type': 'array', 'minItems': 2, 'maxItems': 2, 'items': {'$ref': "
-               "'#/$defs/number'}}]";
+        return "'anyOf': [{'$ref': '#/$defs/number'}, {'type': 'array', 'minItems': 2, 'maxItems': 2, 'items': "
+               "{'$ref': '#/$defs/number'}}]";
     case ACCEPT_padding:
     case ACCEPT_sides:
         return "'anyOf': [{'type': 'integer'}, " FORMULA ", {'type': 'array', 'minItems': 2, 'maxItems': 4, 'items': "

@@ -10,7 +10,7 @@ import oracle
 import numpy, torch
 from torch.nn import functional
 
-OPEN, BATCH, TOLERANCE = 5, 3, 4e-6  # samples of the function and of the training step
+OPEN, BATCH, TOLERANCE = 5, 3, 1e-5  # samples of the function and of the training step
 torch.set_default_dtype(torch.float64)
 
 

@@ -1,6 +1,6 @@
-/* Convolutions, pooling and resizing: each builder and its gradients against loops that are written out, before and after
- * simplification; what simplification must make of them; and small numbers from PyTorch, which fix how channels belong
- * to groups and what pads count. */
+/* Convolutions, pooling and resizing: each builder and its gradients against loops that are written out, before and
+ * after simplification; what simplification must make of them; and small numbers from PyTorch, which fix how channels
+ * belong to groups and what pads count. */
 #include "ir/build.h"
 #include "ir/build_conv.h"
 #include "passes/passes.h"
@@ -280,7 +280,8 @@ static void resize_reference(const Dim from[4], const int64_t size[2], bool smoo
         for (int64_t h = 0; h < size[0] * from[1]; h++)
             for (int64_t w = 0; w < size[1] * from[2]; w++) {
                 int64_t row = h / from[1], column = w / from[2], i = h % from[1], j = w % from[2];
-                double share = share_of(row, i, from[1], size[0], smooth) * share_of(column, j, from[2], size[1], smooth);
+                double share = share_of(row, i, from[1], size[0], smooth);
+                share *= share_of(column, j, from[2], size[1], smooth);
                 for (int64_t c = 0; share != 0 && c < from[3]; c++) {
                     int64_t to = ((n * size[0] + row) * size[1] + column) * from[3] + c;
                     int64_t at = ((n * from[1] + i) * from[2] + j) * from[3] + c;
