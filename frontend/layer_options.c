@@ -50,22 +50,65 @@ bool option_dim(const LayerCall *call, const char *key, Dim *dim) {
     return lower_fail(call->l, spot, "'%s' is the size of a weight, which cannot depend on the batch n", key), false;
 }
 
+static bool whole_number(const LayerCall *call, Spot spot, const char *key, Value value, int64_t least, int64_t most,
+                         int64_t *whole) {
+    double number;
+    if (!to_number(call->l, spot, value, &number)) return false;
+    *whole = number >= (double)least && number <= (double)most ? (int64_t)number : least - 1;
+    if (*whole >= least && (double)*whole == number) return true;
+    return lower_fail(call->l, spot, "'%s' is %.12g, but must be a whole number from %lld to %lld", key, number,
+                      (long long)least, (long long)most),
+           false;
+}
+
+/* A list of two, or what stands for both. */
+static bool pair_of(const LayerCall *call, const char *key, Spot *spot, Value pair[2]) {
+    Value value = option_value(call, key, spot);
+    if (value.kind == VALUE_unknown) return false;
+    if (value.kind == VALUE_list && value.count != 2)
+        return lower_fail(call->l, *spot, "'%s' is a list of %u, but must be [height, width] or one number for both",
+                          key, value.count),
+               false;
+    for (uint32_t i = 0; i < 2; i++) pair[i] = value.kind == VALUE_list ? value.items[i] : value;
+    return true;
+}
+
 bool option_pair(const LayerCall *call, const char *key, int64_t least, int64_t most, int64_t pair[2]) {
+    Spot spot;
+    Value value[2];
+    if (!pair_of(call, key, &spot, value)) return false;
+    for (uint32_t i = 0; i < 2; i++)
+        if (!whole_number(call, spot, key, value[i], least, most, &pair[i])) return false;
+    return true;
+}
+
+bool option_factors(const LayerCall *call, const char *key, double least, double most, double pair[2]) {
+    Spot spot;
+    Value value[2];
+    if (!pair_of(call, key, &spot, value)) return false;
+    for (uint32_t i = 0; i < 2; i++) {
+        if (!to_number(call->l, spot, value[i], &pair[i])) return false;
+        if (pair[i] >= least && pair[i] <= most) continue;
+        return lower_fail(call->l, spot, "'%s' is %g, but must be from %g to %g", key, pair[i], least, most), false;
+    }
+    return true;
+}
+
+bool option_sides(const LayerCall *call, const char *key, int64_t least, int64_t most, int64_t before[2],
+                  int64_t after[2]) {
     Spot spot;
     Value value = option_value(call, key, &spot);
     if (value.kind == VALUE_unknown) return false;
-    if (value.kind == VALUE_list && value.count != 2)
-        return lower_fail(call->l, spot, "'%s' is a list of %u, but must be [height, width] or one number for both",
+    if (value.kind == VALUE_list && value.count != 2 && value.count != 4)
+        return lower_fail(call->l, spot,
+                          "'%s' is a list of %u, but must be [height, width], [top, bottom, left, right] or one number "
+                          "for all sides",
                           key, value.count),
                false;
-    for (uint32_t i = 0; i < 2; i++) {
-        double number;
-        if (!to_number(call->l, spot, value.kind == VALUE_list ? value.items[i] : value, &number)) return false;
-        pair[i] = number >= (double)least && number <= (double)most ? (int64_t)number : least - 1;
-        if (pair[i] >= least && (double)pair[i] == number) continue;
-        return lower_fail(call->l, spot, "'%s' is %.12g, but must be a whole number from %lld to %lld", key, number,
-                          (long long)least, (long long)most),
-               false;
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t item = value.count == 4 ? i : i / 2;
+        Value side = value.kind == VALUE_list ? value.items[item] : value;
+        if (!whole_number(call, spot, key, side, least, most, (i % 2 ? after : before) + i / 2)) return false;
     }
     return true;
 }

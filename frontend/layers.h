@@ -16,6 +16,11 @@ bool option_flag(const LayerCall *call, const char *key);
 bool option_dim(const LayerCall *call, const char *key, Dim *dim); /* of a weight: without n */
 /* Height and width: one whole number for both or a list of two. */
 bool option_pair(const LayerCall *call, const char *key, int64_t least, int64_t most, int64_t pair[2]);
+/* The same of numbers that need not be whole. */
+bool option_factors(const LayerCall *call, const char *key, double least, double most, double pair[2]);
+/* Pads: one whole number for all sides, or a list: [height, width] or [top, bottom, left, right]. */
+bool option_sides(const LayerCall *call, const char *key, int64_t least, int64_t most, int64_t before[2],
+                  int64_t after[2]);
 bool option_init(const LayerCall *call, double fan_in, double fan_out, Init *init);
 Init init_constant(double value);
 Init init_uniform(double bound); /* in [-bound, bound) */

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LARGEST_SIZE = 1 << 16 };
+enum { LARGEST_SIZE = 1 << 16, LARGEST_RESIZED = 1 << 14 };
 
 /* A picture and how a kernel moves over it. */
 typedef struct {
@@ -36,7 +36,7 @@ static bool picture_input(LayerCall *call, Picture *picture) {
     return true;
 }
 
-/* Pads of each side from "same", "valid" (none), a number or [height, width]. `same` says how much "same" is. */
+/* Pads of each side from "same", "valid" (none) or numbers. `same` says how much "same" is. */
 static bool option_padding(const LayerCall *call, const char *standard, const int64_t same[2], Sliding *sliding) {
     const Json *json = option_json(call, "padding");
     const char *word = !json ? standard : json->kind == JSON_text ? json->text : "";
@@ -46,9 +46,7 @@ static bool option_padding(const LayerCall *call, const char *standard, const in
         sliding->after[axis] = same[axis] - sliding->before[axis];
     }
     if (!strcmp(word, "same")) return true;
-    bool fits = option_pair(call, "padding", 0, LARGEST_SIZE, sliding->before);
-    memcpy(sliding->after, sliding->before, sizeof sliding->after);
-    return fits;
+    return option_sides(call, "padding", 0, LARGEST_SIZE, sliding->before, sliding->after);
 }
 
 static bool convolution_options(LayerCall *call, Picture *picture) {
@@ -161,7 +159,8 @@ Value layer_conv2d_transposed(LayerCall *call) {
 static bool pooling(LayerCall *call, Picture *picture) {
     if (!pooling_options(call, picture) || !sliding_padding(call, picture, "valid")) return false;
     for (int axis = 0; axis < 2; axis++)
-        if (picture->sliding.before[axis] >= picture->kernel[axis])
+        if (picture->sliding.before[axis] >= picture->kernel[axis] ||
+            picture->sliding.after[axis] >= picture->kernel[axis])
             return lower_fail(call->l, call->spot, "\"%s\": 'padding' must be less than 'size', %lld",
                               call->layer->info->name, (long long)picture->kernel[axis]),
                    false;
@@ -184,4 +183,63 @@ Value layer_average_pool(LayerCall *call) {
 Value layer_global_pool(LayerCall *call) {
     Picture picture = {0};
     return picture_input(call, &picture) ? value_tensor(build_global_pool(call->l->g, picture.x)) : value_unknown();
+}
+
+/* Without what negative pads cut off. */
+static NodeId cropped(Graph *g, NodeId x, const int64_t before[2], const int64_t after[2]) {
+    Type to = g->nodes[x].type;
+    int64_t start[4] = {0}, step[4] = {1, 1, 1, 1};
+    for (int axis = 0; axis < 2; axis++) {
+        start[1 + axis] = before[axis] < 0 ? -before[axis] : 0;
+        to.dim[1 + axis] -= start[1 + axis] + (after[axis] < 0 ? -after[axis] : 0);
+    }
+    return build_slice(g, x, to, start, step);
+}
+
+Value layer_pad(LayerCall *call) {
+    Lower *l = call->l;
+    Picture picture = {0};
+    int64_t before[2], after[2], all[4] = {0};
+    double value;
+    if (!option_sides(call, "padding", -LARGEST_SIZE, LARGEST_SIZE, before, after) ||
+        !option_number(call, "value", -1e30, 1e30, &value) || !picture_input(call, &picture))
+        return value_unknown();
+    Type to = picture.type;
+    for (int axis = 0; axis < 2; axis++) {
+        to.dim[1 + axis] += before[axis] + after[axis];
+        all[1 + axis] = before[axis] > 0 ? before[axis] : 0;
+        if (to.dim[1 + axis] <= 0 || -before[axis] >= picture.type.dim[1 + axis] ||
+            -after[axis] >= picture.type.dim[1 + axis])
+            return lower_fail(l, call->spot, "\"pad\": the padding leaves nothing of %s", type_text(l, picture.type));
+    }
+    NodeId x = cropped(l->g, picture.x, before, after);
+    return value_tensor(build_pad(l->g, x, to, all, value));
+}
+
+/* The size wanted, from "size" or "scale"; false after a message. */
+static bool resized(LayerCall *call, Type from, int64_t size[2]) {
+    double factor[2];
+    bool has_size = option_json(call, "size"), has_scale = option_json(call, "scale");
+    if (has_size == has_scale)
+        return lower_fail(call->l, call->spot, "\"resize\" takes either \"size\" or \"scale\""), false;
+    if (has_size && !option_pair(call, "size", 1, LARGEST_RESIZED, size)) return false;
+    if (has_scale && !option_factors(call, "scale", 1.0 / LARGEST_RESIZED, LARGEST_RESIZED, factor)) return false;
+    for (int axis = 0; axis < 2; axis++) {
+        /* a factor like 1/3 may round to a little less */
+        if (has_scale) size[axis] = (int64_t)floor((double)from.dim[1 + axis] * factor[axis] * (1 + 1e-12));
+        if (size[axis] >= 1 && size[axis] <= LARGEST_RESIZED && from.dim[1 + axis] <= LARGEST_RESIZED) continue;
+        return lower_fail(call->l, call->spot,
+                          "\"resize\": %s cannot be made %lld pixels %s; from 1 to %d are possible",
+                          type_text(call->l, from), (long long)size[axis], axis ? "wide" : "high", LARGEST_RESIZED),
+               false;
+    }
+    return true;
+}
+
+Value layer_resize(LayerCall *call) {
+    Picture picture = {0};
+    int64_t size[2];
+    const Json *method = option_json(call, "method");
+    if (!picture_input(call, &picture) || !resized(call, picture.type, size)) return value_unknown();
+    return value_tensor(build_resize(call->l->g, picture.x, size, method && !strcmp(method->text, "bilinear")));
 }

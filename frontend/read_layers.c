@@ -96,6 +96,13 @@ static void read_activation(Reader *r, const Json *json) {
     read_unknown(r, json, "activation", json->text, names, count);
 }
 
+static void read_method(Reader *r, const Json *json) {
+    static const char *const names[] = {"nearest", "bilinear"};
+    for (size_t i = 0; i < 2; i++)
+        if (!strcmp(names[i], json->text)) return;
+    read_unknown(r, json, "method", json->text, names, 2);
+}
+
 static bool is_one_of(const char *text, const char *const *names) {
     while (*names && strcmp(*names, text)) names++;
     return *names != NULL;
@@ -127,6 +134,8 @@ static bool read_option(Reader *r, const Json *json, const OptionInfo *option, L
         read_activation(r, json);
     else if (option_is(option, ACCEPT_init))
         layer->option[index].expr = read_init(r, json, &fits);
+    else if (option_is(option, ACCEPT_method))
+        read_method(r, json);
     else if (option_is(option, ACCEPT_padding) && json->kind == JSON_text &&
              is_one_of(json->text, (const char *const[]){"same", "valid", NULL}))
         return true;

@@ -50,10 +50,17 @@ static const char *accept_piece(Accept accept) {
         return "'anyOf': [{'$ref': '#/$defs/axis'}, {'type': 'array', 'items': {'$ref': '#/$defs/axis'}}]";
     case ACCEPT_shape: return "'type': 'array', 'maxItems': 6, 'items': {'anyOf': [{'type': 'integer'}, " FORMULA "]}";
     case ACCEPT_pair:
-    case ACCEPT_padding:
         return "'anyOf': [{'type': 'integer', 'minimum': 0}, " FORMULA
                ", {'type': 'array', 'minItems': 2, 'maxItems': 2, 'items': {'anyOf': [{'type': 'integer', 'minimum': "
                "0}, " FORMULA "]}}]";
+    case ACCEPT_factors:
+        return "'anyOf': [{'$ref': '#/$defs/number'}, {'type': 'array', 'minItems': 2, 'maxItems': 2, 'items': "
+               "{'$ref': '#/$defs/number'}}]";
+    case ACCEPT_padding:
+    case ACCEPT_sides:
+        return "'anyOf': [{'type': 'integer'}, " FORMULA ", {'type': 'array', 'minItems': 2, 'maxItems': 4, 'items': "
+               "{'anyOf': [{'type': 'integer'}, " FORMULA "]}}]";
+    case ACCEPT_method: return "'enum': ['nearest', 'bilinear']";
     case ACCEPT_init:
         return "'anyOf': [{'enum': ['linear', 'zero', 'he_normal', 'he_uniform', 'glorot_normal', 'glorot_uniform']}, "
                "{'type': 'number'}, {'type': 'object', 'minProperties': 1, "

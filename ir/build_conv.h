@@ -1,5 +1,5 @@
-/* Convolutions and pooling, channels last, made of window, matmul, sum and reduce_max: so their gradients are there
- * without a rule of their own. x is f32[N,H,W,C]; N alone may depend on the batch. */
+/* Convolutions, pooling and resizing, channels last, made of window, matmul, sum and reduce_max: so their gradients are
+ * there without a rule of their own. x is f32[N,H,W,C]; N alone may depend on the batch. */
 #ifndef SELFC_IR_BUILD_CONV_H
 #define SELFC_IR_BUILD_CONV_H
 #include "ir/graph.h"
@@ -27,4 +27,8 @@ NodeId build_max_pool(Graph *g, NodeId x, const int64_t kernel[2], const Sliding
 NodeId build_average_pool(Graph *g, NodeId x, const int64_t kernel[2], const Sliding *sliding, bool count_pads);
 /* The mean over height and width: f32[N,C]. */
 NodeId build_global_pool(Graph *g, NodeId x);
+
+/* build_resize.c: f32[N,H,W,C] → f32[N,size,C]. The nearest element of those before, or between the two nearest along
+ * each axis, where pixels are areas: PyTorch's interpolate with "nearest", or "bilinear" without aligned corners. */
+NodeId build_resize(Graph *g, NodeId x, const int64_t size[2], bool smooth);
 #endif

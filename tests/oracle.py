@@ -53,6 +53,14 @@ class Selfc:
         self.check(not self.library.selfc_tensor_write(self.model, name.encode(), array.ctypes.data_as(ctypes.c_void_p),
                                                        ctypes.c_size_t(array.nbytes)))
 
+    def run(self, function, n, arrays, shapes):
+        """What a function makes of `n` samples: an array for each of the shapes of its outputs."""
+        inputs = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])
+        results = [numpy.empty(shape, numpy.float32) for shape in shapes]
+        outputs = (ctypes.c_void_p * len(results))(*[array.ctypes.data for array in results])
+        self.check(not self.library.selfc_run(self.model, function.encode(), ctypes.c_int64(n), inputs, outputs))
+        return results
+
     def step(self, arrays, sample, step, reports):
         """One training step; the arrays feed the data inputs in their order. The loss and reports, so many together."""
         inputs = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])

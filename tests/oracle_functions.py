@@ -1,5 +1,6 @@
-"""Functions and layers without weights, compiled, against PyTorch's of the same meaning: one description whose only
-function has an output for each of them. Exit code 77 where there is no PyTorch."""
+"""Functions and layers without weights, compiled, against PyTorch's of the same meaning: one description with a
+function that has an output for each of them, and one with the derivative of each by x or y, from a random incoming
+gradient. HUGE is also given logits far apart. Exit code 77 where there is no PyTorch."""
 import json
 import os
 import subprocess
@@ -46,6 +47,24 @@ FORMULAS = {
     "where(x > t, x, 0)": lambda x, y, t, l: torch.where(x > t, x, 0.0),
     "x^3 - 2^x + abs(x)^1.5": lambda x, y, t, l: x ** 3 - 2 ** x + x.abs() ** 1.5,
 }
+# Logits of 10000 and more: neither an overflow nor a NaN, forward or backward.
+HUGE = {
+    "softmax(10000 * x)": lambda x, y, t, l: torch.softmax(10000 * x, -1),
+    "log_softmax(10000 * x)": lambda x, y, t, l: torch.log_softmax(10000 * x, -1),
+    "log_sum_exp(10000 * x, axis=2)": lambda x, y, t, l: torch.logsumexp(10000 * x, 2),
+    "cross_entropy(20000 * y, l)": lambda x, y, t, l: functional.cross_entropy(20000 * y, l, reduction="none"),
+    "cross_entropy(20000 * y, softmax(-y))":
+        lambda x, y, t, l: functional.cross_entropy(20000 * y, torch.softmax(-y, 1), reduction="none"),
+    "binary_cross_entropy(10000 * x, t)":
+        lambda x, y, t, l: functional.binary_cross_entropy_with_logits(10000 * x, t, reduction="none"),
+    "softplus(10000 * x)": lambda x, y, t, l: functional.softplus(10000 * x),
+    "sigmoid(10000 * x)": lambda x, y, t, l: torch.sigmoid(10000 * x),
+    "tanh(10000 * x)": lambda x, y, t, l: torch.tanh(10000 * x),
+    "gelu(10000 * x)": lambda x, y, t, l: functional.gelu(10000 * x),
+    "silu(10000 * x)": lambda x, y, t, l: functional.silu(10000 * x),
+}
+FORMULAS.update(HUGE)
+WITHOUT_GRADIENT = ("accuracy", "one_hot")
 LAYERS = {
     '{"layer": "layer_norm", "input": "x", "affine": false}': lambda x: functional.layer_norm(x, x.shape[-1:]),
     '{"layer": "batch_norm", "input": "x", "affine": false}': lambda x: x / numpy.sqrt(1 + 1e-5),
@@ -71,14 +90,28 @@ LAYERS = {
 }
 
 
-def description():
+def differentiable():
+    return [formula for formula in FORMULAS if not formula.startswith(WITHOUT_GRADIENT)]
+
+
+def variable(formula):
+    return "x" if "x" in formula.replace("exp", "").replace("max", "") else "y"
+
+
+def description(cases):
     layers = [{"expr": formula, "name": f"o{i}"} for i, formula in enumerate(FORMULAS)]
     for i, text in enumerate(LAYERS, len(FORMULAS)):
         layers.append(dict(json.loads(text), name=f"o{i}"))
     inputs = {"x": ["n", 5, 6], "y": ["n", 7], "t": ["n", 5, 6], "l": {"shape": ["n"], "type": "i32"}}
     outputs = [f"o{i}" for i in range(len(layers))]
-    function = {"inputs": inputs, "layers": layers, "outputs": outputs}
-    return {"name": "functions", "functions": {"f": function}}
+    incoming = {f"w{i}": list(want.shape) for i, (_, want, _, _) in enumerate(cases)}
+    for shape in incoming.values():
+        shape[:1] = ["n"] if shape else []
+    back = [{"expr": f"gradient(sum(({text}) * w{i}), {variable(text)})", "name": f"g{i}"}
+            for i, (text, _, _, _) in enumerate(cases)]
+    return {"name": "functions", "functions": {
+        "f": {"inputs": inputs, "layers": layers, "outputs": outputs},
+        "g": {"inputs": {**inputs, **incoming}, "layers": back, "outputs": [f"g{i}" for i in range(len(cases))]}}}
 
 
 def inputs():
@@ -87,30 +120,55 @@ def inputs():
     return x, y, torch.rand(9, 5, 6, generator=generator), torch.randint(0, 7, (9,), generator=generator)
 
 
-def run(folder, tensors):
-    with open(f"{folder}/model.json", "w") as file:
-        json.dump(description(), file)
-    command = [os.environ.get("SELFC", "selfc"), "run", "model.json", "f"]
-    for name, tensor in zip("xytl", tensors):
+def gradient_cases(tensors):
+    """Formula, its value, a random incoming gradient and what comes of it."""
+    cases = []
+    for formula in differentiable():
+        x, y, t, l = (tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors)
+        x, y = x.requires_grad_(), y.requires_grad_()
+        value = FORMULAS[formula](x, y, t, l)
+        incoming = torch.randn(value.shape, generator=torch.Generator().manual_seed(len(cases)))
+        by = x if variable(formula) == "x" else y
+        cases.append((formula, value.detach(), incoming, torch.autograd.grad((value * incoming).sum(), by)[0]))
+    return cases
+
+
+def run(folder, function, tensors):
+    command = [os.environ.get("SELFC", "selfc"), "run", "model.json", function]
+    for name, tensor in tensors.items():
         array = tensor.numpy()
         numpy.save(f"{folder}/{name}.npy", array.astype(numpy.int32) if name == "l" else array)
         command += ["--input", f"{name}={name}.npy"]
     subprocess.run(command, cwd=folder, check=True)
 
 
+def compare(folder, kind, wanted, rtol, atol):
+    failed = 0
+    for i, (text, want) in enumerate(wanted):
+        got, want = numpy.load(f"{folder}/{kind}{i}.npy"), want.numpy()
+        scale = max(1.0, float(numpy.abs(want).max())) if kind == "g" else 1.0
+        if got.shape == want.shape and numpy.allclose(got, want, rtol=rtol, atol=atol * scale):
+            continue
+        failed += 1
+        apart = numpy.abs(got - want).max() if got.shape == want.shape else ""
+        print(f"FAIL {'derivative of ' if kind == 'g' else ''}{text}: {got.shape} {want.shape}", apart)
+    print(f"{len(wanted) - failed} of {len(wanted)} {'derivatives' if kind == 'g' else 'results'} agree with PyTorch")
+    return failed
+
+
 def main():
-    tensors, failed = inputs(), 0
+    tensors = inputs()
+    named, cases = dict(zip("xytl", tensors)), gradient_cases(tensors)
     with tempfile.TemporaryDirectory() as folder:
-        run(folder, tensors)
-        cases = [(text, make(*tensors)) for text, make in FORMULAS.items()]
-        cases += [(text, make(tensors[0])) for text, make in LAYERS.items()]
-        for i, (text, want) in enumerate(cases):
-            got, want = numpy.load(f"{folder}/o{i}.npy"), want.numpy()
-            if got.shape != want.shape or not numpy.allclose(got, want, rtol=1e-5, atol=1e-6):
-                failed += 1
-                print(f"FAIL {text}: {got.shape} {want.shape}", numpy.abs(got - want).max() if got.shape == want.shape else "")
-    print(f"{len(cases) - failed} of {len(cases)} agree with PyTorch")
-    return 1 if failed else 0
+        with open(f"{folder}/model.json", "w") as file:
+            json.dump(description(cases), file)
+        run(folder, "f", named)
+        results = [(text, make(*tensors)) for text, make in FORMULAS.items()]
+        results += [(text, make(tensors[0])) for text, make in LAYERS.items()]
+        run(folder, "g", {**named, **{f"w{i}": case[2] for i, case in enumerate(cases)}})
+        failed = compare(folder, "o", results, 1e-5, 1e-6)
+        failed += compare(folder, "g", [(case[0], case[3]) for case in cases], 1e-5, 3e-6)
+    return failed > 0
 
 
 sys.exit(main())

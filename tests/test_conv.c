@@ -1,6 +1,6 @@
-/* Convolutions and pooling: each builder and its gradients against loops that are written out, before and after
- * simplification; what simplification must make of them; and small numbers from PyTorch, which fix how channels belong
- * to groups and what pads count. */
+/* Convolutions, pooling and resizing: each builder and its gradients against loops that are written out, before and
+ * after simplification; what simplification must make of them; and small numbers from PyTorch, which fix how channels
+ * belong to groups and what pads count. */
 #include "ir/build.h"
 #include "ir/build_conv.h"
 #include "passes/passes.h"
@@ -265,6 +265,72 @@ static void test_random(void) {
     EXPECT(tried > 1000);
 }
 
+/* ---- resizing */
+
+/* Weight of element j of an axis for element i of the result. */
+static double share_of(int64_t i, int64_t j, int64_t in, int64_t out, bool smooth) {
+    if (!smooth) return i * in / out == j;
+    double at = fmin(fmax(((double)i + 0.5) * (double)in / (double)out - 0.5, 0), (double)(in - 1));
+    return fmax(0, 1 - fabs(at - (double)j));
+}
+
+/* y and dx by loops over all pairs. */
+static void resize_reference(const Dim from[4], const int64_t size[2], bool smooth, const Values *v) {
+    for (int64_t n = 0; n < from[0]; n++)
+        for (int64_t h = 0; h < size[0] * from[1]; h++)
+            for (int64_t w = 0; w < size[1] * from[2]; w++) {
+                int64_t row = h / from[1], column = w / from[2], i = h % from[1], j = w % from[2];
+                double share = share_of(row, i, from[1], size[0], smooth);
+                share *= share_of(column, j, from[2], size[1], smooth);
+                for (int64_t c = 0; share != 0 && c < from[3]; c++) {
+                    int64_t to = ((n * size[0] + row) * size[1] + column) * from[3] + c;
+                    int64_t at = ((n * from[1] + i) * from[2] + j) * from[3] + c;
+                    v->y[to] += share * v->x[at];
+                    v->dx[at] += share * v->dy[to];
+                }
+            }
+}
+
+static void check_resize(uint64_t number) {
+    uint64_t seed = number;
+    Graph *g = graph_new("resize");
+    Arena *arena = arena_new();
+    bool open = pick(&seed, 0, 1), smooth = number & 1, whole = pick(&seed, 0, 1);
+    Dim from[4] = {open ? -1 : 2, pick(&seed, 1, 20), pick(&seed, 1, 20), pick(&seed, 0, 3) ? 2 : 17};
+    int64_t size[2];
+    for (int k = 0; k < 2; k++) size[k] = whole ? from[1 + k] * pick(&seed, 1, 3) : pick(&seed, 1, 25);
+    for (int k = 0; k < 2; k++)
+        if (whole && pick(&seed, 0, 1)) from[1 + k] = size[k] * pick(&seed, 1, 3);
+    NodeId x = data(g, "x", type_make(DTYPE_f32, 4, from)), y = build_resize(g, x, size, smooth), dx;
+    NodeId dy = data(g, "dy", g->nodes[y].type);
+    differentiate(g, y, dy, &x, 1, &dx, arena);
+    graph_add_output(g, "y", y, -1);
+    graph_add_output(g, "dx", dx, -1);
+    from[0] = BATCH;
+    double **in = random_inputs(g, BATCH, number, arena);
+    double *want[2];
+    for (int i = 0; i < 2; i++) want[i] = arena_array(arena, double, elements(g->inputs[!i].type));
+    resize_reference(from, size, smooth, &(Values){.x = in[0], .dy = in[1], .y = want[0], .dx = want[1]});
+    Graph *better = simplified(g);
+    Layer about = {.picture = {from[1], from[2]}, .kernel = {size[0], size[1]}, .C = from[3]};
+    compare(&about, g, smooth ? "resize, smooth" : "resize, nearest", in, want);
+    compare(&about, better, "resize, simplified", in, want);
+    arena_free(arena);
+    graph_free(better);
+    graph_free(g);
+}
+
+/* Whole multiples of the nearest are moves alone. */
+static void test_resize_moves(void) {
+    for (int larger = 0; larger < 2; larger++) {
+        Graph *g = graph_new("moves");
+        NodeId x = data(g, "x", type_make(DTYPE_f32, 4, (Dim[]){-1, 6, 9, 2}));
+        build_resize(g, x, larger ? (int64_t[]){12, 27} : (int64_t[]){2, 3}, false);
+        EXPECT(!uses(g, OP_mul) && !uses(g, OP_sum) && !uses(g, OP_matmul));
+        graph_free(g);
+    }
+}
+
 /* ---- rules for the two operations by themselves */
 
 /* One axis of a window: mostly side by side or plain, or nearly so. */
@@ -423,6 +489,8 @@ static void test_same(void) {
 int main(void) {
     test_random();
     for (uint64_t number = 0; number < 5000; number++) check_rules(number);
+    for (uint64_t number = 0; number < 400; number++) check_resize(number);
+    test_resize_moves();
     test_grouped_numbers();
     test_transposed_numbers();
     test_pool_numbers();

@@ -35,4 +35,18 @@ gives 1 "$selfc" --passes=dce "$model"; says "error"
 # Layers have names, and repeated ones each their own.
 gives 0 "$selfc" check "$source_dir/examples/resnet/model.json"; prints "resnet.stage2.1.middle.conv "
 gives 0 "$selfc" show "$model" --stage fused; prints '@ "encode.h (encode.layers[0]) backward"'
+
+# ResNet-50 without the library, in 80 lines at most, has as many parameters as PyTorch's.
+python3 - "$folder" <<'END'
+import struct, sys
+def npy(name, descr, shape, data):
+    header = (f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}").ljust(117) + "\n"
+    open(f"{sys.argv[1]}/{name}", "wb").write(b"\x93NUMPY\1\0" + bytes([118, 0]) + header.encode() + data)
+npy("pictures.npy", "|u1", (2, 224, 224, 3), bytes(2 * 224 * 224 * 3))
+npy("labels.npy", "<i4", (2,), struct.pack("<2i", 1, 999))
+END
+cp "$source_dir/examples/resnet/resnet50.json" "$folder/resnet50.json"
+[ "$(wc -l <"$folder/resnet50.json")" -le 80 ] || fail "ResNet-50 has more than 80 lines"
+cd "$folder" || exit 1
+gives 0 "$selfc" check resnet50.json --set training.batch=2; prints " 25557032"; prints "classify: x f32[n,224,224,3]"
 finish
