@@ -155,6 +155,7 @@ void pass_flatten(const Graph *from, Graph *to, Arena *scratch) {
         if (class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary) flat = flatten_elementwise(to, &node);
         if (class == CLASS_reduce) flat = flatten_reduction(to, &node);
         if (class == CLASS_index) flat = flatten_thin_window(to, &node);
+        if (flat == NO_NODE && node.op == OP_reshape) flat = reshaped(to, node.in[0], node.type);
         to->origin = NULL;
         new_id[id] = flat != NO_NODE ? flat : graph_copy_node(to, &from->nodes[id], new_id);
     }

@@ -57,7 +57,7 @@ static void mark_many_paths(Fusion *f) {
 
 static void mark_stored(Fusion *f) {
     const Graph *g = f->graph;
-    for (uint32_t i = 0; i < g->output_count; i++) f->stored[g->outputs[i].node] = true;
+    for (uint32_t i = 0; i < g->output_count; i++) f->stored[fuse_value(g, g->outputs[i].node)] = true;
     for (NodeId id = 0; id < g->count; id++)
         if (is_operand_of_product(f, id))
             for (uint32_t i = 0; i < 2; i++) mark_product_operand(f, g->nodes[id].in[i], i == 0);

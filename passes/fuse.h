@@ -54,6 +54,7 @@ typedef struct {
 /* fuse_join.c */
 Fusion *fuse_new(const Graph *graph, Arena *scratch);
 bool fuse_is_view(const Graph *graph, NodeId id); /* costs nothing to compute again: index operations, constants, iota */
+NodeId fuse_value(const Graph *graph, NodeId id); /* the computed node whose bytes a reshape shows; else id */
 void fuse_start_group(Fusion *f, NodeId id);
 bool fuse_join(Fusion *f, NodeId id);             /* all users of id have their group */
 void fuse_note_uses(Fusion *f, NodeId id);        /* id has its group: tell what it reads */

@@ -24,6 +24,12 @@ bool fuse_is_view(const Graph *graph, NodeId id) {
     return op_info[node->op].class == CLASS_index || node->op == OP_constant || node->op == OP_iota;
 }
 
+NodeId fuse_value(const Graph *graph, NodeId id) {
+    NodeId under = id;
+    while (graph->nodes[under].op == OP_reshape) under = graph->nodes[under].in[0];
+    return fuse_is_view(graph, under) || graph->nodes[under].op == OP_input ? id : under;
+}
+
 Fusion *fuse_new(const Graph *graph, Arena *scratch) {
     Fusion *f = arena_alloc(scratch, sizeof *f);
     f->graph = graph;

@@ -93,11 +93,12 @@ void fuse_place_outputs(Fusion *f, uint32_t (*final_buffer)(Fusion *f, uint32_t 
     for (uint32_t i = 0; i < g->output_count; i++) {
         const GraphOutput *out = &g->outputs[i];
         uint32_t home = final_buffer(f, i);
+        NodeId value = fuse_value(g, out->node);
         f->program->outputs[i] = (GraphOutput){arena_copy(f->program->arena, out->name), home, out->updates};
-        bool direct = out->updates >= 0 ? update_in_place(f, (uint32_t)out->updates, out->node)
-                                        : f->group_of[out->node] && f->buffer[out->node] == UINT32_MAX;
-        if (direct) f->buffer[out->node] = home;
-        else f->copies[f->copy_count++] = (Copy){out->node, home};
+        bool direct = out->updates >= 0 ? update_in_place(f, (uint32_t)out->updates, value)
+                                        : f->group_of[value] && f->buffer[value] == UINT32_MAX;
+        if (direct) f->buffer[value] = home;
+        else f->copies[f->copy_count++] = (Copy){value, home};
     }
     for (uint32_t i = f->group_count; i--;)
         if (f->groups[i]->count) place_group(f, f->groups[i]);
