@@ -130,10 +130,25 @@ static void tiles_of_runs(Contract *c, uint32_t vectors, LLVMValueRef column) {
     }
 }
 
-static void tiles_down(Contract *c, uint32_t vectors, LLVMValueRef column) {
+static void tiles_of_image(Contract *c, uint32_t vectors, LLVMValueRef column) {
     if (!c->a.row_run) plain_tiles_down(c, vectors, column);
     else if (c->a.row_run >= c->rows) tiles_along_runs(c, vectors, column);
     else tiles_of_runs(c, vectors, column);
+}
+
+static void tiles_down(Contract *c, uint32_t vectors, LLVMValueRef column) {
+    if (!c->takes_images || !c->patch.rows_are_places) {
+        tiles_of_image(c, vectors, column);
+        return;
+    }
+    LLVMValueRef base = c->a.base, from = c->row_from, count = c->row_count, places = number(c, c->patch.OH * c->patch.OW);
+    Loop images = loop_begin(c->p, number(c, 0), contract_divide(c, count, c->patch.OH * c->patch.OW), number(c, 1));
+    c->a.base = contract_element(c, base, mul(c, images.index, c->image_jump));
+    c->row_from = add(c, from, mul(c, images.index, places));
+    c->row_count = places;
+    tiles_of_image(c, vectors, column);
+    loop_end(c->p, &images);
+    c->a.base = base, c->row_from = from, c->row_count = count;
 }
 
 static void tiles_across(Contract *c, uint32_t vectors, LLVMValueRef *column, LLVMValueRef count) {
@@ -169,11 +184,11 @@ static void clear_tile(Contract *c) {
     loop_end(c->p, &loop);
 }
 
-/* How far a block reaches: at most `block`; of places no further than their image. */
+/* How far a block reaches: at most `block`; of places no further than their image, unless it is made of whole ones. */
 static LLVMValueRef block_end(Contract *c, LLVMValueRef at, LLVMValueRef end, int64_t block, bool counts_places) {
     LLVMValueRef size = sub(c, end, at);
     if (block) size = pull_min(c->p, size, number(c, block));
-    if (!counts_places) return size;
+    if (!counts_places || c->takes_images) return size;
     int64_t image = c->patch.OH * c->patch.OW;
     return pull_min(c->p, size, sub(c, number(c, image), contract_rest(c, at, image)));
 }
@@ -202,6 +217,14 @@ static void one_piece(Contract *c) {
     loop_end(c->p, &blocks);
 }
 
+/* Does a block hold several whole images? Then pieces have to, too. */
+static bool takes_images(const Kernel *kernel, const Patch *patch) {
+    int64_t places = patch->OH * patch->OW, block = patch->rows_are_places ? kernel->row_block : kernel->depth_block;
+    if (patch->image_axis < MAX_RANK || block <= places) return false;
+    CHECK(block % places == 0 && (!patch->rows_are_places || piece_rows(kernel) % places == 0));
+    return true;
+}
+
 void contract_emit(Pull *p) {
     const Kernel *kernel = p->e->kernel;
     Contract *c = arena_alloc(p->e->arena, sizeof *c);
@@ -219,6 +242,7 @@ void contract_emit(Pull *p) {
     c->depth_block = kernel->depth_block ? kernel->depth_block : c->depth;
     c->cuts_depth = depth_is_cut(kernel);
     c->has_patch = patch_of(kernel->body, c->product->in[0], &c->patch);
+    c->takes_images = c->has_patch && takes_images(kernel, &c->patch);
     c->stores_registers = contract_stores_registers(kernel);
     c->tile_stride = c->cuts_depth ? block.columns : (int64_t)c->vectors * c->lanes;
     c->columns = pull_dim(p, kernel->grid.axis[c->rank - 1].extent);

@@ -27,6 +27,8 @@ typedef struct {
     bool ragged, partial;          /* the last vector, the last panel may be partly outside */
     bool has_patch;                /* the left operand is one */
     Patch patch;
+    bool takes_images;             /* a block holds several whole images; else at most one */
+    LLVMValueRef image_jump;       /* from image to image in A, in elements */
     bool stores_registers;         /* the epilogue takes the tile from registers; else from scratch */
     LLVMValueRef from[MAX_RANK], to[MAX_RANK]; /* of the piece */
     LLVMValueRef k_from, k_count;  /* the block of the depth */

@@ -345,14 +345,14 @@ static void copy_line(Contract *c, LLVMValueRef n, LLVMValueRef h, LLVMValueRef 
 }
 
 /* Lines above and below the picture are zeros. */
-static void copy_patch(Contract *c, const Lines *lines) {
+static void copy_patch(Contract *c, const Lines *lines, LLVMValueRef start) {
     const Patch *patch = &c->patch;
     int64_t width = patch_width(patch), more = patch_lines(patch, 1) - patch->stride[0];
     LLVMValueRef count = add(c, mul(c, lines->lines, number(c, patch->stride[0])), number(c, more));
     LLVMValueRef top = add(c, mul(c, lines->y, number(c, patch->stride[0])), number(c, -patch->before[0]));
     LLVMTypeRef i64 = LLVMInt64TypeInContext(c->p->e->context);
     Loop loop = loop_begin(c->p, number(c, 0), count, number(c, 1));
-    LLVMValueRef h = add(c, top, loop.index), to = element(c, c->packed_a, mul(c, loop.index, number(c, width)));
+    LLVMValueRef h = add(c, top, loop.index), to = element(c, start, mul(c, loop.index, number(c, width)));
     LLVMValueRef inside = LLVMBuildZExt(builder(c), LLVMBuildICmp(builder(c), LLVMIntULT, h, number(c, patch->H), ""), i64, "");
     Loop if_inside = loop_begin(c->p, number(c, 0), inside, number(c, 1));
     copy_line(c, lines->n, h, to);
@@ -363,13 +363,25 @@ static void copy_patch(Contract *c, const Lines *lines) {
     loop_end(c->p, &loop);
 }
 
+/* Elements of a whole image's copy. */
+static int64_t copied_image(const Patch *patch) {
+    return contract_round_up(patch_lines(patch, patch->OH) * patch_width(patch), ROW_PAD) + ROW_PAD;
+}
+
 static void ready_patch(Contract *c) {
     const Patch *patch = &c->patch;
     Lines lines = lines_of(c);
     bool copies = c->kernel->pack_a;
     LLVMValueRef base = c->packed_a, line = number(c, copies ? patch_width(patch) : patch->W * patch->C);
-    if (copies) {
-        copy_patch(c, &lines);
+    int64_t image = copies ? copied_image(patch) : patch->H * patch->W * patch->C;
+    c->image_jump = number(c, image);
+    if (copies && c->takes_images) {
+        Loop images = loop_begin(c->p, number(c, 0), contract_divide(c, lines.lines, patch->OH), number(c, 1));
+        Lines one = {.n = add(c, lines.n, images.index), .y = number(c, 0), .lines = number(c, patch->OH)};
+        copy_patch(c, &one, element(c, c->packed_a, mul(c, images.index, c->image_jump)));
+        loop_end(c->p, &images);
+    } else if (copies) {
+        copy_patch(c, &lines, c->packed_a);
     } else {
         CHECK(picture_in_memory(c, &base) && !patch->is_padded);
         LLVMValueRef h = add(c, mul(c, lines.y, number(c, patch->stride[0])), number(c, -patch->before[0]));
@@ -408,8 +420,8 @@ int64_t contract_packed_a(const Kernel *kernel, const Target *target) {
     uint32_t lanes = target->machine.vector_bytes / 4;
     if (patch_of(kernel->body, kernel->body->nodes[kernel->product].in[0], &patch)) {
         int64_t lines = (patch.rows_are_places ? block.rows : block.depth) / patch.OW;
-        if (lines > patch.OH) lines = patch.OH;
-        return patch_lines(&patch, lines) * patch_width(&patch) + lanes;
+        if (lines <= patch.OH) return patch_lines(&patch, lines) * patch_width(&patch) + lanes;
+        return (lines + patch.OH - 1) / patch.OH * copied_image(&patch) + lanes;
     }
     int64_t by_rows = (block.rows + lanes) * copied_row(&block, lanes, false);
     int64_t by_depth = (block.depth + lanes) * copied_row(&block, lanes, true);

@@ -158,6 +158,16 @@ static void steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b,
     round_end(c, &round, sum);
 }
 
+/* A's depth in runs of `run` steps: `count` of them. */
+static void steps_of_runs(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef count, LLVMValueRef *sum) {
+    int64_t run = c->a.depth_run;
+    Round runs = round_begin(c, count, sum, tile->rows * tile->vectors);
+    LLVMValueRef at = contract_element(c, a, mul(c, runs.index, c->a.depth_jump));
+    for (uint32_t i = 0; i < runs.count; i++) sum[i] = runs.phi[i];
+    steps(c, tile, at, contract_element(c, b, mul(c, runs.index, mul(c, number(c, run), c->b.depth))), number(c, run), sum);
+    round_end(c, &runs, sum);
+}
+
 /* C[rows x vectors] += A[rows x k] B[k x vectors] */
 static void micro_kernel(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValueRef *sum) {
     int64_t run = c->a.depth_run;
@@ -168,13 +178,17 @@ static void micro_kernel(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValu
     }
     if (!run) {
         steps(c, tile, tile->a, b, c->k_count, sum);
-        return;
+    } else if (c->takes_images && !c->patch.rows_are_places) {
+        int64_t places = c->patch.OH * c->patch.OW;
+        Round images = round_begin(c, contract_divide(c, c->k_count, places), sum, tile->rows * tile->vectors);
+        LLVMValueRef a = contract_element(c, tile->a, mul(c, images.index, c->image_jump));
+        LLVMValueRef from = contract_element(c, b, mul(c, images.index, mul(c, number(c, places), c->b.depth)));
+        for (uint32_t i = 0; i < images.count; i++) sum[i] = images.phi[i];
+        steps_of_runs(c, tile, a, from, number(c, c->patch.OH), sum);
+        round_end(c, &images, sum);
+    } else {
+        steps_of_runs(c, tile, tile->a, b, contract_divide(c, c->k_count, run), sum);
     }
-    Round runs = round_begin(c, contract_divide(c, c->k_count, run), sum, tile->rows * tile->vectors);
-    LLVMValueRef a = contract_element(c, tile->a, mul(c, runs.index, c->a.depth_jump));
-    for (uint32_t i = 0; i < runs.count; i++) sum[i] = runs.phi[i];
-    steps(c, tile, a, contract_element(c, b, mul(c, runs.index, mul(c, number(c, run), c->b.depth))), number(c, run), sum);
-    round_end(c, &runs, sum);
 }
 
 /* ---- the epilogue */

@@ -65,7 +65,9 @@ typedef struct {
     bool open_rows, open_depth;
     bool has_patch;
     Patch patch;
-    int64_t row_unit; /* pieces and blocks of rows are multiples of it; 0: of the tile */
+    int64_t row_run;   /* rows that lie in A at one stride; 0: all */
+    int64_t images;    /* of a patch that a block may take at once; 1: not even a whole one */
+    int64_t row_unit;  /* pieces are multiples of it; 0: of the tile */
 } Product;
 
 /* Cycles for each step along k, measured on small tiles; and for each load, which mostly hides behind the arithmetic. */
@@ -84,7 +86,7 @@ static bool tile_fits(const Machine *machine, int64_t rows, int64_t vectors) {
 
 /* Cycles for one step along k over `lines` runs of `run` rows. */
 static double cover_cost(const Product *p, int64_t rows, int64_t vectors, int64_t lanes) {
-    int64_t run = p->row_unit ? p->row_unit : p->rows, runs = p->row_unit ? ceil_div(p->rows, run) : 1;
+    int64_t run = p->row_run ? p->row_run : p->rows, runs = ceil_div(p->rows, run);
     if (run < rows) { /* a tile takes several runs */
         run *= at_most(rows / run, runs);
         runs = ceil_div(p->rows, run);
@@ -115,7 +117,7 @@ static void choose_tile(Kernel *kernel, const Product *p, const Machine *machine
             kernel->tile_rows = (uint32_t)rows;
             kernel->tile_vectors = (uint32_t)vectors;
         }
-    if (p->row_unit && p->row_unit < kernel->tile_rows) kernel->tile_rows -= kernel->tile_rows % (uint32_t)p->row_unit;
+    if (p->row_run && p->row_run < kernel->tile_rows) kernel->tile_rows -= kernel->tile_rows % (uint32_t)p->row_run;
 }
 
 /* The busiest of `threads` threads, each with a run of pieces, in units of rows x columns. */
@@ -145,9 +147,9 @@ static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_bl
     double copied_a = 2 * (kernel->pack_a ? PACK_COST : READ_COST) / (double)column_block / taps;
     double step = (double)p->depth / (2 * (double)lanes), cost = 0;
     for (int64_t threads = 1; threads <= 4; threads++)
-        cost += (double)busiest(p, row_block, column_block, threads) * (double)threads * (threads == 2 ? 3 : 1);
+        cost += (double)busiest(p, row_block, column_block, threads) * (double)threads * (threads == 2 ? 4 : threads == 3 ? 0.5 : 1);
     double pieces = (double)(p->batches * ceil_div(p->rows, row_block) * ceil_div(p->columns, column_block));
-    return cost * step * (1 + copied_a + copied_b) + 6 * TURN_COST * pieces;
+    return cost * step * (1 + copied_a + copied_b) + 6.5 * TURN_COST * pieces;
 }
 
 /* The fewest pieces of `units` units of `bytes` bytes each that fit into `room`. */
@@ -189,14 +191,15 @@ static void choose_pieces(Kernel *kernel, const Product *p, const Machine *machi
 static bool strides_alias(Extent stride) { return stride.per_n == 0 && stride.fixed && stride.fixed * 4 % 2048 == 0; }
 
 /* What of A is made ready at once, with the panel of B that it meets, stays in L2; the depth is cut where less than a
- * few tiles of rows would. */
-static void choose_depth(Kernel *kernel, const Product *p, const Machine *machine) {
-    int64_t most = at_least(machine->l2 / 2 / 4 / LEAST_ROWS, 256);
+ * few tiles of rows would. Where A's rows lie side by side, a step along k is far from the next: such a product is done
+ * in thin slices, whose operands and sums fit together. */
+static void choose_depth(Kernel *kernel, const Product *p, const Machine *machine, bool by_rows) {
+    int64_t most = at_least(machine->l2 / 2 / 4 / (by_rows ? LEAST_ROWS : 1024), by_rows ? 256 : 64);
     kernel->depth_block = 0;
     if (p->has_patch && !p->patch.rows_are_places) {
-        int64_t lines = at_least(machine->l2 / 4 / (4 * patch_width(&p->patch)), 1);
+        int64_t lines = at_least(machine->l2 / 4 / (4 * patch_width(&p->patch)), 1), places = p->patch.OH * p->patch.OW;
         kernel->depth_block = even_block(p->patch.OH, at_most(lines, p->patch.OH)) * p->patch.OW;
-        if (kernel->depth_block == p->depth) kernel->depth_block = 0;
+        if (p->images > 1) kernel->depth_block = at_most(at_most(p->images, p->depth / places), at_least(2 * most / places, 1)) * places;
     } else if (!p->has_patch && (p->open_depth || p->depth > most)) {
         kernel->depth_block = ceil_div(even_block(p->depth, most), 16) * 16;
     }
@@ -210,8 +213,8 @@ static void choose_rows(Kernel *kernel, const Product *p, const Machine *machine
     if (p->has_patch) {
         int64_t lines = 1, image = p->patch.OH;
         while (lines < image && patch_lines(&p->patch, lines + 1) * patch_width(&p->patch) <= room) lines++;
-        lines = even_block(image, lines);
-        kernel->row_block = at_most(lines * p->patch.OW, piece ? piece : lines * p->patch.OW);
+        kernel->row_block = even_block(image, lines) * p->patch.OW;
+        if (p->images > 1) kernel->row_block = even_block(piece / (image * p->patch.OW), p->images) * image * p->patch.OW;
         return;
     }
     int64_t columns = kernel->grid.axis[kernel->grid.rank - 1].block; /* what they become stays there, too */
@@ -219,21 +222,22 @@ static void choose_rows(Kernel *kernel, const Product *p, const Machine *machine
     if (rows < piece) kernel->row_block = ceil_div(even_block(piece, rows), kernel->tile_rows) * kernel->tile_rows;
 }
 
-static void choose_packing(Kernel *kernel, const Product *p, bool *aliases) {
+static void choose_packing(Kernel *kernel, const Product *p, bool *aliases, bool *by_rows) {
     const Node *product = &kernel->body->nodes[kernel->product];
     uint32_t rank = product->type.rank;
     Strided a = {0}, b = {0}, picture;
     bool a_strided = strided_of(kernel->body, product->in[0], &a), b_strided = strided_of(kernel->body, product->in[1], &b);
     Extent a_row = a.stride[rank - 2], a_depth = a.stride[rank - 1], b_depth = b.stride[rank - 2];
-    bool by_rows = strided_is_one(a_depth), reused = p->columns > 2 * 64 && p->depth > 16;
+    bool reused = p->columns > 32 && p->depth > 64;
+    *by_rows = !a_strided || strided_is_one(a_depth);
     /* With an open batch B is read where it is: to pack it for a batch of one would double the work. */
     kernel->pack_b = !b_strided || !strided_is_one(b.stride[rank - 1]) || (!p->open_rows && ((p->rows > 28 && p->depth > 16) || strides_alias(b_depth)));
-    kernel->pack_a = !a_strided || (reused && !by_rows && strides_alias(a_depth));
-    *aliases = a_strided && by_rows && strides_alias(a_row);
+    kernel->pack_a = !a_strided || (reused && !*by_rows);
+    *aliases = a_strided && *by_rows && strides_alias(a_row);
     if (p->has_patch) kernel->pack_a = p->patch.is_padded || !strided_of(kernel->body, p->patch.picture, &picture);
 }
 
-static Product product_of(const Kernel *kernel) {
+static Product product_of(const Kernel *kernel, const Machine *machine) {
     const Node *product = &kernel->body->nodes[kernel->product];
     const Type *a = &kernel->body->nodes[product->in[0]].type;
     uint32_t rank = product->type.rank;
@@ -242,17 +246,25 @@ static Product product_of(const Kernel *kernel) {
                  .open_depth = a->dim[rank - 1] < 0};
     for (uint32_t i = 0; i + 2 < rank; i++) p.batches *= size_of(product->type.dim[i]);
     p.has_patch = patch_of(kernel->body, product->in[0], &p.patch);
-    if (p.has_patch && p.patch.rows_are_places) p.row_unit = p.patch.OW;
-    else if (p.has_patch && p.patch.KH > 1) p.row_unit = p.patch.run;
+    p.images = 1;
+    if (!p.has_patch) return p;
+    int64_t places = p.patch.OH * p.patch.OW, image = patch_lines(&p.patch, p.patch.OH) * patch_width(&p.patch);
+    if (p.patch.image_axis == MAX_RANK) p.images = at_least(at_most(machine->l2 / 4 / (4 * image), p.depth + p.rows), 1);
+    if (p.patch.rows_are_places) {
+        p.row_run = p.patch.OW;
+        p.row_unit = p.images > 1 ? places : p.patch.OW;
+    } else if (p.patch.KH > 1) {
+        p.row_run = p.row_unit = p.patch.run;
+    }
     return p;
 }
 
 static void schedule_contract(Kernel *kernel, const Machine *machine) {
-    Product p = product_of(kernel);
-    bool aliases;
-    choose_packing(kernel, &p, &aliases);
+    Product p = product_of(kernel, machine);
+    bool aliases, by_rows;
+    choose_packing(kernel, &p, &aliases, &by_rows);
     choose_tile(kernel, &p, machine, aliases);
-    choose_depth(kernel, &p, machine);
+    choose_depth(kernel, &p, machine, by_rows);
     choose_pieces(kernel, &p, machine);
     choose_rows(kernel, &p, machine);
 }
