@@ -116,38 +116,56 @@ static void follow(LayerCall *call, const char *name, NodeId old, NodeId now, do
     lower_set_weight(l, arena_printf(l->arena, "%s%s", call->path, name), next);
 }
 
+/* Mean and variance by feature, with rows [1, .., features] or [features]. */
 typedef struct {
     NodeId mean, variance;
 } Statistics;
 
-/* The batch's, which the running averages follow. The running variance is that of the population the batch was drawn
- * from: count / (count - 1) times the batch's, as in PyTorch. */
-static Statistics batch_statistics(LayerCall *call, NodeId x, Type type, Statistics running, double momentum) {
+/* The running averages follow the batch's. The running variance is that of the population the batch was drawn from:
+ * count / (count - 1) times the batch's, as in PyTorch. */
+static void follow_batch(LayerCall *call, Statistics running, Statistics batch, double count, double momentum) {
     Lower *l = call->l;
-    Dim features = type.dim[type.rank - 1];
-    uint32_t axes = all_axes(type) & ~(1u << (type.rank - 1));
-    double count = (double)type_elements(type) / (double)features;
-    Statistics batch = {.mean = node_mean(l, x, axes)};
-    batch.variance = variance_around(l, x, batch.mean, axes);
-    follow(call, "running_mean", running.mean, build_reshape(l->g, batch.mean, 1, &features), momentum);
-    NodeId variance = build_reshape(l->g, batch.variance, 1, &features);
+    Dim features = value_type(l, running.mean).dim[0];
+    NodeId mean = build_reshape(l->g, batch.mean, 1, &features), variance = build_reshape(l->g, batch.variance, 1, &features);
+    follow(call, "running_mean", running.mean, mean, momentum);
     follow(call, "running_var", running.variance, node_scale(l, variance, count / (count - 1)), momentum);
-    return batch;
+}
+
+/* In training, both statistics come from one walk over x, so that it can be the walk that makes x: the sums of the
+ * distances from a centre near the mean, and of their squares (Chan, Golub and LeVeque, "Algorithms for Computing the
+ * Sample Variance", 1983: shifted data). The running mean is such a centre, and known before. What becomes of an
+ * element is then distance · factor + shift, and its gradient needs no third sum. */
+static NodeId batch_normalized(LayerCall *call, NodeId x, Type type, Statistics running, double epsilon, double momentum, const Affine *affine) {
+    Lower *l = call->l;
+    uint32_t axes = all_axes(type) & ~(1u << (type.rank - 1));
+    double count = (double)type_elements(type) / (double)type.dim[type.rank - 1];
+    NodeId distance = centred(l, x, running.mean);
+    NodeId mean = node_mean(l, distance, axes), square = node_mean(l, node_mul(l, distance, distance), axes);
+    NodeId variance = node_sub(l, square, node_mul(l, mean, mean));
+    variance = build_binary(l->g, OP_max, variance, build_like(l->g, variance, 0));
+    Statistics batch = {node_add(l, mean, node_spread(l, running.mean, mean)), variance};
+    follow_batch(call, running, batch, count, momentum);
+    NodeId factor = inverse_deviation(l, variance, epsilon);
+    if (affine->exists) factor = node_mul(l, factor, node_spread(l, affine->scale, factor));
+    NodeId shift = node_unary(l, OP_neg, node_mul(l, mean, factor));
+    if (affine->exists) shift = node_add(l, shift, node_spread(l, affine->offset, shift));
+    return node_add(l, node_mul(l, distance, node_spread(l, factor, distance)), node_spread(l, shift, distance));
 }
 
 static Value batch_norm(LayerCall *call, NodeId x, Type type, double epsilon, double momentum, double first) {
     Lower *l = call->l;
     Type row = type_make(DTYPE_f32, 1, &type.dim[type.rank - 1]);
     Affine affine;
-    Statistics used = {layer_weight(call, "running_mean", row, INPUT_state, init_constant(0)),
-                       layer_weight(call, "running_var", row, INPUT_state, init_constant(1))};
-    if (used.mean == NO_NODE || used.variance == NO_NODE || !affine_weights(call, type, first, &affine))
+    Statistics running = {layer_weight(call, "running_mean", row, INPUT_state, init_constant(0)),
+                          layer_weight(call, "running_var", row, INPUT_state, init_constant(1))};
+    if (running.mean == NO_NODE || running.variance == NO_NODE || !affine_weights(call, type, first, &affine))
         return value_unknown();
-    if (l->is_training && type_elements(type) < 2 * row.dim[0])
+    if (!l->is_training)
+        return value_tensor(normalized(l, x, running.mean, inverse_deviation(l, running.variance, epsilon), &affine));
+    if (type_elements(type) < 2 * row.dim[0])
         return lower_fail(l, call->spot, "\"batch_norm\" is applied to %s: there is only one value for each feature",
                           type_text(l, type));
-    if (l->is_training) used = batch_statistics(call, x, type, used, momentum);
-    return value_tensor(normalized(l, x, used.mean, inverse_deviation(l, used.variance, epsilon), &affine));
+    return value_tensor(batch_normalized(call, x, type, running, epsilon, momentum, &affine));
 }
 
 Value layer_batch_norm(LayerCall *call) {
