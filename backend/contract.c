@@ -23,7 +23,7 @@ static LLVMValueRef sub(Contract *c, LLVMValueRef a, LLVMValueRef b) { return co
 /* ---- layout of scratch ---- */
 
 typedef struct {
-    int64_t b, a, tile, end; /* offsets in bytes */
+    int64_t b, a, sums, tile, end; /* offsets in bytes */
 } Layout;
 
 static int64_t piece_rows(const Kernel *kernel) {
@@ -53,6 +53,12 @@ static bool depth_is_cut(const Kernel *kernel) {
     return kernel->depth_block && kernel->depth_block != a->dim[a->rank - 1];
 }
 
+static uint32_t count_sums(const Kernel *kernel) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < kernel->body->output_count; i++) count += kernel_sums_rows(kernel, i);
+    return count;
+}
+
 static Layout layout_of(const Kernel *kernel, const Target *target) {
     Block block = contract_block(kernel, target);
     int64_t lanes = target->machine.vector_bytes / 4;
@@ -63,7 +69,8 @@ static Layout layout_of(const Kernel *kernel, const Target *target) {
     }
     Layout layout = {0};
     layout.a = kernel->pack_b ? contract_round_up(block.columns * block.depth * 4, 64) : 0;
-    layout.tile = layout.a + contract_round_up(contract_packed_a(kernel, target) * 4, 64);
+    layout.sums = layout.a + contract_round_up(contract_packed_a(kernel, target) * 4, 64);
+    layout.tile = layout.sums + count_sums(kernel) * block.columns * 4;
     layout.end = layout.tile + contract_round_up(tile * 4, 64);
     return layout;
 }
@@ -86,7 +93,7 @@ static void tiles_of_rows(Contract *c, uint32_t rows, uint32_t vectors, LLVMValu
 
 /* Whole tiles, then what is left: of a known height if the extent is known, else by halves. */
 static void plain_tiles_down(Contract *c, uint32_t vectors, LLVMValueRef column) {
-    Dim extent = c->kernel->grid.axis[c->rank - 2].extent;
+    Dim extent = c->sum_count ? kernel_sum_rows(c->kernel) : c->kernel->grid.axis[c->rank - 2].extent;
     LLVMValueRef row = number(c, 0), end = c->row_count;
     tiles_of_rows(c, c->rows, vectors, column, &row, end);
     if (extent > 0 && extent % c->rows == 0) return;
@@ -207,6 +214,7 @@ static void row_blocks(Contract *c) {
 static void one_piece(Contract *c) {
     LLVMValueRef depth = pull_dim(c->p, c->depth);
     if (c->cuts_depth) clear_tile(c);
+    contract_begin_sums(c);
     Loop blocks = loop_begin(c->p, number(c, 0), depth, number(c, 1));
     c->k_from = blocks.index;
     c->k_count = depth;
@@ -215,6 +223,7 @@ static void one_piece(Contract *c) {
     contract_ready_b(c);
     row_blocks(c);
     loop_end(c->p, &blocks);
+    contract_end_sums(c);
 }
 
 /* Does a block hold several whole images? Then pieces have to, too. */
@@ -253,6 +262,10 @@ void contract_emit(Pull *p) {
     c->packed_b = scratch;
     c->packed_a = pull_address(p, scratch, byte, number(c, layout.a));
     c->tile = pull_address(p, scratch, byte, number(c, layout.tile));
+    c->sums = pull_address(p, scratch, byte, number(c, layout.sums));
+    c->sum_count = count_sums(kernel);
+    c->sum_stride = block.columns;
+    CHECK(!c->sum_count || kernel_sum_rows(kernel) == piece_rows(kernel));
     Loop pieces = loop_begin(p, LLVMGetParam(p->e->function, 2), LLVMGetParam(p->e->function, 3), number(c, 1));
     loop_piece(p, pieces.index, c->from, c->to);
     one_piece(c);

@@ -35,6 +35,9 @@ typedef struct {
     LLVMValueRef row_from, row_count; /* the block of rows, from the start of the piece */
     LLVMValueRef columns;          /* n */
     LLVMValueRef tile, packed_a, packed_b; /* scratch */
+    LLVMValueRef sums;             /* scratch: of the piece's columns, for each output that sums rows */
+    uint32_t sum_count;
+    int64_t sum_stride;            /* elements from one to the next */
     int64_t tile_stride;           /* elements from row to row of `tile` */
     Operand a, b;
     LLVMTypeRef f32, vector;
@@ -59,7 +62,9 @@ void contract_ready_b(Contract *c);     /* the piece's columns of the block of t
 void contract_ready_a(Contract *c);     /* the block of rows */
 int64_t contract_packed_a(const Kernel *kernel, const Target *target); /* elements of scratch */
 
-/* contract_tile.c */
+/* contract_tile.c: sums of rows begin and end with their piece. */
+void contract_begin_sums(Contract *c);
+void contract_end_sums(Contract *c);
 void contract_tile(Contract *c, const Tile *tile);
 bool contract_stores_registers(const Kernel *kernel);
 

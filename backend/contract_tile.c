@@ -211,20 +211,76 @@ static Position epilogue_position(Contract *c, NodeId id, LLVMValueRef row, LLVM
     return at;
 }
 
-/* All outputs at vector v of a row, whose sum is given. */
-static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint32_t v, LLVMValueRef sum, LLVMValueRef *values) {
+/* ---- sums of rows */
+
+static NodeId summed_value(const Graph *body, uint32_t output) {
+    return body->nodes[body->nodes[body->outputs[output].node].in[0]].in[0]; /* under the reshape */
+}
+
+static LLVMValueRef sum_place(Contract *c, uint32_t sum, LLVMValueRef column) {
+    return contract_element(c, c->sums, add(c, column, number(c, sum * c->sum_stride)));
+}
+
+void contract_begin_sums(Contract *c) {
+    if (!c->sum_count) return;
+    Loop loop = loop_begin(c->p, number(c, 0), number(c, c->sum_count * c->sum_stride), number(c, c->lanes));
+    contract_store(c, LLVMConstNull(c->vector), c->sums, loop.index, contract_vector_bytes(c));
+    loop_end(c->p, &loop);
+}
+
+void contract_end_sums(Contract *c) {
+    const Graph *body = c->kernel->body;
+    int64_t rows = kernel_sum_rows(c->kernel);
+    for (uint32_t i = 0, sum = 0; i < body->output_count; i++) {
+        if (!kernel_sums_rows(c->kernel, i)) continue;
+        uint32_t axis = c->rank - 1;
+        Loop loop = loop_begin(c->p, c->from[axis], c->to[axis], number(c, c->lanes));
+        LLVMValueRef from = sum_place(c, sum++, contract_sub(c, loop.index, c->from[axis]));
+        LLVMValueRef value = contract_load(c, from, number(c, 0), contract_vector_bytes(c), NULL);
+        Position at = {.rank = 3, .lanes = c->lanes, .mask = c->ragged ? contract_mask_below(c, loop.index, c->columns) : NULL};
+        at.axis[0].base = contract_divide(c, c->from[axis - 1], rows);
+        at.axis[1].base = number(c, 0);
+        at.axis[2] = (Index){loop.index, 1, NULL};
+        pull_store(c->p, i, &at, value);
+        loop_end(c->p, &loop);
+    }
+}
+
+/* Adds what the rows of a tile came to, vector by vector. */
+static void add_to_sums(Contract *c, LLVMValueRef column, uint32_t v, LLVMValueRef const *sums) {
+    for (uint32_t s = 0; s < c->sum_count; s++) {
+        LLVMValueRef at = sum_place(c, s, add(c, column, number(c, v * c->lanes)));
+        LLVMValueRef before = contract_load(c, at, number(c, 0), contract_vector_bytes(c), NULL);
+        LLVMValueRef after = LLVMBuildFAdd(contract_builder(c), before, sums[s], "");
+        contract_store(c, after, at, number(c, 0), contract_vector_bytes(c));
+    }
+}
+
+/* ---- outputs */
+
+enum { MOST_SUMS = 16 };
+
+/* All outputs at vector v of a row, whose product is given; what rows sum up is added to sums[], or begins it. */
+static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint32_t v, LLVMValueRef product, LLVMValueRef *sums) {
     Pull *p = c->p;
     const Graph *body = c->kernel->body;
+    LLVMValueRef *values = arena_array(p->e->arena, LLVMValueRef, body->output_count + 1);
     LLVMValueRef at_row = add(c, add(c, c->from[c->rank - 2], c->row_from), add(c, tile->row, row));
     LLVMValueRef at_column = add(c, c->from[c->rank - 1], add(c, tile->column, number(c, v * c->lanes)));
     LLVMValueRef mask = c->ragged && v == tile->vectors - 1 ? contract_mask_below(c, at_column, c->columns) : NULL;
-    uint32_t mark = pull_mark(p);
-    p->given[c->kernel->product] = sum;
+    uint32_t mark = pull_mark(p), sum = 0;
+    p->given[c->kernel->product] = product;
     for (uint32_t i = 0; i < body->output_count; i++) {
-        Position at = epilogue_position(c, body->outputs[i].node, at_row, at_column, mask);
-        values[i] = pull_splat(p, pull_value(p, body->outputs[i].node, &at), c->lanes);
+        NodeId node = kernel_sums_rows(c->kernel, i) ? summed_value(body, i) : body->outputs[i].node;
+        Position at = epilogue_position(c, node, at_row, at_column, mask);
+        values[i] = pull_splat(p, pull_value(p, node, &at), c->lanes);
     }
     for (uint32_t i = 0; i < body->output_count; i++) {
+        if (kernel_sums_rows(c->kernel, i)) {
+            sums[sum] = sums[sum] ? LLVMBuildFAdd(contract_builder(c), sums[sum], values[i], "") : values[i];
+            sum++;
+            continue;
+        }
         Position at = epilogue_position(c, body->outputs[i].node, at_row, at_column, mask);
         pull_store(p, i, &at, values[i]);
     }
@@ -232,17 +288,20 @@ static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint3
     pull_forget(p, mark);
 }
 
-static void epilogue(Contract *c, const Tile *tile, LLVMValueRef const *sum) {
-    LLVMValueRef *values = arena_array(c->p->e->arena, LLVMValueRef, c->kernel->body->output_count + 1);
+static void epilogue(Contract *c, const Tile *tile, LLVMValueRef const *products) {
+    LLVMValueRef sums[MOST_VECTORS][MOST_SUMS] = {{0}};
+    CHECK(c->sum_count <= MOST_SUMS);
     if (c->stores_registers) {
         for (uint32_t i = 0; i < tile->rows * tile->vectors; i++)
-            finish_vector(c, tile, number(c, i / tile->vectors), i % tile->vectors, sum[i], values);
+            finish_vector(c, tile, number(c, i / tile->vectors), i % tile->vectors, products[i], sums[i % tile->vectors]);
+        for (uint32_t v = 0; v < tile->vectors; v++) add_to_sums(c, tile->column, v, sums[v]);
         return;
     }
     Loop rows = loop_begin(c->p, number(c, 0), number(c, tile->rows), number(c, 1));
     for (uint32_t v = 0; v < tile->vectors; v++) {
         LLVMValueRef from = contract_load(c, c->tile, tile_offset(c, tile, rows.index, v), contract_vector_bytes(c), NULL);
-        finish_vector(c, tile, rows.index, v, from, values);
+        finish_vector(c, tile, rows.index, v, from, sums[v]);
+        add_to_sums(c, tile->column, v, sums[v]);
     }
     loop_end(c->p, &rows);
 }

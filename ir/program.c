@@ -105,6 +105,17 @@ bool kernel_equal(const Kernel *a, const Kernel *b) {
            a->pack_b == b->pack_b && body_equal(a->body, b->body);
 }
 
+bool kernel_sums_rows(const Kernel *kernel, uint32_t output) {
+    return kernel->kind == KERNEL_contract && kernel->body->nodes[kernel->body->outputs[output].node].op == OP_sum;
+}
+
+int64_t kernel_sum_rows(const Kernel *kernel) {
+    const Graph *body = kernel->body;
+    for (uint32_t i = 0; i < body->output_count; i++)
+        if (kernel_sums_rows(kernel, i)) return body->nodes[body->nodes[body->outputs[i].node].in[0]].type.dim[1];
+    return 0;
+}
+
 static bool is_elementwise(OpKind op) {
     OpClass class = op_info[op].class;
     return class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;

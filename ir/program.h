@@ -81,6 +81,10 @@ void program_add_call(Program *program, uint32_t kernel, const uint32_t *args, c
 uint32_t kernel_arg_count(const Kernel *kernel);
 Dim grid_pieces_at(const Grid *grid, int64_t n);
 bool kernel_equal(const Kernel *a, const Kernel *b);
+/* Contractions: is the output a sum of the product's rows within its pieces, sum(reshape(v) as [pieces, rows, columns])
+ * over axis 1? Then the grid cuts the rows so. kernel_sum_rows: the rows of a piece; 0 if there is no such output. */
+bool kernel_sums_rows(const Kernel *kernel, uint32_t output);
+int64_t kernel_sum_rows(const Kernel *kernel);
 /* Map kernels: whether a node is a reduction that takes a walk (not over axes of size 1 alone); in which walk each node
  * is complete: one later than the reductions that it needs; and in which one an output is stored, UINT32_MAX for those
  * without the reduced axes, which are stored behind the last. */

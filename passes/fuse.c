@@ -36,7 +36,7 @@ static void mark_product_operand(Fusion *f, NodeId id, bool is_left) {
         if (!strided && !reshapes_memory(f, id)) break;
         id = node->in[0];
     }
-    f->stored[id] = f->graph->nodes[id].op != OP_input;
+    f->stored[id] |= f->graph->nodes[id].op != OP_input && !f->again[id];
 }
 
 enum { MOST_PATHS = 16 };
@@ -48,7 +48,7 @@ static void mark_many_paths(Fusion *f) {
     uint32_t *paths = arena_array(f->scratch, uint32_t, g->count + 1);
     for (NodeId id = 0; id < g->count; id++) {
         paths[id] = 0;
-        for (uint32_t i = 0; fuse_is_view(g, id) && i < op_info[g->nodes[id].op].inputs; i++)
+        for (uint32_t i = 0; fuse_is_free(f, id) && i < op_info[g->nodes[id].op].inputs; i++)
             paths[id] += paths[g->nodes[id].in[i]];
         if (paths[id] > MOST_PATHS) f->stored[id] = true;
         if (f->stored[id] || !paths[id]) paths[id] = 1;
@@ -66,11 +66,20 @@ static void mark_stored(Fusion *f) {
 
 static bool is_input(const Graph *g, NodeId id) { return g->nodes[id].op == OP_input; }
 
+/* Does another group read it? */
+static bool is_read_elsewhere(const Fusion *f, NodeId id) {
+    for (uint32_t i = 0; i < f->users[id].count; i++)
+        if (f->group_of[f->users[id].nodes[i]] != f->group_of[id]) return true;
+    return false;
+}
+
 /* Every node that computes, and every view whose value must be in memory, gets a group. */
 static void group_nodes(Fusion *f) {
     for (NodeId id = f->graph->count; id--;) {
         if (is_input(f->graph, id)) continue;
-        if (fuse_is_view(f->graph, id)) {
+        if (f->group_of[id]) {
+            f->stored[id] |= is_read_elsewhere(f, id);
+        } else if (fuse_is_free(f, id)) {
             if (f->stored[id]) fuse_start_group(f, id);
         } else if (f->users[id].count || f->stored[id]) {
             if (!fuse_join(f, id)) {
@@ -282,6 +291,8 @@ Program *pass_fuse(const Graph *from, const Machine *machine) {
     (void)machine;
     Arena *scratch = arena_new();
     Fusion *f = fuse_new(from, scratch);
+    fuse_mark_again(f);
+    fuse_join_sums(f);
     mark_stored(f);
     group_nodes(f);
     f->program = program_new(from->name);

@@ -1,5 +1,5 @@
-/* What fuse.c (grouping, emission), fuse_join.c (when a node may join a group) and fuse_place.c (in-place updates and
- * the order of groups) share. */
+/* What fuse.c (grouping, emission), fuse_again.c (what is computed again), fuse_sums.c (products with sums of their
+ * rows), fuse_join.c (when a node may join a group) and fuse_place.c (in-place updates and the order of groups) share. */
 #ifndef SELFC_PASSES_FUSE_H
 #define SELFC_PASSES_FUSE_H
 #include "ir/program.h"
@@ -35,6 +35,7 @@ typedef struct {
     const Graph *graph;
     Arena *scratch;
     bool *stored;        /* the node's value must be in memory */
+    bool *again;         /* the node is computed again by whoever reads it (fuse_again.c) */
     Group **group_of;    /* NULL for inputs and for views that are not stored */
     Uses *users;
     Group **groups;      /* all that were started; merged ones have count 0 */
@@ -54,13 +55,23 @@ typedef struct {
 /* fuse_join.c */
 Fusion *fuse_new(const Graph *graph, Arena *scratch);
 bool fuse_is_view(const Graph *graph, NodeId id); /* costs nothing to compute again: index operations, constants, iota */
+bool fuse_is_free(const Fusion *f, NodeId id);    /* a view, or computed again: in no group of its own */
 NodeId fuse_value(const Graph *graph, NodeId id); /* the computed node whose bytes a reshape shows; else id */
 void fuse_start_group(Fusion *f, NodeId id);
+void fuse_add(Fusion *f, Group *group, NodeId id); /* as the group's earliest member: else fuse_sort */
+void fuse_sort(Group *group);
 bool fuse_join(Fusion *f, NodeId id);             /* all users of id have their group */
 void fuse_note_uses(Fusion *f, NodeId id);        /* id has its group: tell what it reads */
 bool fuse_reaches(Fusion *f, Group *from, const Group *to); /* does `from` need, directly or not, what `to` computes? */
 /* Calls visit(context, value) for each non-view (or stored view) that member id reads. */
 void fuse_each_read(const Fusion *f, NodeId id, void (*visit)(void *context, NodeId value), void *context);
+
+/* fuse_again.c */
+void fuse_mark_again(Fusion *f);
+
+/* fuse_sums.c: products whose rows are added up begin their groups. */
+enum { MOST_CHAIN = 8 /* elementwise operations between a product and a sum of its rows */ };
+void fuse_join_sums(Fusion *f);
 
 /* fuse_place.c: gives each output of the graph its buffer, orders the groups, and lists the copies that remain. */
 void fuse_place_outputs(Fusion *f, uint32_t (*final_buffer)(Fusion *f, uint32_t output));

@@ -24,6 +24,8 @@ bool fuse_is_view(const Graph *graph, NodeId id) {
     return op_info[node->op].class == CLASS_index || node->op == OP_constant || node->op == OP_iota;
 }
 
+bool fuse_is_free(const Fusion *f, NodeId id) { return f->again[id] || fuse_is_view(f->graph, id); }
+
 NodeId fuse_value(const Graph *graph, NodeId id) {
     NodeId under = id;
     while (graph->nodes[under].op == OP_reshape) under = graph->nodes[under].in[0];
@@ -35,6 +37,7 @@ Fusion *fuse_new(const Graph *graph, Arena *scratch) {
     f->graph = graph;
     f->scratch = scratch;
     f->stored = arena_array(scratch, bool, graph->count + 1);
+    f->again = arena_array(scratch, bool, graph->count + 1);
     f->group_of = arena_array(scratch, Group *, graph->count + 1);
     f->users = arena_array(scratch, Uses, graph->count + 1);
     f->groups = arena_array(scratch, Group *, graph->count + 1);
@@ -56,9 +59,19 @@ static void push(Arena *arena, NodeId **list, uint32_t *count, uint32_t *capacit
     (*list)[(*count)++] = id;
 }
 
-static void group_add(Fusion *f, Group *group, NodeId id) {
+void fuse_add(Fusion *f, Group *group, NodeId id) {
     push(f->scratch, &group->nodes, &group->count, &group->capacity, id);
     f->group_of[id] = group;
+}
+
+/* Members stand latest first, so that a kernel's body is built from its results down. */
+void fuse_sort(Group *group) {
+    for (uint32_t i = 1; i < group->count; i++)
+        for (uint32_t j = i; j && group->nodes[j - 1] < group->nodes[j]; j--) {
+            NodeId swap = group->nodes[j];
+            group->nodes[j] = group->nodes[j - 1];
+            group->nodes[j - 1] = swap;
+        }
 }
 
 static uint32_t sized_axes(const Type *type) {
@@ -78,7 +91,7 @@ void fuse_start_group(Fusion *f, NodeId id) {
         group->dim[group->rank++] = space->dim[i];
     }
     f->groups[f->group_count++] = group;
-    group_add(f, group, id);
+    fuse_add(f, group, id);
 }
 
 /* The members of groups that read a node: a use is noted for what stands behind the views, and each once. */
@@ -95,7 +108,7 @@ static void note_use(void *context, NodeId value) {
 }
 
 static void each_behind(const Fusion *f, NodeId id, void (*visit)(void *, NodeId), void *context) {
-    if (!fuse_is_view(f->graph, id) || f->stored[id]) {
+    if (!fuse_is_free(f, id) || f->stored[id]) {
         visit(context, id);
         return;
     }
@@ -182,6 +195,7 @@ static AxisMap through_view(const Graph *g, NodeId view, AxisMap map) {
     const Node *node = &g->nodes[view];
     const Type *from = &g->nodes[node->in[0]].type;
     AxisMap result = map;
+    if (!fuse_is_view(g, view)) return result; /* computed again, element by element */
     if (node->op == OP_broadcast) {
         for (uint32_t i = 0; i < from->rank; i++)
             if (from->dim[i] == 1) result.axis[i] = NO_AXIS;
@@ -258,7 +272,7 @@ static bool value_fits(const Fusion *f, const Group *group, NodeId id, AxisMap m
 /* Walks all paths from operand `at` down to `id`. */
 static bool paths_fit(const Fusion *f, const Group *group, NodeId at, AxisMap map, NodeId id, Space *space) {
     if (at == id) return value_fits(f, group, id, map, space);
-    if (!fuse_is_view(f->graph, at) || f->stored[at]) return true;
+    if (!fuse_is_free(f, at) || f->stored[at]) return true;
     const Node *node = &f->graph->nodes[at];
     for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
         if (!paths_fit(f, group, node->in[i], through_view(f->graph, at, map), id, space)) return false;
@@ -311,15 +325,9 @@ static bool can_merge(Fusion *f, Group *a, Group *b) {
 
 static void merge(Fusion *f, Group *into, Group *from) {
     into->reduced |= from->reduced;
-    for (uint32_t i = 0; i < from->count; i++) group_add(f, into, from->nodes[i]);
+    for (uint32_t i = 0; i < from->count; i++) fuse_add(f, into, from->nodes[i]);
     from->count = 0;
-    /* Members stand latest first, so that a kernel's body is built from its results down. */
-    for (uint32_t i = 1; i < into->count; i++)
-        for (uint32_t j = i; j && into->nodes[j - 1] < into->nodes[j]; j--) {
-            NodeId swap = into->nodes[j];
-            into->nodes[j] = into->nodes[j - 1];
-            into->nodes[j - 1] = swap;
-        }
+    fuse_sort(into);
 }
 
 /* Makes one group of all users' groups, if each pair can be merged. A node that fits each of them keeps its value in
@@ -356,7 +364,7 @@ static bool join_group(Fusion *f, Group *group, NodeId id) {
     group->reduced = space.reduced;
     memcpy(group->dim, space.dim, sizeof group->dim);
     if (f->graph->nodes[id].op == OP_matmul) group->product = id;
-    group_add(f, group, id);
+    fuse_add(f, group, id);
     return true;
 }
 

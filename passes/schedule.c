@@ -176,6 +176,11 @@ static void choose_pieces(Kernel *kernel, const Product *p, const Machine *machi
     Grid *grid = &kernel->grid;
     double best = 0;
     for (uint32_t i = 0; i + 2 < grid->rank; i++) grid->axis[i].block = 1;
+    int64_t summed = kernel_sum_rows(kernel); /* says how the rows are cut */
+    if (summed) {
+        unit = summed;
+        least_i = row_units = p->rows / summed;
+    }
     for (int64_t i = least_i; i < least_i + tries && i <= row_units; i++)
         for (int64_t j = least_j; j < least_j + tries && j <= column_tiles; j++) {
             int64_t rows = ceil_div(row_units, i) * unit, columns = ceil_div(column_tiles, j) * tile_columns;
@@ -247,6 +252,7 @@ static Product product_of(const Kernel *kernel, const Machine *machine) {
     for (uint32_t i = 0; i + 2 < rank; i++) p.batches *= size_of(product->type.dim[i]);
     p.has_patch = patch_of(kernel->body, product->in[0], &p.patch);
     p.images = 1;
+    p.row_run = kernel_sum_rows(kernel);
     if (!p.has_patch) return p;
     int64_t places = p.patch.OH * p.patch.OW, image = patch_lines(&p.patch, p.patch.OH) * patch_width(&p.patch);
     if (p.patch.image_axis == MAX_RANK) p.images = at_least(at_most(machine->l2 / 4 / (4 * image), p.depth + p.rows), 1);

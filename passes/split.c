@@ -14,9 +14,11 @@
  * cut along its depth: a product for each image, then a sum over images. */
 #include "ir/build.h"
 #include "ir/digits.h"
+#include "ir/patch.h"
 #include "passes/passes.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum {
     LEAST_WORK = 16384, /* elements in a piece: some microseconds, against about one for handing it out */
@@ -26,6 +28,8 @@ enum {
     LEVELS = 8,         /* of cheap operations that are done on the pieces */
     LEAST_DEPTH = 8192, /* of a product that is cut along it */
     DEPTH_PIECES = 16,
+    ROW_PIECES = 8,
+    LEAST_ROWS = 256,   /* in a piece of a product that makes sums of its rows */
 };
 
 static bool is_reduced(const Node *node, uint32_t axis) { return node->attr.axes >> axis & 1; }
@@ -144,6 +148,46 @@ static NodeId padded(Graph *g, OpKind op, NodeId a, uint32_t axis, int64_t piece
     return build_pad(g, a, to, before, neutral(op, to.dtype));
 }
 
+/* The product that elementwise work in its shape leads to, or NO_NODE. */
+static NodeId product_under(const Graph *g, NodeId a, Type type, int levels) {
+    const Node *node = &g->nodes[a];
+    if (!shape_equal(node->type, type) || node->op == OP_matmul) return node->op == OP_matmul && shape_equal(node->type, type) ? a : NO_NODE;
+    OpClass class = op_info[node->op].class;
+    bool is_elementwise = class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
+    NodeId found = NO_NODE;
+    for (uint32_t i = 0; is_elementwise && levels && i < op_info[node->op].inputs; i++) {
+        NodeId product = product_under(g, node->in[i], type, levels - 1);
+        if (product != NO_NODE && (found == NO_NODE || product > found)) found = product;
+    }
+    return found;
+}
+
+/* Pieces of a product's rows for sums that are made with its tiles: some 8, of whole pictures if the rows are a
+ * convolution's places, and of enough rows that the columns' panels are worth their packing. 0: the rows do not part so. */
+static int64_t row_pieces(const Graph *g, NodeId product) {
+    Patch patch;
+    int64_t rows = g->nodes[product].type.dim[0], unit = 1, best = 0;
+    if (patch_of(g, g->nodes[product].in[0], &patch) && patch.rows_are_places) unit = patch.OH * patch.OW;
+    for (int64_t pieces = 2; pieces <= MOST_PIECES; pieces++) {
+        if (rows % pieces || rows / pieces % unit || rows / pieces < LEAST_ROWS) continue;
+        if (!best || llabs(pieces - ROW_PIECES) < llabs(best - ROW_PIECES)) best = pieces;
+    }
+    return best;
+}
+
+/* A sum over the rows of a product: the reshape stands behind the work, which stays in the product's shape, so that
+ * fusion can make the first sum where the tiles are. */
+static NodeId split_row_sum(Graph *g, const Node *node, NodeId a) {
+    Type from = g->nodes[a].type;
+    if (node->op != OP_sum || from.rank != 2 || from.dim[0] <= 0 || from.dim[1] <= 1 || node->attr.axes != 1) return NO_NODE;
+    NodeId product = product_under(g, a, from, LEVELS);
+    int64_t pieces = product == NO_NODE ? 0 : row_pieces(g, product);
+    if (!pieces) return NO_NODE;
+    NodeId parts = build_reshape(g, a, 3, (Dim[]){pieces, from.dim[0] / pieces, from.dim[1]});
+    NodeId sum = reduce(g, OP_sum, reduce(g, OP_sum, parts, 1u << 1), 1u << 0);
+    return build_reshape(g, sum, node->type.rank, node->type.dim);
+}
+
 static NodeId split(Graph *g, const Node *node, NodeId a) {
     Type from = g->nodes[a].type;
     int64_t pieces = wanted_pieces(node, from);
@@ -214,7 +258,8 @@ void pass_split(const Graph *from, Graph *to, Arena *scratch) {
         const Node *node = &from->nodes[id];
         bool is_reduction = node->op == OP_sum || node->op == OP_reduce_max;
         to->origin = node->origin;
-        new_id[id] = is_reduction ? split(to, node, new_id[node->in[0]]) : NO_NODE;
+        new_id[id] = is_reduction ? split_row_sum(to, node, new_id[node->in[0]]) : NO_NODE;
+        if (is_reduction && new_id[id] == NO_NODE) new_id[id] = split(to, node, new_id[node->in[0]]);
         if (node->op == OP_matmul) new_id[id] = split_product(to, node, new_id[node->in[0]], new_id[node->in[1]]);
         if (new_id[id] == NO_NODE) new_id[id] = graph_copy_node(to, node, new_id);
     }

@@ -88,11 +88,8 @@ static void check_guard(const void *memory, size_t bytes) {
         if (((const unsigned char *)memory)[i] != GUARD_BYTE) die("byte %zu behind an output of %zu bytes was written", i - bytes, bytes);
 }
 
-static Run run_compiled(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads) {
-    PipelineOptions options = {.machine = target->machine};
-    Graph *stopped = NULL;
-    Program *program = NULL;
-    pipeline_run(graph, &options, &stopped, &program);
+/* `graph` says what the program, which is freed, takes and gives. */
+static Run run_program(const Graph *graph, Program *program, const Target *target, int64_t n, const double *const *inputs, int threads) {
     Diag diag;
     diag_init(&diag);
     int64_t batch = 0;
@@ -127,6 +124,43 @@ static Run run_compiled(const Graph *graph, const Target *target, int64_t n, con
         if (graph->outputs[i].updates < 0) check_guard(run.io[--at], type_bytes_at(graph->nodes[graph->outputs[i].node].type, n));
     program_free(program);
     return run;
+}
+
+static Run run_compiled(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads) {
+    PipelineOptions options = {.machine = target->machine};
+    Graph *stopped = NULL;
+    Program *program = NULL;
+    pipeline_run(graph, &options, &stopped, &program);
+    return run_program(graph, program, target, n, inputs, threads);
+}
+
+/* A program of one call, whose inputs and outputs are the kernel's. */
+static Program *program_of_kernel(const Kernel *kernel) {
+    const Graph *body = kernel->body;
+    Program *program = program_new("kernel");
+    uint32_t *args = arena_array(program->arena, uint32_t, kernel_arg_count(kernel) + 1);
+    program->inputs = arena_array(program->arena, GraphInput, body->input_count + 1);
+    program->outputs = arena_array(program->arena, GraphOutput, body->output_count + 1);
+    program->input_count = body->input_count, program->output_count = body->output_count;
+    for (uint32_t i = 0; i < body->input_count; i++) {
+        program->inputs[i] = body->inputs[i];
+        args[i] = program_add_buffer(program, (Buffer){.kind = BUFFER_input, .type = body->inputs[i].type, .index = i});
+    }
+    for (uint32_t i = 0; i < body->output_count; i++) {
+        Buffer buffer = {.kind = BUFFER_output, .type = body->nodes[body->outputs[i].node].type, .index = i};
+        args[body->input_count + i] = program_add_buffer(program, buffer);
+        program->outputs[i] = (GraphOutput){body->outputs[i].name, args[body->input_count + i], -1};
+    }
+    Kernel copy = *kernel;
+    NodeId *new_id = arena_array(program->arena, NodeId, body->count + 1);
+    copy.body = graph_new("body");
+    graph_copy_inputs(copy.body, body);
+    for (NodeId id = 0; id < body->count; id++) new_id[id] = graph_copy_node(copy.body, &body->nodes[id], new_id);
+    graph_copy_outputs(copy.body, body, new_id);
+    if (copy.kind == KERNEL_contract) copy.product = new_id[kernel->product];
+    program_add_call(program, program_add_kernel(program, copy), args, "kernel");
+    program->phase_count = 1;
+    return program;
 }
 
 static void end_run(Run *run) {
@@ -188,6 +222,19 @@ int compiled_compare(const Graph *graph, const Target *target, int64_t n, const 
     int wrong = 0;
     for (uint32_t i = 0; i < graph->output_count; i++)
         wrong += compare_output(graph, i, values[graph->outputs[i].node], output_data(graph, &run, i), n, tolerance);
+    end_run(&run);
+    arena_free(arena);
+    return wrong;
+}
+
+int compiled_compare_kernel(const Kernel *kernel, const Target *target, int64_t n, uint64_t seed, int threads, double tolerance) {
+    Arena *arena = arena_new();
+    const double **inputs = compiled_draw(kernel->body, n, seed, arena);
+    double **values = graph_eval(kernel->body, n, inputs, arena);
+    Run run = run_program(kernel->body, program_of_kernel(kernel), target, n, inputs, threads);
+    int wrong = 0;
+    for (uint32_t i = 0; i < kernel->body->output_count; i++)
+        wrong += compare_output(kernel->body, i, values[kernel->body->outputs[i].node], output_data(kernel->body, &run, i), n, tolerance);
     end_run(&run);
     arena_free(arena);
     return wrong;

@@ -12,6 +12,9 @@ const double **compiled_draw(const Graph *graph, int64_t n, uint64_t seed, Arena
  * relative to 1 + the largest magnitude of that output (exactly, for integers); prints the first of each output. */
 int compiled_compare(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads, double tolerance);
 
+/* The same of one kernel as it is scheduled, called alone, against its body. */
+int compiled_compare_kernel(const Kernel *kernel, const Target *target, int64_t n, uint64_t seed, int threads, double tolerance);
+
 /* As compiled_compare, but compares the bits that `threads_a` and `threads_b` threads give. */
 int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads_a, int threads_b);
 

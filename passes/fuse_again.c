@@ -1,0 +1,113 @@
+/* What is computed again by each kernel that reads it, instead of being stored.
+ *
+ * Batch norm's result is distance · factor + shift, where factor and shift, a number for each channel, are only known when
+ * all distances are. So the distances must be in memory, and whoever reads them needs a product and a sum to know the
+ * result: to store that, too, costs a write and as many reads as there are readers, for nothing. In training it would
+ * also be kept until the backward pass.
+ *
+ * So a node is computed again if it is cheap, all of it comes from one large value in memory, its source, and
+ *   1. something small that it needs depends on the source: else the work fits where the source is made, and it is
+ *      the source that needs no memory,
+ *   2. nobody looks at it through a window, which would compute it once for each tap; products do not count, they copy
+ *      what they see once,
+ *   3. it is no result of the program. */
+#include "passes/fuse.h"
+
+#include "ir/digits.h"
+
+enum { LEAST_ELEMENTS = 1 << 14 /* below, kernels are too short for more of them */, MOST_COST = 8, SMALL = 16 };
+
+typedef struct {
+    NodeId source;   /* the large value that it comes from; NO_NODE: none, or several */
+    uint32_t cost;   /* operations from the source on */
+    bool is_behind;  /* something small on the way depends on the source */
+} Origin;
+
+typedef struct {
+    const Fusion *f;
+    Origin *origin;
+    uint32_t *mark, round; /* which walk came past a node last */
+} Again;
+
+static int64_t elements(const Graph *g, NodeId id) { return dim_at(type_elements(g->nodes[id].type), 1); }
+
+static bool is_cheap(OpKind op) {
+    switch ((int)op) {
+    case OP_neg: case OP_abs: case OP_sign: case OP_not: case OP_cast: case OP_stop_gradient: case OP_add: case OP_sub:
+    case OP_mul: case OP_max: case OP_min: case OP_less: case OP_equal: case OP_and: case OP_or: case OP_xor: case OP_select:
+        return true;
+    default: return false;
+    }
+}
+
+/* Does `id` depend on `source`? Nodes before the source cannot. */
+static bool depends(Again *a, NodeId id, NodeId source) {
+    if (id == source) return true;
+    if (id < source || a->mark[id] == a->round) return false;
+    a->mark[id] = a->round;
+    const Node *node = &a->f->graph->nodes[id];
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
+        if (depends(a, node->in[i], source)) return true;
+    return false;
+}
+
+/* The value behind views that only rename axes or repeat it. */
+static NodeId behind_views(const Graph *g, NodeId id) {
+    while (g->nodes[id].op == OP_reshape || g->nodes[id].op == OP_broadcast) id = g->nodes[id].in[0];
+    return id;
+}
+
+static bool is_small(const Graph *g, NodeId id, int64_t size) {
+    return g->nodes[id].op == OP_constant || elements(g, id) * SMALL <= size;
+}
+
+/* Where the node comes from, if that is one large value. */
+static Origin origin_of(Again *a, NodeId id) {
+    const Graph *g = a->f->graph;
+    const Node *node = &g->nodes[id];
+    Origin origin = {.source = NO_NODE, .cost = 1};
+    int64_t size = elements(g, id);
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) {
+        NodeId value = behind_views(g, node->in[i]);
+        if (is_small(g, value, size)) continue;
+        bool is_again = a->f->again[value];
+        NodeId source = is_again ? a->origin[value].source : value;
+        if (elements(g, source) != size || (origin.source != NO_NODE && origin.source != source))
+            return (Origin){.source = NO_NODE};
+        origin.source = source;
+        if (is_again) origin.cost += a->origin[value].cost, origin.is_behind |= a->origin[value].is_behind;
+    }
+    a->round++;
+    for (uint32_t i = 0; i < op_info[node->op].inputs && origin.source != NO_NODE; i++) {
+        NodeId value = behind_views(g, node->in[i]);
+        if (is_small(g, value, size)) origin.is_behind |= depends(a, value, origin.source);
+    }
+    return origin;
+}
+
+/* Nodes that must be stored for 2 and 3. */
+static bool *find_kept(const Fusion *f) {
+    const Graph *g = f->graph;
+    bool *kept = arena_array(f->scratch, bool, g->count + 1), *of_product = arena_array(f->scratch, bool, g->count + 1);
+    for (NodeId id = 0; id < g->count; id++)
+        if (g->nodes[id].op == OP_matmul) of_product[digits_of(g, g->nodes[id].in[0]).base] = true;
+    for (NodeId id = 0; id < g->count; id++) {
+        const Node *node = &g->nodes[id];
+        bool looks = node->op == OP_window || node->op == OP_unwindow || node->op == OP_concat || node->op == OP_pad;
+        for (uint32_t i = 0; looks && !of_product[id] && i < op_info[node->op].inputs; i++)
+            kept[behind_views(g, node->in[i])] = true;
+    }
+    for (uint32_t i = 0; i < g->output_count; i++) kept[behind_views(g, g->outputs[i].node)] = true;
+    return kept;
+}
+
+void fuse_mark_again(Fusion *f) {
+    const Graph *g = f->graph;
+    Again a = {f, arena_array(f->scratch, Origin, g->count + 1), arena_array(f->scratch, uint32_t, g->count + 1), 0};
+    const bool *kept = find_kept(f);
+    for (NodeId id = 0; id < g->count; id++) {
+        if (kept[id] || !is_cheap(g->nodes[id].op) || elements(g, id) < LEAST_ELEMENTS) continue;
+        a.origin[id] = origin_of(&a, id);
+        f->again[id] = a.origin[id].source != NO_NODE && a.origin[id].is_behind && a.origin[id].cost <= MOST_COST;
+    }
+}
