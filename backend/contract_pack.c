@@ -214,14 +214,6 @@ static void pack_a_row(Contract *c, PackA *pack) {
     loop_end(c->p, &runs);
 }
 
-/* Is the fastest axis in memory one that counts rows? */
-static bool rows_are_contiguous(Contract *c, const Digits *digits) {
-    const Type *base = &c->kernel->body->nodes[digits->base].type;
-    uint32_t fastest = base->rank, rows = c->rank - 2;
-    while (fastest && base->dim[fastest - 1] == 1) fastest--;
-    return fastest && digits->count[rows] && digits->axis[rows][digits->count[rows] - 1] == fastest - 1;
-}
-
 static int64_t copied_row(const Block *block, uint32_t lanes, bool along_rows) {
     return (along_rows ? contract_round_up(block->rows, lanes) : block->depth) + ROW_PAD;
 }
@@ -229,7 +221,7 @@ static int64_t copied_row(const Block *block, uint32_t lanes, bool along_rows) {
 static void copy_rows(Contract *c) {
     PackA pack = {.digits = digits_of(c->kernel->body, c->product->in[0])};
     uint32_t rows = c->rank - 2, depth = c->rank - 1;
-    bool along_rows = rows_are_contiguous(c, &pack.digits);
+    bool along_rows = digits_count_fastest(c->kernel->body, &pack.digits, rows);
     Block block = contract_block(c->kernel, c->p->e->target);
     int64_t stride = copied_row(&block, c->lanes, along_rows);
     LLVMValueRef k_to = add(c, c->k_from, c->k_count), row_from = add(c, c->from[rows], c->row_from), row_to = add(c, row_from, c->row_count);

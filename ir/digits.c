@@ -50,3 +50,10 @@ Digits digits_of(const Graph *graph, NodeId id) {
     if (node->op == OP_transpose) return permuted(&below, node);
     return dealt(graph, &below, graph->nodes[node->in[0]].type.rank, &node->type, &digits) ? digits : whole(graph, id);
 }
+
+bool digits_count_fastest(const Graph *graph, const Digits *digits, uint32_t axis) {
+    const Type *base = &graph->nodes[digits->base].type;
+    uint32_t fastest = base->rank;
+    while (fastest && base->dim[fastest - 1] == 1) fastest--;
+    return fastest && digits->count[axis] && digits->axis[axis][digits->count[axis] - 1] == fastest - 1;
+}

@@ -15,4 +15,6 @@ typedef struct {
 /* Looks through transposes and through reshapes that join or part whole axes; base is the node itself if there is
  * nothing to look through. */
 Digits digits_of(const Graph *graph, NodeId node);
+/* Does axis `axis` of the node count, last, the axis of the base whose elements lie side by side? */
+bool digits_count_fastest(const Graph *graph, const Digits *digits, uint32_t axis);
 #endif

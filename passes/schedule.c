@@ -11,6 +11,7 @@
  * this is where we leave Low et al. ("Analytical Modeling Is Enough for High-Performance BLIS", TOMS 2016), who keep the
  * panel in L1: two vectors a step come from L2 as fast as they are used. Pieces are whole tiles, of whole lines where A
  * is a patch of a picture, and their number the one that balances 1, 2, 3 and 4 threads best, packing counted. */
+#include "ir/digits.h"
 #include "ir/patch.h"
 #include "ir/program.h"
 #include "ir/strided.h"
@@ -234,7 +235,8 @@ static void choose_packing(Kernel *kernel, const Product *p, bool *aliases, bool
     bool a_strided = strided_of(kernel->body, product->in[0], &a), b_strided = strided_of(kernel->body, product->in[1], &b);
     Extent a_row = a.stride[rank - 2], a_depth = a.stride[rank - 1], b_depth = b.stride[rank - 2];
     bool reused = p->columns > 32 && p->depth > 64;
-    *by_rows = !a_strided || strided_is_one(a_depth);
+    Digits digits = digits_of(kernel->body, product->in[0]);
+    *by_rows = a_strided ? strided_is_one(a_depth) : !digits_count_fastest(kernel->body, &digits, rank - 2);
     /* With an open batch B is read where it is: to pack it for a batch of one would double the work. */
     kernel->pack_b = !b_strided || !strided_is_one(b.stride[rank - 1]) || (!p->open_rows && ((p->rows > 28 && p->depth > 16) || strides_alias(b_depth)));
     kernel->pack_a = !a_strided || (reused && !*by_rows);
