@@ -70,7 +70,7 @@ static Layout layout_of(const Kernel *kernel, const Target *target) {
     Layout layout = {0};
     layout.a = kernel->pack_b ? contract_round_up(block.columns * block.depth * 4, 64) : 0;
     layout.sums = layout.a + contract_round_up(contract_packed_a(kernel, target) * 4, 64);
-    layout.tile = layout.sums + count_sums(kernel) * block.columns * 4;
+    layout.tile = layout.sums + 2 * count_sums(kernel) * block.columns * 4;
     layout.end = layout.tile + contract_round_up(tile * 4, 64);
     return layout;
 }

@@ -211,19 +211,51 @@ static Position epilogue_position(Contract *c, NodeId id, LLVMValueRef row, LLVM
     return at;
 }
 
-/* ---- sums of rows */
+/* ---- sums of rows
+ *
+ * A variance is the small difference of two such sums where values lie far from zero, so they are made with care: the
+ * rows of a tile in pairs of pairs, and the tiles with what each addition rounded away kept beside the sum (Kahan,
+ * "Further Remarks on Reducing Truncation Errors", 1965). */
+
+enum { MOST_LEVELS = 6 /* of pairs: 2^5 rows are a tile's most */, MOST_SUMS = 16 };
+_Static_assert(1 << (MOST_LEVELS - 1) >= MOST_ROWS, "the pairs of a tile's rows");
+
+/* The sum of 2^i rows, where bit i of the number of rows so far is set. */
+typedef struct {
+    LLVMValueRef level[MOST_LEVELS];
+} Pairs;
+
+static void pairs_add(Contract *c, Pairs *pairs, LLVMValueRef value) {
+    uint32_t i = 0;
+    for (; pairs->level[i]; i++) {
+        value = LLVMBuildFAdd(contract_builder(c), pairs->level[i], value, "");
+        pairs->level[i] = NULL;
+    }
+    pairs->level[i] = value;
+}
+
+static LLVMValueRef pairs_total(Contract *c, Pairs *pairs) {
+    LLVMValueRef total = NULL;
+    for (uint32_t i = 0; i < MOST_LEVELS; i++) {
+        LLVMValueRef level = pairs->level[i];
+        if (level) total = total ? LLVMBuildFAdd(contract_builder(c), level, total, "") : level;
+        pairs->level[i] = NULL;
+    }
+    return total;
+}
 
 static NodeId summed_value(const Graph *body, uint32_t output) {
     return body->nodes[body->nodes[body->outputs[output].node].in[0]].in[0]; /* under the reshape */
 }
 
-static LLVMValueRef sum_place(Contract *c, uint32_t sum, LLVMValueRef column) {
-    return contract_element(c, c->sums, add(c, column, number(c, sum * c->sum_stride)));
+/* Each sum is followed by what it lost. */
+static LLVMValueRef sum_place(Contract *c, uint32_t sum, bool lost, LLVMValueRef column) {
+    return contract_element(c, c->sums, add(c, column, number(c, (2 * sum + lost) * c->sum_stride)));
 }
 
 void contract_begin_sums(Contract *c) {
     if (!c->sum_count) return;
-    Loop loop = loop_begin(c->p, number(c, 0), number(c, c->sum_count * c->sum_stride), number(c, c->lanes));
+    Loop loop = loop_begin(c->p, number(c, 0), number(c, 2 * c->sum_count * c->sum_stride), number(c, c->lanes));
     contract_store(c, LLVMConstNull(c->vector), c->sums, loop.index, contract_vector_bytes(c));
     loop_end(c->p, &loop);
 }
@@ -235,7 +267,7 @@ void contract_end_sums(Contract *c) {
         if (!kernel_sums_rows(c->kernel, i)) continue;
         uint32_t axis = c->rank - 1;
         Loop loop = loop_begin(c->p, c->from[axis], c->to[axis], number(c, c->lanes));
-        LLVMValueRef from = sum_place(c, sum++, contract_sub(c, loop.index, c->from[axis]));
+        LLVMValueRef from = sum_place(c, sum++, false, contract_sub(c, loop.index, c->from[axis]));
         LLVMValueRef value = contract_load(c, from, number(c, 0), contract_vector_bytes(c), NULL);
         Position at = {.rank = 3, .lanes = c->lanes, .mask = c->ragged ? contract_mask_below(c, loop.index, c->columns) : NULL};
         at.axis[0].base = contract_divide(c, c->from[axis - 1], rows);
@@ -246,22 +278,25 @@ void contract_end_sums(Contract *c) {
     }
 }
 
-/* Adds what the rows of a tile came to, vector by vector. */
-static void add_to_sums(Contract *c, LLVMValueRef column, uint32_t v, LLVMValueRef const *sums) {
+/* Adds what the rows of a tile came to at one vector of columns. */
+static void add_to_sums(Contract *c, LLVMValueRef column, uint32_t v, Pairs *pairs) {
+    LLVMBuilderRef b = contract_builder(c);
+    LLVMValueRef at = add(c, column, number(c, v * c->lanes)), zero = number(c, 0);
     for (uint32_t s = 0; s < c->sum_count; s++) {
-        LLVMValueRef at = sum_place(c, s, add(c, column, number(c, v * c->lanes)));
-        LLVMValueRef before = contract_load(c, at, number(c, 0), contract_vector_bytes(c), NULL);
-        LLVMValueRef after = LLVMBuildFAdd(contract_builder(c), before, sums[s], "");
-        contract_store(c, after, at, number(c, 0), contract_vector_bytes(c));
+        LLVMValueRef sum = sum_place(c, s, false, at), lost = sum_place(c, s, true, at);
+        LLVMValueRef before = contract_load(c, sum, zero, contract_vector_bytes(c), NULL);
+        LLVMValueRef owed = contract_load(c, lost, zero, contract_vector_bytes(c), NULL);
+        LLVMValueRef more = LLVMBuildFSub(b, pairs_total(c, &pairs[s]), owed, "");
+        LLVMValueRef after = LLVMBuildFAdd(b, before, more, "");
+        contract_store(c, after, sum, zero, contract_vector_bytes(c));
+        contract_store(c, LLVMBuildFSub(b, LLVMBuildFSub(b, after, before, ""), more, ""), lost, zero, contract_vector_bytes(c));
     }
 }
 
 /* ---- outputs */
 
-enum { MOST_SUMS = 16 };
-
-/* All outputs at vector v of a row, whose product is given; what rows sum up is added to sums[], or begins it. */
-static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint32_t v, LLVMValueRef product, LLVMValueRef *sums) {
+/* All outputs at vector v of a row, whose product is given; what rows sum up goes to pairs[]. */
+static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint32_t v, LLVMValueRef product, Pairs *pairs) {
     Pull *p = c->p;
     const Graph *body = c->kernel->body;
     LLVMValueRef *values = arena_array(p->e->arena, LLVMValueRef, body->output_count + 1);
@@ -277,8 +312,7 @@ static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint3
     }
     for (uint32_t i = 0; i < body->output_count; i++) {
         if (kernel_sums_rows(c->kernel, i)) {
-            sums[sum] = sums[sum] ? LLVMBuildFAdd(contract_builder(c), sums[sum], values[i], "") : values[i];
-            sum++;
+            pairs_add(c, &pairs[sum++], values[i]);
             continue;
         }
         Position at = epilogue_position(c, body->outputs[i].node, at_row, at_column, mask);
@@ -289,7 +323,7 @@ static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint3
 }
 
 static void epilogue(Contract *c, const Tile *tile, LLVMValueRef const *products) {
-    LLVMValueRef sums[MOST_VECTORS][MOST_SUMS] = {{0}};
+    Pairs sums[MOST_VECTORS][MOST_SUMS] = {{{{0}}}};
     CHECK(c->sum_count <= MOST_SUMS);
     if (c->stores_registers) {
         for (uint32_t i = 0; i < tile->rows * tile->vectors; i++)
