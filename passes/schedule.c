@@ -266,6 +266,7 @@ void schedule_contract(Kernel *kernel, const Machine *machine, const Choice *wis
     choose_packing(kernel, &p, &aliases, &by_rows);
     choose_tile(kernel, &p, machine, aliases);
     if (wish) choice_take_tile(wish, kernel);
+    choose_depth(kernel, &p, machine, by_rows);
     choose_pieces(kernel, &p, machine);
     choose_rows(kernel, &p, machine);
 }
