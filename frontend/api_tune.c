@@ -18,7 +18,8 @@
 
 enum { TUNE_OPEN_BATCH = 64, TUNE_MOST_SETS = 16, TUNE_HUGE_PAGE = 2 << 20, TUNE_MOST_TURNS = 60 };
 static const double tune_turn = 2e-4 /* seconds that a candidate runs at a time */, tune_budget = 0.15 /* for a list */;
-static const double tune_least_gain = 1.02; /* less may be noise: the cost model's choice stays */
+static const double tune_slow = 5e-3; /* a run of it is nearly free of noise: few are enough */
+static const double tune_least_gain = 1.03; /* less may be noise: the cost model's choice stays */
 
 /* A kernel to time, and how often a step calls it. */
 typedef struct {
@@ -204,30 +205,42 @@ static double tune_run(const Bench *bench, const Runner *runner, uint32_t times)
 /* How much slower than the fastest a candidate may be after so many turns. */
 static double tune_patience(uint32_t turns) { return turns < 2 ? 2 : turns < 4 ? 1.4 : turns < 8 ? 1.15 : turns < 16 ? 1.07 : 1.04; }
 
-/* The first stays to the end: it is what the winner is compared with. */
-static uint32_t tune_drop(Runner *runners, uint32_t count, uint32_t turns) {
+static double tune_least(const Runner *runners, uint32_t count) {
     double best = INFINITY;
-    uint32_t left = 0;
     for (uint32_t i = 0; i < count; i++) best = runners[i].least < best ? runners[i].least : best;
+    return best;
+}
+
+/* The first stays to the end: it is what the winner is compared with. Returns how many are left. */
+static uint32_t tune_drop(Runner *runners, uint32_t count, uint32_t turns) {
+    double most = tune_least(runners, count) * tune_patience(turns);
+    uint32_t left = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (i && runners[i].least > best * tune_patience(turns)) runners[i].is_dropped = true;
+        runners[i].is_dropped |= i && runners[i].least > most;
         left += !runners[i].is_dropped;
     }
     return left;
 }
 
+/* Each that is left runs for about tune_turn. */
+static void tune_take_turns(const Bench *bench, Runner *runners, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (runners[i].is_dropped) continue;
+        double times = tune_turn / runners[i].least / bench->buffers->sets;
+        double seconds = tune_run(bench, &runners[i], times > 1 ? (uint32_t)times : 1);
+        if (seconds < runners[i].least) runners[i].least = seconds;
+    }
+}
+
 static void tune_race(const Bench *bench, Runner *runners, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) runners[i].least = tune_run(bench, &runners[i], 1);
+    bool is_slow = tune_least(runners, count) > tune_slow;
+    uint32_t head_start = is_slow ? 3 : 0, least_turns = is_slow ? 2 : 4;
     double start = api_seconds();
-    for (uint32_t turn = 1; turn <= TUNE_MOST_TURNS; turn++) {
-        for (uint32_t i = 0; i < count; i++) {
-            if (runners[i].is_dropped) continue;
-            double times = tune_turn / runners[i].least / bench->buffers->sets, seconds;
-            seconds = tune_run(bench, &runners[i], times > 1 ? (uint32_t)times : 1);
-            if (turn == 1 || seconds < runners[i].least) runners[i].least = seconds;
-        }
-        if (tune_drop(runners, count, turn) == 1) break;
-        if (turn >= 3 && api_seconds() - start > tune_budget) break;
+    for (uint32_t turn = 0; turn < TUNE_MOST_TURNS; turn++) {
+        if (tune_drop(runners, count, turn + head_start) == 1) break;
+        if (turn >= least_turns && api_seconds() - start > tune_budget) break;
+        tune_take_turns(bench, runners, count);
     }
 }
 
