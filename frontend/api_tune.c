@@ -79,10 +79,11 @@ static void tune_add_program(Tune *tune, const Program *program, int64_t batch, 
     }
 }
 
-/* The most work first, so that a limit of time costs little. */
-static int tune_more_work(const void *a, const void *b) {
-    double x = ((const Job *)a)->work, y = ((const Job *)b)->work;
-    return (x < y) - (x > y);
+/* The training step first, and the most work first, so that a limit of time costs little. */
+static int tune_more_important(const void *a, const void *b) {
+    const Job *x = a, *y = b;
+    if (!x->calls != !y->calls) return x->calls ? -1 : 1;
+    return (x->work < y->work) - (x->work > y->work);
 }
 
 /* ---- scratch data */
@@ -347,7 +348,7 @@ static void tune_say_all(const Tune *tune, uint32_t done, bool has_training) {
     fprintf(tune->out, "%u of %u kernels have a faster schedule; products and convolutions of %s: %.3f ms → %.3f ms", better, done,
             has_training ? "a training step" : "all functions", 1e3 * before, 1e3 * after);
     if (after > 0) fprintf(tune->out, ", %.2fx", before / after);
-    if (done < tune->count) fprintf(tune->out, "\nthe time is up: %u kernels were not timed, those with the least work", tune->count - done);
+    if (done < tune->count) fprintf(tune->out, "\nthe time is up: %u kernels were not timed, those that matter least", tune->count - done);
     fprintf(tune->out, "\nremembered in %s\n", api_choices_path(tune->model, arena));
     arena_free(arena);
 }
@@ -370,7 +371,7 @@ static int tune_all(Tune *tune, const CompileInput *input, bool has_training) {
     for (uint32_t i = 0; i < input->program_count; i++)
         tune_add_program(tune, input->programs[i], input->batches[i], !has_training || i == 0);
     if (!tune->count) return fprintf(tune->out, "there is no product or convolution to tune\n"), 0;
-    qsort(tune->jobs, tune->count, sizeof *tune->jobs, tune_more_work);
+    qsort(tune->jobs, tune->count, sizeof *tune->jobs, tune_more_important);
     uint32_t done = 0;
     for (; done < tune->count; done++) {
         if (tune->seconds > 0 && done && api_seconds() - tune->started > tune->seconds) break;
