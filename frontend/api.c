@@ -156,23 +156,28 @@ int api_check_dump(const char *dump) {
     return api_fail("there is no pass \"%s\" to dump, but %s", dump, names);
 }
 
-/* A folder that was asked for must be there and writable, or be made. */
-static int api_check_cache(const SelfcModel *model, const SelfcOptions *given) {
-    const char *folder = model->options.cache;
-    SelfcOptions copy = {0};
-    if (given) memcpy(&copy, given, given->size < sizeof copy ? given->size : sizeof copy);
-    if (!copy.cache || !folder) return 0;
-    char *path = arena_copy(model->arena, folder);
+int api_make_folders(const char *folder, Arena *arena) {
+    char *path = arena_copy(arena, folder);
     for (char *at = path + 1; *at; at++)
         if (*at == '/') {
             *at = 0;
             mkdir(path, 0777);
             *at = '/';
         }
-    if (mkdir(path, 0700) && errno != EEXIST) return api_fail("the cache %s: %s", folder, strerror(errno));
+    return mkdir(path, 0700) && errno != EEXIST ? errno : 0;
+}
+
+/* A folder that was asked for must be there and writable, or be made. */
+static int api_check_cache(const SelfcModel *model, const SelfcOptions *given) {
+    const char *folder = model->options.cache;
+    SelfcOptions copy = {0};
+    if (given) memcpy(&copy, given, given->size < sizeof copy ? given->size : sizeof copy);
+    if (!copy.cache || !folder) return 0;
+    int error = api_make_folders(folder, model->arena);
+    if (error) return api_fail("the cache %s: %s", folder, strerror(error));
     struct stat status;
-    if (stat(path, &status) == 0 && !S_ISDIR(status.st_mode)) return api_fail("the cache %s is no folder", folder);
-    return access(path, W_OK | X_OK) ? api_fail("the cache %s: %s", folder, strerror(errno)) : 0;
+    if (stat(folder, &status) == 0 && !S_ISDIR(status.st_mode)) return api_fail("the cache %s is no folder", folder);
+    return access(folder, W_OK | X_OK) ? api_fail("the cache %s: %s", folder, strerror(errno)) : 0;
 }
 
 static void api_parse(SelfcModel *model, const char *text, Diag *diag) {

@@ -4,6 +4,7 @@
 #include "backend/backend.h"
 #include "frontend/frontend.h"
 #include "include/selfc.h"
+#include "passes/choice.h"
 #include "passes/passes.h"
 #include "runtime/train/train.h"
 
@@ -26,6 +27,7 @@ struct SelfcModel {
     Model *description;
     Target target;
     bool has_target;
+    Choices measured;    /* what `selfc tune` remembers for the target; owned by the arena */
     double opened;       /* when, in seconds of api_seconds */
     const char *folder;  /* of a RUN; NULL for a description */
     const char *weights; /* safetensors to begin with; NULL: drawn from the seed */
@@ -41,6 +43,7 @@ struct SelfcModel {
 int api_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int api_fail_with(Diag *diag); /* takes what diag holds, and frees it */
 int api_check_dump(const char *dump); /* a pass, "all" or NULL */
+int api_make_folders(const char *folder, Arena *arena); /* and those above it; errno, or 0 */
 void api_note(const SelfcModel *model, const char *format, ...) __attribute__((format(printf, 2, 3)));
 double api_seconds(void);
 uint64_t api_seed(const SelfcModel *model);
@@ -70,6 +73,14 @@ int api_need_session(SelfcModel *model, bool training);
 /* api_tensor.c: states from a safetensors file. All parameters must be in it. */
 int api_load(Compiled *compiled, const char *path);
 void api_compiled_free(Compiled *compiled);
+
+/* api_choices.c: what `selfc tune` remembers, a text file in the cache for each target. */
+const char *api_choices_path(const SelfcModel *model, Arena *arena); /* needs the target; NULL: there is no cache */
+/* What does not make sense is left out, and said in a note. */
+void api_choices_load(const SelfcModel *model, Choices *choices, Arena *arena);
+/* Adds to what is there, in place of what was there for the same kernels. 0, or 1 after api_fail. */
+int api_choices_save(const SelfcModel *model, const Choices *choices);
+void api_choices_put(Choices *choices, const Choice *choice, Arena *arena); /* in place of that of the same kernel */
 
 /* api_peak.c: what this machine can do in a second, all threads together. The first takes a millisecond, the second
  * a tenth of a second. */

@@ -17,14 +17,17 @@ int api_need_target(SelfcModel *model) {
         return api_fail_with(&diag);
     diag_free(&diag);
     model->has_target = true;
+    if (!model->options.untuned) api_choices_load(model, &model->measured, model->arena);
     return 0;
 }
 
 PipelineOptions api_pipeline_options(const SelfcModel *model) {
+    Machine machine = model->has_target ? model->target.machine : machine_generic();
+    machine.measured = &model->measured;
     return (PipelineOptions){.dump = model->options.dump,
                              .check_meaning = model->options.check_meaning,
                              .times = model->options.times,
-                             .machine = model->has_target ? model->target.machine : machine_generic()};
+                             .machine = machine};
 }
 
 /* --- the data --- */

@@ -34,6 +34,7 @@ static SelfcOptions main_options(const Options *o) {
                           .times = o->times,
                           .check_meaning = o->check_meaning,
                           .dump = o->dump,
+                          .untuned = o->untuned,
                           .notes = !o->quiet};
 }
 
@@ -115,6 +116,11 @@ static int main_profile(const Options *o) {
     return main_close(model, selfc_profile(model, o->function.item[0], o->format, o->batch, o->seconds, stdout));
 }
 
+static int main_tune(const Options *o) {
+    SelfcModel *model = main_open(o);
+    return model ? main_close(model, selfc_tune(model, o->seconds, stdout)) : 1;
+}
+
 static int main_passes(const Options *o) {
     if (!o->passes) {
         fprintf(stderr, "selfc: --passes=LIST is missing: selfc --passes=simplify,dce FILE\n");
@@ -140,6 +146,7 @@ static int main_command(const Options *o) {
     case COMMAND_build: return main_build(o);
     case COMMAND_show: return main_show(o);
     case COMMAND_profile: return main_profile(o);
+    case COMMAND_tune: return main_tune(o);
     case COMMAND_passes: return main_passes(o);
     case COMMAND_schema: return main_describe("schema");
     case COMMAND_ops: return main_describe("ops");

@@ -32,6 +32,7 @@ typedef struct {
     int check_meaning; /* evaluate before and after each pass on random inputs; slow */
     const char *dump;  /* print what this pass made to stderr; "all": every pass; may be NULL */
     int notes;        /* print to stderr what is no error but worth knowing: that weights are untrained, … */
+    int untuned;      /* do without what selfc_tune has measured */
 } SelfcOptions;
 
 const char *selfc_version(void);
@@ -51,6 +52,9 @@ int selfc_show(SelfcModel *model, const char *stage, const char *format, const c
 /* Runs the training step or a function for about `seconds` and prints where the time went, kernel by kernel.
  * format: text, json, html; NULL is text. n: the batch of a function; 0 is 128. */
 int selfc_profile(SelfcModel *model, const char *function, const char *format, int64_t n, double seconds, FILE *out);
+/* Times schedules of every product and convolution on this machine, on scratch data, and remembers the best in the cache:
+ * models that are opened later use them. Prints a line for each. seconds: after which no other is begun; 0: no limit. */
+int selfc_tune(SelfcModel *model, double seconds, FILE *out);
 
 /* A tensor of the model (parameter or state) or of a function's interface. dtype: "f32", "u8", …
  * dim[i] < 0 stands for -dim[i] times the batch n. Names live as long as the model. */

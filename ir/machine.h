@@ -5,12 +5,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct Choices; /* passes/choice.h */
+
 typedef struct {
     uint32_t vector_bytes; /* 64 AVX-512, 32 AVX2, 16 SSE and NEON */
     uint32_t registers;    /* vector registers: 32 or 16 */
     bool has_masks;        /* masked loads and stores cost nothing extra */
     bool has_fma;
     int64_t l1, l2, l3;    /* bytes of data cache that one core can use */
+    const struct Choices *measured; /* what was timed on it and is better than a guess; NULL: nothing */
 } Machine;
 
 Machine machine_generic(void); /* 16-byte vectors, 16 registers, 32 KB, 512 KB, 4 MB */

@@ -15,6 +15,7 @@
 #include "ir/patch.h"
 #include "ir/program.h"
 #include "ir/strided.h"
+#include "passes/choice.h"
 
 #include <string.h>
 
@@ -267,14 +268,21 @@ static Product product_of(const Kernel *kernel, const Machine *machine) {
     return p;
 }
 
-static void schedule_contract(Kernel *kernel, const Machine *machine) {
+void schedule_contract(Kernel *kernel, const Machine *machine, const Choice *wish) {
     Product p = product_of(kernel, machine);
     bool aliases, by_rows;
     choose_packing(kernel, &p, &aliases, &by_rows);
     choose_tile(kernel, &p, machine, aliases);
+    if (wish) choice_take_tile(wish, kernel);
     choose_depth(kernel, &p, machine, by_rows);
     choose_pieces(kernel, &p, machine);
     choose_rows(kernel, &p, machine);
+}
+
+double schedule_tile_cost(const Kernel *kernel, const Machine *machine, uint32_t rows, uint32_t vectors) {
+    Product p = product_of(kernel, machine);
+    if (p.open_rows && rows > 8 && vectors == 1) return 0;
+    return tile_fits(machine, rows, vectors) ? cover_cost(&p, rows, vectors, machine->vector_bytes / 4) : 0;
 }
 
 static void estimate(Kernel *kernel) {
@@ -302,7 +310,7 @@ void pass_schedule(Program *program, const Machine *machine) {
     for (uint32_t i = 0; i < program->kernel_count; i++) {
         Kernel *kernel = &program->kernels[i];
         if (kernel->kind == KERNEL_map) schedule_map(kernel, machine);
-        else schedule_contract(kernel, machine);
+        else if (!choice_recall(kernel, machine)) schedule_contract(kernel, machine, NULL);
         estimate(kernel);
     }
 }

@@ -251,3 +251,21 @@ int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, cons
     end_run(&b);
     return wrong;
 }
+
+size_t compiled_bytes(const Graph *graph, int64_t n) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < graph->output_count; i++) bytes += type_bytes_at(graph->nodes[graph->outputs[i].node].type, n);
+    return bytes;
+}
+
+const void *compiled_run(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads, Arena *arena) {
+    Run run = run_compiled(graph, target, n, inputs, threads);
+    char *all = arena_array(arena, char, compiled_bytes(graph, n)), *at = all;
+    for (uint32_t i = 0; i < graph->output_count; i++) {
+        size_t bytes = type_bytes_at(graph->nodes[graph->outputs[i].node].type, n);
+        memcpy(at, output_data(graph, &run, i), bytes);
+        at += bytes;
+    }
+    end_run(&run);
+    return all;
+}

@@ -18,5 +18,9 @@ int compiled_compare_kernel(const Kernel *kernel, const Target *target, int64_t 
 /* As compiled_compare, but compares the bits that `threads_a` and `threads_b` threads give. */
 int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads_a, int threads_b);
 
+/* All outputs and updates one behind the other, as many bytes as compiled_bytes says. Belongs to the arena. */
+const void *compiled_run(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads, Arena *arena);
+size_t compiled_bytes(const Graph *graph, int64_t n);
+
 double compiled_random(uint64_t *state); /* in [-1, 1) */
 #endif
