@@ -12,6 +12,7 @@ static int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1)
 
 static void add(const Kernel *kernel, const Machine *machine, const Choice *choice, Choice *list, uint32_t *count) {
     if (*count == MOST_CANDIDATES || !choice_fits(choice, kernel, machine)) return;
+    if (kernel_sum_rows(kernel) && choice->tile_rows != list[0].tile_rows) return; /* sums of rows go tile by tile */
     for (uint32_t i = 0; i < *count; i++)
         if (choice_equal(choice, &list[i])) return;
     list[(*count)++] = *choice;

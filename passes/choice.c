@@ -122,7 +122,9 @@ static bool blocks_fit(const Choice *c, const Kernel *kernel, const Machine *mac
     Dim rows = grid->axis[grid->rank - 2].extent, columns = grid->axis[grid->rank - 1].extent;
     for (uint32_t i = 0; i + 2 < grid->rank; i++)
         if (c->block[i] != 1) return false;
-    if (!is_block(c->block[grid->rank - 2], unit, rows) || !is_block(c->block[grid->rank - 1], c->tile_vectors * lanes, columns)) return false;
+    int64_t piece = c->block[grid->rank - 2], summed = kernel_sum_rows(kernel);
+    if (summed ? piece != summed || (patch && piece % unit) : !is_block(piece, unit, rows)) return false;
+    if (!is_block(c->block[grid->rank - 1], c->tile_vectors * lanes, columns)) return false;
     bool cuts_rows = !patch || patch->rows_are_places;
     return !c->row_block || (cuts_rows && is_block(c->row_block, unit, rows));
 }

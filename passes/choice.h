@@ -1,6 +1,7 @@
 /* The part of a contraction's schedule that can be chosen freely, as plain data: what `selfc tune` times, remembers,
  * and hands to the schedule in Machine.measured. No choice changes a bit of the result: each element is the sum over
- * k in order, whatever the tile, piece or block of the depth. */
+ * k in order, whatever the tile, piece or block of the depth. Where a kernel also sums up its rows, tile by tile, the
+ * height of the tile is not for choice. */
 #ifndef SELFC_PASSES_CHOICE_H
 #define SELFC_PASSES_CHOICE_H
 #include "ir/patch.h"
