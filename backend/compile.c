@@ -82,6 +82,7 @@ static void key_schedule(llvm_blake3_hasher *hasher, const Kernel *kernel) {
     key_number(hasher, kernel->tile_vectors);
     key_number(hasher, kernel->depth_block);
     key_number(hasher, kernel->row_block);
+    key_number(hasher, kernel->streams);
     key_number(hasher, kernel->pack_a);
     key_number(hasher, kernel->pack_b);
 }

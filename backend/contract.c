@@ -234,6 +234,21 @@ static bool takes_images(const Kernel *kernel, const Patch *patch) {
     return true;
 }
 
+static void mark_inputs(const Graph *body, NodeId id, bool *marked, bool *seen) {
+    const Node *node = &body->nodes[id];
+    if (seen[id]) return;
+    seen[id] = true;
+    if (node->op == OP_input) marked[node->attr.index] = true;
+    for (uint32_t i = 0; node->op != OP_matmul && i < op_info[node->op].inputs; i++) mark_inputs(body, node->in[i], marked, seen);
+}
+
+/* What the outputs read, but for what the product does. */
+static bool *epilogue_inputs(const Graph *body, Arena *arena) {
+    bool *marked = arena_array(arena, bool, body->input_count + 1), *seen = arena_array(arena, bool, body->count + 1);
+    for (uint32_t i = 0; i < body->output_count; i++) mark_inputs(body, body->outputs[i].node, marked, seen);
+    return marked;
+}
+
 void contract_emit(Pull *p) {
     const Kernel *kernel = p->e->kernel;
     Contract *c = arena_alloc(p->e->arena, sizeof *c);
@@ -251,6 +266,7 @@ void contract_emit(Pull *p) {
     c->depth_block = kernel->depth_block ? kernel->depth_block : c->depth;
     c->cuts_depth = depth_is_cut(kernel);
     c->has_patch = patch_of(kernel->body, c->product->in[0], &c->patch);
+    c->in_epilogue = epilogue_inputs(kernel->body, p->e->arena);
     c->takes_images = c->has_patch && takes_images(kernel, &c->patch);
     c->stores_registers = contract_stores_registers(kernel);
     c->tile_stride = c->cuts_depth ? block.columns : (int64_t)c->vectors * c->lanes;

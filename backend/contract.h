@@ -30,6 +30,7 @@ typedef struct {
     bool takes_images;             /* a block holds several whole images; else at most one */
     LLVMValueRef image_jump;       /* from image to image in A, in elements */
     bool stores_registers;         /* the epilogue takes the tile from registers; else from scratch */
+    bool *in_epilogue;             /* per input of the body: read there, not by the operands alone */
     LLVMValueRef from[MAX_RANK], to[MAX_RANK]; /* of the piece */
     LLVMValueRef k_from, k_count;  /* the block of the depth */
     LLVMValueRef row_from, row_count; /* the block of rows, from the start of the piece */

@@ -129,22 +129,39 @@ static void fetch_next_rows(Contract *c, const Tile *tile, LLVMValueRef a, LLVMV
     fetch(c, contract_element(c, a, add(c, row, high)), TO_READ);
 }
 
-/* The lines that the tile's results will be written to: step k asks for those of row k. Behind the last row it asks for
- * that again, which costs nothing. */
+/* The lines that the epilogue will read and write: step k asks for those of row k. Behind the last row it asks for that
+ * again, which costs nothing. */
+typedef struct {
+    LLVMValueRef first; /* element of the product's type that row k begins with */
+    const Tile *tile;
+} Lines;
+
+static void fetch_lines(Contract *c, const Lines *lines, LLVMValueRef base, DType dtype, Purpose purpose) {
+    LLVMTypeRef element = pull_memory_type(c->p, dtype, 1);
+    uint32_t bytes = lines->tile->vectors * c->lanes * dtype_info[dtype].bytes;
+    LLVMValueRef first = pull_address(c->p, base, element, lines->first);
+    for (uint32_t at = 0; at < bytes; at += 64)
+        fetch(c, pull_address(c->p, first, element, number(c, at / dtype_info[dtype].bytes)), purpose);
+}
+
+static bool has_shape_of_product(Contract *c, Type type) {
+    return type_elements(type) == type_elements(c->product->type) && type.dtype != DTYPE_bool;
+}
+
 static void fetch_results(Contract *c, const Tile *tile, LLVMValueRef k) {
     const Graph *body = c->kernel->body;
-    if (c->cuts_depth || !c->stores_registers) return;
-    for (uint32_t i = 0; i < body->output_count; i++) {
-        const Type *type = &body->nodes[body->outputs[i].node].type, *space = &c->product->type;
-        if (type_elements(*type) != type_elements(*space) || type->dtype != DTYPE_f32) continue;
-        LLVMValueRef row = add(c, add(c, c->from[c->rank - 2], c->row_from), add(c, tile->row, pull_min(c->p, k, number(c, tile->rows - 1))));
-        LLVMValueRef at = add(c, mul(c, row, c->columns), add(c, c->from[c->rank - 1], tile->column));
-        LLVMValueRef rows = pull_dim(c->p, space->dim[c->rank - 2]), image = number(c, 0);
-        for (uint32_t axis = 0; axis + 2 < c->rank; axis++) image = add(c, mul(c, image, pull_dim(c->p, space->dim[axis])), c->from[axis]);
-        at = add(c, at, mul(c, image, mul(c, rows, c->columns)));
-        LLVMValueRef first = contract_element(c, c->p->args[body->input_count + i], at);
-        for (uint32_t v = 0; v < tile->vectors; v += 64 / contract_vector_bytes(c))
-            fetch(c, contract_element(c, first, number(c, v * c->lanes)), TO_WRITE);
+    if (c->cuts_depth) return;
+    LLVMValueRef in_tile = pull_min(c->p, k, number(c, tile->rows - 1)), image = number(c, 0);
+    LLVMValueRef row = add(c, add(c, c->from[c->rank - 2], c->row_from), add(c, tile->row, in_tile));
+    for (uint32_t axis = 0; axis + 2 < c->rank; axis++) image = add(c, mul(c, image, pull_dim(c->p, c->product->type.dim[axis])), c->from[axis]);
+    row = add(c, row, mul(c, image, pull_dim(c->p, c->product->type.dim[c->rank - 2])));
+    Lines lines = {add(c, mul(c, row, c->columns), add(c, c->from[c->rank - 1], tile->column)), tile};
+    for (uint32_t i = 0; i < body->input_count; i++)
+        if (c->in_epilogue[i] && has_shape_of_product(c, body->inputs[i].type))
+            fetch_lines(c, &lines, c->p->args[i], body->inputs[i].type.dtype, TO_READ);
+    for (uint32_t i = 0; i < body->output_count && !c->p->streams; i++) {
+        Type type = body->nodes[body->outputs[i].node].type;
+        if (has_shape_of_product(c, type)) fetch_lines(c, &lines, c->p->args[body->input_count + i], type.dtype, TO_WRITE);
     }
 }
 

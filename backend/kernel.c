@@ -36,6 +36,7 @@ LLVMModuleRef kernel_emit(const Kernel *kernel, const Target *target, LLVMContex
     Pull *p = pull_begin(&e);
     if (kernel->kind == KERNEL_map) map_emit(p);
     else contract_emit(p);
+    pull_end(p);
     LLVMBuildRetVoid(e.builder);
     LLVMDisposeBuilder(e.builder);
     char *why = NULL;

@@ -623,6 +623,20 @@ LLVMValueRef pull_value(Pull *p, NodeId id, const Position *at) {
     return value;
 }
 
+enum { STREAM_BYTES = 64 /* a line of the cache, which must be written whole */ };
+
+static void stream_to(Pull *p, LLVMValueRef value, LLVMValueRef pointer) {
+    LLVMContextRef c = p->e->context;
+    LLVMValueRef store = LLVMBuildStore(builder(p), value, pointer);
+    LLVMMetadataRef one = LLVMValueAsMetadata(LLVMConstInt(LLVMInt32TypeInContext(c), 1, false));
+    LLVMSetAlignment(store, STREAM_BYTES);
+    LLVMSetMetadata(store, LLVMGetMDKindIDInContext(c, "nontemporal", 11), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, &one, 1)));
+}
+
+void pull_end(Pull *p) {
+    if (p->streams) pull_intrinsic(p, "llvm.x86.sse.sfence", NULL, 0, NULL, 0);
+}
+
 void pull_store(Pull *p, uint32_t output, const Position *at, LLVMValueRef value) {
     const Type *type = &body(p)->nodes[body(p)->outputs[output].node].type;
     Extent dense[MAX_RANK];
@@ -634,6 +648,10 @@ void pull_store(Pull *p, uint32_t output, const Position *at, LLVMValueRef value
     value = lanes == 1 && is_vector(value) ? LLVMBuildExtractElement(builder(p), value, pull_i64(p, 0), "") : pull_splat(p, value, lanes);
     if (type->dtype == DTYPE_bool) value = LLVMBuildZExt(builder(p), value, lanes_of(element, lanes), "");
     LLVMValueRef pointer = pull_address(p, p->args[body(p)->input_count + output], element, flat.base);
+    if (p->streams && lanes == STREAM_BYTES / dtype_info[type->dtype].bytes && !at->mask) {
+        stream_to(p, value, pointer);
+        return;
+    }
     pull_store_to(p, value, pointer, dtype_info[type->dtype].bytes, lanes == 1 ? NULL : at->mask);
 }
 
@@ -644,6 +662,7 @@ Pull *pull_begin(Emitter *e) {
     LLVMTypeRef pointer = LLVMPointerTypeInContext(e->context, 0);
     p->e = e;
     p->n = LLVMGetParam(e->function, 1);
+    p->streams = e->kernel->streams;
     p->given = arena_array(e->arena, LLVMValueRef, graph->count + 1);
     p->args = arena_array(e->arena, LLVMValueRef, count + 1);
     p->is_constant = arena_array(e->arena, bool, graph->input_count + 1);

@@ -34,10 +34,14 @@ typedef struct {
     bool *is_constant;     /* per input: not written by this kernel, whatever the call's buffers */
     Known *known;          /* values of the current stretch of code */
     uint32_t known_count, known_capacity;
+    bool streams;          /* whole vectors of results go past the caches */
 } Pull;
 
 /* The kernel's function with its arguments loaded; the builder stands at the end of the entry block. */
 Pull *pull_begin(Emitter *e);
+
+/* Behind the last store: what went past the caches is seen by all who come later. */
+void pull_end(Pull *p);
 
 /* The element(s) of the node at the position: a vector of `lanes`, or a scalar when all lanes are equal. */
 LLVMValueRef pull_value(Pull *p, NodeId node, const Position *at);

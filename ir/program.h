@@ -39,6 +39,7 @@ typedef struct {
     int64_t depth_block;               /* contract: how much of k is done before the next block; 0: all */
     int64_t row_block;                 /* contract: rows of a piece whose left operand is made ready at once; 0: all */
     bool pack_a, pack_b;               /* contract: copy operands into panels, or read them where they are */
+    bool streams;                      /* results are far larger than the caches: write them past these */
     double flop, bytes;                /* an estimate for n = 1 if the batch is open: for balance and profile */
 } Kernel;
 

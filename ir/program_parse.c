@@ -179,6 +179,8 @@ static bool parse_schedule_line(Scanner *scanner, Kernel *kernel) {
         good = scan_integer(scanner, 0, INT64_MAX >> 8, &kernel->depth_block);
     else if (scan_take(scanner, "rows"))
         good = scan_integer(scanner, 0, INT64_MAX >> 8, &kernel->row_block);
+    else if (scan_take(scanner, "streams"))
+        good = kernel->streams = true;
     else if (scan_take(scanner, "cost"))
         good = parse_cost(scanner, kernel);
     else if (scan_take(scanner, "pack")) {
@@ -186,7 +188,7 @@ static bool parse_schedule_line(Scanner *scanner, Kernel *kernel) {
         kernel->pack_b = scan_take(scanner, "b");
         good = true;
     } else {
-        good = scan_fail(scanner, "expected 'grid', 'reduced', 'product', 'tile', 'depth', 'rows', 'pack', 'cost' or 'body'");
+        good = scan_fail(scanner, "expected 'grid', 'reduced', 'product', 'tile', 'depth', 'rows', 'pack', 'streams', 'cost' or 'body'");
     }
     return good && scan_need_end(scanner);
 }

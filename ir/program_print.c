@@ -164,6 +164,7 @@ static void print_schedule(const Kernel *kernel, FILE *out) {
     if (kernel->tile_rows || kernel->tile_vectors)
         fprintf(out, "  tile %u rows %u vectors\n", kernel->tile_rows, kernel->tile_vectors);
     if (kernel->depth_block) fprintf(out, "  depth %lld\n", (long long)kernel->depth_block);
+    if (kernel->streams) fputs("  streams\n", out);
     if (kernel->row_block) fprintf(out, "  rows %lld\n", (long long)kernel->row_block);
     if (kernel->pack_a || kernel->pack_b)
         fprintf(out, "  pack%s%s\n", kernel->pack_a ? " a" : "", kernel->pack_b ? " b" : "");

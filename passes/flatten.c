@@ -37,13 +37,17 @@ static bool find_groups(const Type *wide, const Type *flat, uint32_t group[MAX_R
     return axis == wide->rank;
 }
 
+static bool is_elementwise(OpKind op) {
+    OpClass class = op_info[op].class;
+    return class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
+}
+
 /* A value that something computes, seen with more axes than it has. */
 static bool is_parted(const Graph *g, NodeId id) {
     const Node *node = &g->nodes[id];
     if (node->op != OP_reshape) return false;
     const Node *from = &g->nodes[node->in[0]];
-    OpClass class = op_info[from->op].class;
-    bool computed = class == CLASS_contract || class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
+    bool computed = op_info[from->op].class == CLASS_contract || is_elementwise(from->op);
     uint32_t group[MAX_RANK];
     return computed && rank_without_ones(&from->type) < rank_without_ones(&node->type) &&
            find_groups(&node->type, &from->type, group);
@@ -74,25 +78,27 @@ static NodeId flat_broadcast(Graph *g, NodeId id, Type flat) {
     return build_broadcast(g, reshaped(g, g->nodes[id].in[0], small), type_with_dtype(flat, from.dtype));
 }
 
-/* The operand in the flat shape, or NO_NODE if that is not free. */
-static NodeId flat_operand(Graph *g, NodeId id, Type flat) {
+/* The operand in the flat shape, or NO_NODE if that is not free. A value that others read, too, will be in memory,
+ * where it may be seen in any shape. */
+static NodeId flat_operand(Graph *g, NodeId id, Type flat, bool is_shared) {
     const Node *node = &g->nodes[id];
     if (node->op == OP_constant) return build_constant(g, type_with_dtype(flat, node->type.dtype), node->attr.value);
     if (node->op == OP_broadcast) return flat_broadcast(g, id, flat);
     NodeId under = id;
     while (g->nodes[under].op == OP_reshape) under = g->nodes[under].in[0];
-    if (g->nodes[under].op == OP_input || shape_equal(g->nodes[under].type, flat)) return reshaped(g, id, flat);
-    return NO_NODE;
+    bool in_memory = g->nodes[under].op == OP_input || (is_shared && is_elementwise(g->nodes[under].op));
+    return in_memory || shape_equal(g->nodes[under].type, flat) ? reshaped(g, id, flat) : NO_NODE;
 }
 
-static NodeId flatten_elementwise(Graph *g, const Node *node) {
+/* is_shared[i]: operand i has other users. */
+static NodeId flatten_elementwise(Graph *g, const Node *node, const bool *is_shared) {
     for (uint32_t k = 0; k < op_info[node->op].inputs; k++) {
         if (!is_parted(g, node->in[k])) continue;
         Type flat = g->nodes[g->nodes[node->in[k]].in[0]].type;
         Node copy = *node;
         bool fits = true;
         for (uint32_t i = 0; fits && i < op_info[node->op].inputs; i++) {
-            copy.in[i] = flat_operand(g, node->in[i], flat);
+            copy.in[i] = flat_operand(g, node->in[i], flat, is_shared[i]);
             fits = copy.in[i] != NO_NODE;
         }
         if (!fits) continue;
@@ -145,14 +151,19 @@ GraphPass pass_flatten;
 
 void pass_flatten(const Graph *from, Graph *to, Arena *scratch) {
     NodeId *new_id = arena_array(scratch, NodeId, from->count);
+    const uint32_t *users = graph_count_users(from, scratch);
     graph_copy_inputs(to, from);
     for (NodeId id = 0; id < from->count; id++) {
         Node node = from->nodes[id];
         NodeId flat = NO_NODE;
-        for (uint32_t i = 0; i < op_info[node.op].inputs; i++) node.in[i] = new_id[node.in[i]];
+        bool is_shared[MAX_INPUTS];
+        for (uint32_t i = 0; i < op_info[node.op].inputs; i++) {
+            is_shared[i] = users[node.in[i]] > 1;
+            node.in[i] = new_id[node.in[i]];
+        }
         to->origin = node.origin;
         OpClass class = op_info[node.op].class;
-        if (class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary) flat = flatten_elementwise(to, &node);
+        if (is_elementwise(node.op)) flat = flatten_elementwise(to, &node, is_shared);
         if (class == CLASS_reduce) flat = flatten_reduction(to, &node);
         if (class == CLASS_index) flat = flatten_thin_window(to, &node);
         if (flat == NO_NODE && node.op == OP_reshape) flat = reshaped(to, node.in[0], node.type);

@@ -204,7 +204,8 @@ static void choose_depth(Kernel *kernel, const Product *p, const Machine *machin
     int64_t most = at_least(machine->l2 / 2 / 4 / (by_rows ? LEAST_ROWS : 1024), by_rows ? 256 : 64);
     kernel->depth_block = 0;
     if (p->has_patch && !p->patch.rows_are_places) {
-        int64_t lines = at_least(machine->l2 / 4 / (4 * patch_width(&p->patch)), 1), places = p->patch.OH * p->patch.OW;
+        int64_t places = p->patch.OH * p->patch.OW, panels = at_most(p->columns, 128) * p->patch.OW; /* of B, for a line */
+        int64_t lines = at_least(machine->l2 / 4 / (4 * at_least(patch_width(&p->patch) * p->patch.stride[0], panels)), 1);
         kernel->depth_block = even_block(p->patch.OH, at_most(lines, p->patch.OH)) * p->patch.OW;
         if (p->images > 1) kernel->depth_block = at_most(at_most(p->images, p->depth / places), at_least(2 * most / places, 1)) * places;
     } else if (!p->has_patch && (p->open_depth || p->depth > most)) {
@@ -304,6 +305,26 @@ static void estimate(Kernel *kernel) {
         kernel->bytes += (double)type_bytes_at(body->nodes[body->outputs[i].node].type, 1);
 }
 
+/* Results that are far larger than the caches go past them, if that can be done by whole lines: then memory need not be
+ * read before it is written, and what is in the caches stays. Buffers of the caller may begin anywhere. */
+static bool can_stream(const Program *program, uint32_t k, const Machine *machine) {
+    const Kernel *kernel = &program->kernels[k];
+    int64_t lanes = machine->vector_bytes / 4, largest = 0;
+    for (uint32_t i = 0; i < kernel->body->output_count; i++) {
+        const Type *type = &kernel->body->nodes[kernel->body->outputs[i].node].type;
+        uint32_t last = type->rank;
+        while (last && type->dim[last - 1] == 1) last--;
+        if (!last || type_has_batch(*type) || type->dim[last - 1] % lanes) return false;
+        largest = at_least(largest, (int64_t)type_bytes_at(*type, 1));
+    }
+    for (uint32_t c = 0; c < program->call_count; c++) {
+        const Call *call = &program->calls[c];
+        for (uint32_t i = kernel->body->input_count; call->kernel == k && i < kernel_arg_count(kernel); i++)
+            if (program->buffers[call->args[i]].kind == BUFFER_output) return false;
+    }
+    return machine->vector_bytes == 64 && largest > 4 * machine->l2;
+}
+
 void pass_schedule(Program *program, const Machine *machine);
 
 void pass_schedule(Program *program, const Machine *machine) {
@@ -311,6 +332,7 @@ void pass_schedule(Program *program, const Machine *machine) {
         Kernel *kernel = &program->kernels[i];
         if (kernel->kind == KERNEL_map) schedule_map(kernel, machine);
         else if (!choice_recall(kernel, machine)) schedule_contract(kernel, machine, NULL);
+        kernel->streams = can_stream(program, i, machine);
         estimate(kernel);
     }
 }
