@@ -3,7 +3,9 @@
  *
  * The shares are planned once for a program and batch size. The pieces of a phase stand in one row, as long as their
  * work, and each thread takes a stretch of it: neighbours in memory stay with one thread from phase to phase,
- * and nobody counts pieces at run time. Phases that are too small to be worth a second thread stay with the first,
+ * and nobody asks for each piece. In long phases a thread takes half of what is left of its stretch at a time, and who
+ * is done takes from the end of the others' stretches: a thread that another program holds up, or that the memory
+ * serves badly, is not waited for longer than a piece lasts. Phases that are too small to be worth a second thread stay with the first,
  * and between phases of one and the same thread there is no barrier. Which thread does a piece never changes what it
  * computes: pieces are cut by the shape alone. */
 #include "runtime/core/execute.h"
@@ -14,6 +16,8 @@
 static const double execute_nanoseconds_per_flop = 0.01, execute_nanoseconds_per_byte = 0.05;
 /* A phase shorter than this is not worth the barriers around a second thread. */
 static const double execute_smallest_share = 500;
+/* In a phase shorter than this, helping costs as much as waiting. */
+static const double execute_smallest_help = 20000;
 
 static int64_t execute_pieces(const SelfcCall *call, int64_t n) {
     int64_t pieces = 1;
@@ -40,12 +44,13 @@ static int64_t execute_piece_at(double position, double before, double work, int
     return piece >= (double)pieces ? pieces : (int64_t)piece;
 }
 
-static void execute_plan_phase(Plan *plan, const Phase *phase, int threads) {
+static void execute_plan_phase(Plan *plan, Phase *phase, int threads) {
     const SelfcProgram *program = plan->program;
     double total = 0;
     for (uint32_t c = phase->first_call; c < phase->end_call; c++)
         total += execute_call_work(&program->calls[c], program, plan->n);
     int sharing = total < 2 * execute_smallest_share ? 1 : threads;
+    phase->is_shared = threads > 1 && total >= execute_smallest_help;
     double before = 0;
     for (uint32_t c = phase->first_call; c < phase->end_call; c++) {
         int64_t pieces = execute_pieces(&program->calls[c], plan->n);
@@ -55,6 +60,7 @@ static void execute_plan_phase(Plan *plan, const Phase *phase, int threads) {
         for (int t = 1; t < threads; t++)
             bounds[t] = t >= sharing ? pieces : execute_piece_at(total * t / sharing, before, work, pieces);
         bounds[threads] = pieces;
+        phase->is_shared &= pieces < UINT32_MAX;
         before += work;
     }
 }
@@ -121,22 +127,76 @@ static double execute_clock(void) {
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+typedef enum { FROM_FRONT, FROM_END } Side;
+
+/* Takes half of what is left, rounded up: how many pieces, the first of them in *first. */
+static int64_t execute_take(atomic_uint_fast64_t *left, Side side, int64_t *first) {
+    uint_fast64_t before = atomic_load_explicit(left, memory_order_relaxed), after;
+    int64_t begin, end, count;
+    do {
+        begin = (int64_t)(before & UINT32_MAX), end = (int64_t)(before >> 32);
+        if (begin >= end) return 0;
+        count = (end - begin + 1) / 2;
+        *first = side == FROM_FRONT ? begin : end - count;
+        if (side == FROM_FRONT) begin += count;
+        else end -= count;
+        after = (uint_fast64_t)begin | (uint_fast64_t)end << 32;
+    } while (!atomic_compare_exchange_weak_explicit(left, &before, after, memory_order_relaxed, memory_order_relaxed));
+    return count;
+}
+
+static void execute_fill(const Plan *plan, size_t threads) {
+    for (uint32_t c = 0; c < plan->program->call_count; c++)
+        for (size_t t = 0; t < threads; t++) {
+            const int64_t *bounds = &plan->bounds[c * (threads + 1) + t];
+            uint_fast64_t range = (uint_fast64_t)bounds[0] | (uint_fast64_t)bounds[1] << 32;
+            atomic_store_explicit(&plan->left[c * threads + t], range, memory_order_relaxed);
+        }
+}
+
+/* What one thread knows of its run. */
+typedef struct {
+    const Execution *execution;
+    size_t thread, threads;
+    void *scratch;
+} Worker;
+
+static void execute_pieces_of(const Worker *w, uint32_t c, int64_t first, int64_t end) {
+    const Plan *plan = &w->execution->plan;
+    const bool is_timed = w->execution->session.times != NULL;
+    double start = is_timed ? execute_clock() : 0;
+    plan->program->calls[c].run(plan->args[c], plan->n, first, end, w->scratch);
+    if (is_timed) plan->seconds[c * w->threads + w->thread] += execute_clock() - start;
+}
+
+static void execute_stretch(const Worker *w, uint32_t c, size_t of, Side side) {
+    int64_t first, count;
+    while ((count = execute_take(&w->execution->plan.left[c * w->threads + of], side, &first)))
+        execute_pieces_of(w, c, first, first + count);
+}
+
+static void execute_phase(const Worker *w, const Phase *phase) {
+    for (uint32_t c = phase->first_call; c < phase->end_call; c++) {
+        const int64_t *bounds = &w->execution->plan.bounds[c * (w->threads + 1) + w->thread];
+        if (bounds[0] == bounds[1]) continue;
+        if (phase->is_shared) execute_stretch(w, c, w->thread, FROM_FRONT);
+        else execute_pieces_of(w, c, bounds[0], bounds[1]);
+    }
+    for (size_t step = 1; phase->is_shared && step < w->threads; step++)
+        for (uint32_t c = phase->end_call; c-- > phase->first_call;)
+            execute_stretch(w, c, (w->thread + step) % w->threads, FROM_END);
+}
+
 static void execute_share(void *context, int thread, int threads) {
     Execution *execution = context;
     const Plan *plan = &execution->plan;
     const SelfcProgram *program = plan->program;
-    void *scratch = (char *)execution->session.scratch + thread * execution->scratch_stride;
     SelfcTimes *times = execution->session.times;
     size_t own = (size_t)thread, stride = (size_t)threads;
+    Worker worker = {execution, own, stride, (char *)execution->session.scratch + thread * execution->scratch_stride};
     for (uint32_t p = 0; p < program->phase_count; p++) {
         const Phase *phase = &plan->phases[p];
-        for (uint32_t c = phase->first_call; c < phase->end_call; c++) {
-            const int64_t *bounds = &plan->bounds[(size_t)c * ((size_t)threads + 1) + (size_t)thread];
-            if (bounds[0] == bounds[1]) continue;
-            double start = times ? execute_clock() : 0;
-            program->calls[c].run(plan->args[c], plan->n, bounds[0], bounds[1], scratch);
-            if (times) plan->seconds[c * stride + own] += execute_clock() - start;
-        }
+        execute_phase(&worker, phase);
         if (!phase->barrier_after) continue;
         double start = times ? execute_clock() : 0;
         selfc_pool_barrier(execution->session.pool);
@@ -180,6 +240,7 @@ void selfc_execute(SelfcSession *session, const SelfcProgram *program, void *con
     if (execution->plan.program != program || execution->plan.n != n)
         execute_plan(&execution->plan, program, n, threads);
     execute_bind(execution, program, io, n);
+    execute_fill(&execution->plan, (size_t)threads);
     selfc_pool_run(session->pool, execute_share, execution);
     if (session->times) execute_add_times(execution, (size_t)threads);
 }

@@ -3,11 +3,13 @@
 #define SELFC_RUNTIME_EXECUTE_H
 #include "runtime/core/core.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 typedef struct {
     uint32_t first_call, end_call;
     bool barrier_after; /* false where no thread waits for another */
+    bool is_shared;     /* long enough that who is done first helps the others */
 } Phase;
 
 /* Who does what in a program at a batch size, and where the arguments are; the first is kept between runs. */
@@ -15,6 +17,7 @@ typedef struct {
     const SelfcProgram *program; /* NULL: nothing planned yet */
     int64_t n;
     int64_t *bounds; /* call c, thread t: pieces bounds[c * (threads + 1) + t] up to the next */
+    atomic_uint_fast64_t *left; /* of these, while a run goes on: the first in the lower half, the end in the upper */
     Phase *phases;
     void ***args; /* of each call, into pointers */
     void **pointers;

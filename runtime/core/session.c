@@ -33,12 +33,13 @@ static int session_allocate_plan(Execution *execution, const SelfcModule *module
     }
     Plan *plan = &execution->plan;
     plan->bounds = calloc((size_t)calls * ((size_t)threads + 1), sizeof *plan->bounds);
+    plan->left = calloc((size_t)calls * (size_t)threads, sizeof *plan->left);
     plan->args = calloc(calls, sizeof *plan->args);
     plan->pointers = calloc(args, sizeof *plan->pointers);
     plan->phases = calloc(phases, sizeof *plan->phases);
     plan->seconds = calloc((size_t)calls * (size_t)threads, sizeof *plan->seconds);
     plan->ends = calloc((size_t)threads, sizeof *plan->ends);
-    return plan->bounds && plan->args && plan->pointers && plan->phases && plan->seconds && plan->ends;
+    return plan->bounds && plan->left && plan->args && plan->pointers && plan->phases && plan->seconds && plan->ends;
 }
 
 void selfc_session_free(SelfcSession *session) {
@@ -49,6 +50,7 @@ void selfc_session_free(SelfcSession *session) {
     free(session->arena);
     free(session->scratch);
     free(execution->plan.bounds);
+    free(execution->plan.left);
     free(execution->plan.args);
     free(execution->plan.pointers);
     free(execution->plan.phases);
