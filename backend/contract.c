@@ -93,8 +93,7 @@ static void tiles_of_rows(Contract *c, uint32_t rows, uint32_t vectors, LLVMValu
 
 /* Whole tiles, then what is left: of a known height if the extent is known, else by halves. */
 static void plain_tiles_down(Contract *c, uint32_t vectors, LLVMValueRef column) {
-    Dim extent = c->kernel->grid.axis[c->rank - 2].extent, piece = piece_rows(c->kernel);
-    if (extent > 0 && extent % piece == 0) extent = piece;
+    Dim extent = c->sum_count ? kernel_sum_rows(c->kernel) : c->kernel->grid.axis[c->rank - 2].extent;
     LLVMValueRef row = number(c, 0), end = c->row_count;
     tiles_of_rows(c, c->rows, vectors, column, &row, end);
     if (extent > 0 && extent % c->rows == 0) return;

@@ -388,16 +388,7 @@ static void ready_patch(Contract *c) {
     }
     c->a = (Operand){base, one, tap_line, place, place_line, taps_run, patch->OW};
     LLVMValueRef from = c->from[c->rank - 2]; /* taps before the piece */
-    if (!taps_run) {
-        c->a.base = element(c, base, from);
-        return;
-    }
-    int64_t piece = c->kernel->grid.axis[c->rank - 2].block;
-    LLVMValueRef tap = mul(c, contract_divide(c, from, patch->run), tap_line);
-    if (piece && piece < patch->run) { /* a part of one run */
-        tap = add(c, tap, contract_rest(c, from, patch->run));
-        c->a.row_run = 0;
-    }
+    LLVMValueRef tap = taps_run ? mul(c, contract_divide(c, from, patch->run), tap_line) : from;
     c->a.base = element(c, base, tap);
 }
 

@@ -123,7 +123,6 @@ static bool blocks_fit(const Choice *c, const Kernel *kernel, const Machine *mac
     for (uint32_t i = 0; i + 2 < grid->rank; i++)
         if (c->block[i] != 1) return false;
     int64_t piece = c->block[grid->rank - 2], summed = kernel_sum_rows(kernel);
-    if (patch && !patch->rows_are_places && piece > 0 && piece < unit && unit % piece == 0) unit = piece; /* of one run */
     if (summed ? piece != summed || (patch && piece % unit) : !is_block(piece, unit, rows)) return false;
     if (!is_block(c->block[grid->rank - 1], c->tile_vectors * lanes, columns)) return false;
     bool cuts_rows = !patch || patch->rows_are_places;

@@ -21,7 +21,6 @@
 
 enum { PIECE_ELEMENTS = 8192, MOST_PIECES = 64, OPEN_BATCH = 64 /* what an open batch is taken for */ };
 enum { SMALL_PRODUCT = 60000 /* products that one thread does sooner than two */, MOST_TRIES = 16 };
-enum { LEAST_PIECES = 8 /* where lines of taps are cut to have them */ };
 enum { LEAST_ROWS = 64 /* of A that should fit into half of L2, or the depth is cut */ };
 
 static int64_t size_of(Dim dim) { return dim_at(dim, OPEN_BATCH); }
@@ -164,10 +163,7 @@ static int64_t fewest_pieces(int64_t units, int64_t bytes, int64_t room) {
 static void choose_pieces(Kernel *kernel, const Product *p, const Machine *machine) {
     int64_t lanes = machine->vector_bytes / 4, tile_columns = kernel->tile_vectors * lanes;
     int64_t unit = p->row_unit ? p->row_unit : kernel->tile_rows;
-    int64_t column_tiles = ceil_div(p->columns, tile_columns);
-    bool counts_taps = p->has_patch && !p->patch.rows_are_places;
-    while (counts_taps && unit > 1 && p->rows / unit * column_tiles * p->batches < LEAST_PIECES && unit % (2 * kernel->tile_rows) == 0) unit /= 2;
-    int64_t row_units = ceil_div(p->rows, unit);
+    int64_t row_units = ceil_div(p->rows, unit), column_tiles = ceil_div(p->columns, tile_columns);
     int64_t depth = kernel->depth_block ? kernel->depth_block : p->depth, least_i = 1, least_j = 1;
     if (kernel->pack_b) least_j = fewest_pieces(column_tiles, tile_columns * depth * 4, panels_room(machine));
     if (kernel->depth_block) { /* the sums wait in scratch */
@@ -190,7 +186,6 @@ static void choose_pieces(Kernel *kernel, const Product *p, const Machine *machi
     for (int64_t i = least_i; i < least_i + tries && i <= row_units; i++)
         for (int64_t j = least_j; j < least_j + tries && j <= column_tiles; j++) {
             int64_t rows = ceil_div(row_units, i) * unit, columns = ceil_div(column_tiles, j) * tile_columns;
-            if (counts_taps && p->row_unit && rows % p->row_unit && p->row_unit % rows) continue; /* neither runs nor parts of one */
             double cost = blocks_cost(kernel, p, rows, columns, lanes);
             if (best && cost >= best) continue;
             best = cost;
