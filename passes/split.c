@@ -28,6 +28,7 @@ enum {
     LEVELS = 8,         /* of cheap operations that are done on the pieces */
     LEAST_DEPTH = 8192, /* of a product that is cut along it */
     DEPTH_PIECES = 16,
+    MOST_DEPTH_PIECES = 256,
     ROW_PIECES = 8,
     LEAST_ROWS = 256,   /* in a piece of a product that makes sums of its rows */
 };
@@ -211,7 +212,7 @@ static int64_t wanted_depth_pieces(const Graph *g, const Node *node, NodeId a, N
     Digits digits = digits_of(g, a);
     bool is_joined = digits.count[1] > 1;
     int64_t pieces = is_joined ? g->nodes[digits.base].type.dim[digits.axis[1][0]] : near_divisor(depth, DEPTH_PIECES);
-    if (pieces < 2 || pieces > 4 * DEPTH_PIECES || depth / pieces < LEAST_DEPTH / 32) return 1;
+    if (pieces < 2 || pieces > MOST_DEPTH_PIECES || depth / pieces < LEAST_DEPTH / 32) return 1;
     return pieces * rows * columns <= depth * (rows + columns) / 4 ? pieces : 1;
 }
 
