@@ -41,39 +41,46 @@ static void store_sums(Contract *c, const Tile *tile, LLVMValueRef const *sum) {
 
 /* A loop whose values go round in phi nodes. */
 typedef struct {
-    LLVMBasicBlockRef body, after;
-    LLVMValueRef index, phi[MOST_ROWS * MOST_VECTORS];
-    LLVMValueRef end;
+    LLVMBasicBlockRef before, body, after;
+    LLVMValueRef index, end, phi[MOST_ROWS * MOST_VECTORS], first[MOST_ROWS * MOST_VECTORS];
     uint32_t count;
+    bool may_be_empty;
 } Round;
 
-static Round round_begin(Contract *c, LLVMValueRef end, LLVMValueRef const *values, uint32_t count) {
+static Round round_begin(Contract *c, LLVMValueRef from, LLVMValueRef end, LLVMValueRef const *values, uint32_t count, bool may_be_empty) {
     LLVMBuilderRef b = contract_builder(c);
     LLVMContextRef context = c->p->e->context;
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(b);
-    Round round = {.end = end, .count = count};
+    Round round = {.before = LLVMGetInsertBlock(b), .end = end, .count = count, .may_be_empty = may_be_empty};
     round.body = LLVMAppendBasicBlockInContext(context, c->p->e->function, "micro");
     round.after = LLVMAppendBasicBlockInContext(context, c->p->e->function, "tile");
-    LLVMBuildBr(b, round.body);
+    if (may_be_empty) LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, from, end, ""), round.body, round.after);
+    else LLVMBuildBr(b, round.body);
     LLVMPositionBuilderAtEnd(b, round.body);
-    LLVMValueRef zero = number(c, 0);
     round.index = LLVMBuildPhi(b, LLVMInt64TypeInContext(context), "k");
-    LLVMAddIncoming(round.index, &zero, &before, 1);
+    LLVMAddIncoming(round.index, &from, &round.before, 1);
     for (uint32_t i = 0; i < count; i++) {
+        round.first[i] = values[i];
         round.phi[i] = LLVMBuildPhi(b, c->vector, "c");
-        LLVMAddIncoming(round.phi[i], (LLVMValueRef *)&values[i], &before, 1);
+        LLVMAddIncoming(round.phi[i], &round.first[i], &round.before, 1);
     }
     return round;
 }
 
-static void round_end(Contract *c, Round *round, LLVMValueRef const *values) {
+/* values: at the end of the body; then those behind the loop. */
+static void round_end(Contract *c, Round *round, LLVMValueRef *values) {
     LLVMBuilderRef b = contract_builder(c);
     LLVMBasicBlockRef last = LLVMGetInsertBlock(b);
     LLVMValueRef next = add(c, round->index, number(c, 1));
     LLVMAddIncoming(round->index, &next, &last, 1);
-    for (uint32_t i = 0; i < round->count; i++) LLVMAddIncoming(round->phi[i], (LLVMValueRef *)&values[i], &last, 1);
+    for (uint32_t i = 0; i < round->count; i++) LLVMAddIncoming(round->phi[i], &values[i], &last, 1);
     LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, next, round->end, ""), round->body, round->after);
     LLVMPositionBuilderAtEnd(b, round->after);
+    for (uint32_t i = 0; round->may_be_empty && i < round->count; i++) {
+        LLVMValueRef behind = LLVMBuildPhi(b, c->vector, "c");
+        LLVMAddIncoming(behind, &round->first[i], &round->before, 1);
+        LLVMAddIncoming(behind, &values[i], &last, 1);
+        values[i] = behind;
+    }
 }
 
 /* ---- the micro-kernel */
@@ -129,8 +136,8 @@ static void fetch_next_rows(Contract *c, const Tile *tile, LLVMValueRef a, LLVMV
     fetch(c, contract_element(c, a, add(c, row, high)), TO_READ);
 }
 
-/* The lines that the epilogue will read and write: step k asks for those of row k. Behind the last row it asks for that
- * again, which costs nothing. */
+/* The lines that the epilogue will read and write: step k asks for those of row k, one after the other, since only so
+ * many can be on their way. */
 typedef struct {
     LLVMValueRef first; /* element of the product's type that row k begins with */
     const Tile *tile;
@@ -148,11 +155,17 @@ static bool has_shape_of_product(Contract *c, Type type) {
     return type_elements(type) == type_elements(c->product->type) && type.dtype != DTYPE_bool;
 }
 
+static bool has_results_to_fetch(Contract *c) {
+    const Graph *body = c->kernel->body;
+    bool any = false;
+    for (uint32_t i = 0; i < body->input_count; i++) any |= c->in_epilogue[i] && has_shape_of_product(c, body->inputs[i].type);
+    for (uint32_t i = 0; i < body->output_count && !c->p->streams; i++) any |= has_shape_of_product(c, body->nodes[body->outputs[i].node].type);
+    return any && !c->cuts_depth;
+}
+
 static void fetch_results(Contract *c, const Tile *tile, LLVMValueRef k) {
     const Graph *body = c->kernel->body;
-    if (c->cuts_depth) return;
-    LLVMValueRef in_tile = pull_min(c->p, k, number(c, tile->rows - 1)), image = number(c, 0);
-    LLVMValueRef row = add(c, add(c, c->from[c->rank - 2], c->row_from), add(c, tile->row, in_tile));
+    LLVMValueRef image = number(c, 0), row = add(c, add(c, c->from[c->rank - 2], c->row_from), add(c, tile->row, k));
     for (uint32_t axis = 0; axis + 2 < c->rank; axis++) image = add(c, mul(c, image, pull_dim(c->p, c->product->type.dim[axis])), c->from[axis]);
     row = add(c, row, mul(c, image, pull_dim(c->p, c->product->type.dim[c->rank - 2])));
     Lines lines = {add(c, mul(c, row, c->columns), add(c, c->from[c->rank - 1], tile->column)), tile};
@@ -165,20 +178,31 @@ static void fetch_results(Contract *c, const Tile *tile, LLVMValueRef k) {
     }
 }
 
-/* `count` steps along one run of A. */
-static void steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef count, LLVMValueRef *sum) {
-    Round round = round_begin(c, count, sum, tile->rows * tile->vectors);
+/* Steps [from, end) along one run of A. */
+static void some_steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef from, LLVMValueRef end, bool asks, bool may_be_empty, LLVMValueRef *sum) {
+    Round round = round_begin(c, from, end, sum, tile->rows * tile->vectors, may_be_empty);
     LLVMValueRef at_a = contract_element(c, a, mul(c, round.index, c->a.depth));
     fetch_next_rows(c, tile, a, round.index);
-    fetch_results(c, tile, round.index);
+    if (asks) fetch_results(c, tile, round.index);
     step(c, tile, at_a, contract_element(c, b, mul(c, round.index, c->b.depth)), round.phi, sum);
     round_end(c, &round, sum);
+}
+
+/* `count` steps along one run of A; the first of them ask for what the epilogue needs. */
+static void steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef count, LLVMValueRef *sum) {
+    LLVMValueRef zero = number(c, 0), first = pull_min(c->p, number(c, tile->rows), count);
+    if (!has_results_to_fetch(c)) {
+        some_steps(c, tile, a, b, zero, count, false, false, sum);
+        return;
+    }
+    some_steps(c, tile, a, b, zero, first, true, false, sum);
+    some_steps(c, tile, a, b, first, count, false, true, sum);
 }
 
 /* A's depth in runs of `run` steps: `count` of them. */
 static void steps_of_runs(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef count, LLVMValueRef *sum) {
     int64_t run = c->a.depth_run;
-    Round runs = round_begin(c, count, sum, tile->rows * tile->vectors);
+    Round runs = round_begin(c, number(c, 0), count, sum, tile->rows * tile->vectors, false);
     LLVMValueRef at = contract_element(c, a, mul(c, runs.index, c->a.depth_jump));
     for (uint32_t i = 0; i < runs.count; i++) sum[i] = runs.phi[i];
     steps(c, tile, at, contract_element(c, b, mul(c, runs.index, mul(c, number(c, run), c->b.depth))), number(c, run), sum);
@@ -197,7 +221,7 @@ static void micro_kernel(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValu
         steps(c, tile, tile->a, b, c->k_count, sum);
     } else if (c->takes_images && !c->patch.rows_are_places) {
         int64_t places = c->patch.OH * c->patch.OW;
-        Round images = round_begin(c, contract_divide(c, c->k_count, places), sum, tile->rows * tile->vectors);
+        Round images = round_begin(c, number(c, 0), contract_divide(c, c->k_count, places), sum, tile->rows * tile->vectors, false);
         LLVMValueRef a = contract_element(c, tile->a, mul(c, images.index, c->image_jump));
         LLVMValueRef from = contract_element(c, b, mul(c, images.index, mul(c, number(c, places), c->b.depth)));
         for (uint32_t i = 0; i < images.count; i++) sum[i] = images.phi[i];
