@@ -2,7 +2,7 @@
  *
  *   for each piece (rows m0..m1, columns n0..n1)
  *     for each block of the depth k                      (mostly one: as long as it fits, the depth is not cut)
- *       the piece's columns of B into panels             (or read where they are)
+ *       the piece's columns of B into panels             (or read where they are, or still there from the piece before)
  *       for each block of rows
  *         its rows of A into a copy                      (or read where they are; of a patch the lines that it sees)
  *         for each tile of columns, for each tile of rows
@@ -234,6 +234,16 @@ static bool takes_images(const Kernel *kernel, const Patch *patch) {
     return true;
 }
 
+/* Pieces with the same columns of the same product stand one behind the other. */
+static LLVMValueRef panels_of(Contract *c, LLVMValueRef piece) {
+    const Grid *grid = &c->kernel->grid;
+    int64_t block = grid->axis[grid->rank - 2].block;
+    if (!block) return piece;
+    LLVMValueRef rows = pull_dim(c->p, grid->axis[grid->rank - 2].extent);
+    LLVMValueRef pieces = contract_divide(c, add(c, rows, number(c, block - 1)), block);
+    return LLVMBuildUDiv(c->p->e->builder, piece, pieces, "");
+}
+
 static void mark_inputs(const Graph *body, NodeId id, bool *marked, bool *seen) {
     const Node *node = &body->nodes[id];
     if (seen[id]) return;
@@ -282,8 +292,11 @@ void contract_emit(Pull *p) {
     c->sum_count = count_sums(kernel);
     c->sum_stride = block.columns;
     CHECK(!c->sum_count || kernel_sum_rows(kernel) == piece_rows(kernel));
+    c->packed_id = LLVMBuildAlloca(p->e->builder, LLVMInt64TypeInContext(p->e->context), "packed");
+    LLVMBuildStore(p->e->builder, number(c, -1), c->packed_id);
     Loop pieces = loop_begin(p, LLVMGetParam(p->e->function, 2), LLVMGetParam(p->e->function, 3), number(c, 1));
     loop_piece(p, pieces.index, c->from, c->to);
+    c->panels_id = panels_of(c, pieces.index);
     one_piece(c);
     loop_end(p, &pieces);
 }

@@ -35,6 +35,7 @@ typedef struct {
     LLVMValueRef k_from, k_count;  /* the block of the depth */
     LLVMValueRef row_from, row_count; /* the block of rows, from the start of the piece */
     LLVMValueRef columns;          /* n */
+    LLVMValueRef panels_id, packed_id; /* which columns the piece has; memory: of which B was packed last */
     LLVMValueRef tile, packed_a, packed_b; /* scratch */
     LLVMValueRef sums;             /* scratch: of the piece's columns, for each output that sums rows */
     uint32_t sum_count;

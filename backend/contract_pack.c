@@ -150,6 +150,15 @@ static void pack_b_rows(Contract *c) {
     loop_end(c->p, &depth);
 }
 
+/* Does the piece have the columns of the one before it, which this thread did last? */
+static LLVMValueRef has_new_columns(Contract *c) {
+    LLVMBuilderRef b = contract_builder(c);
+    LLVMTypeRef i64 = LLVMInt64TypeInContext(c->p->e->context);
+    LLVMValueRef is_new = LLVMBuildICmp(b, LLVMIntNE, c->panels_id, LLVMBuildLoad2(b, i64, c->packed_id, ""), "");
+    LLVMBuildStore(b, c->panels_id, c->packed_id);
+    return LLVMBuildZExt(b, is_new, i64, "");
+}
+
 void contract_ready_b(Contract *c) {
     if (!c->kernel->pack_b) {
         CHECK(contract_in_place(c, c->product->in[1], &c->b.base, &c->b.depth, &c->b.row) && contract_is_one(c->b.row));
@@ -157,8 +166,10 @@ void contract_ready_b(Contract *c) {
         return;
     }
     Squares squares;
+    Loop if_new = loop_begin(c->p, number(c, 0), c->cuts_depth ? number(c, 1) : has_new_columns(c), number(c, 1));
     if (find_squares(c, &squares)) pack_b_squares(c, &squares);
     else pack_b_rows(c);
+    loop_end(c->p, &if_new);
     c->b = (Operand){.base = c->packed_b, .row = number(c, 1), .depth = number(c, c->vectors * c->lanes)};
 }
 

@@ -28,7 +28,9 @@ void loop_end(Pull *p, Loop *loop) {
 void loop_piece(Pull *p, LLVMValueRef piece, LLVMValueRef from[MAX_RANK], LLVMValueRef to[MAX_RANK]) {
     LLVMBuilderRef b = p->e->builder;
     const Grid *grid = &p->e->kernel->grid;
-    for (uint32_t i = grid->rank; i--;) {
+    bool rows_first = p->e->kernel->kind == KERNEL_contract;
+    for (uint32_t k = grid->rank; k--;) {
+        uint32_t i = !rows_first || k + 2 < grid->rank ? k : 2 * grid->rank - 3 - k; /* the last two change places */
         LLVMValueRef extent = pull_dim(p, grid->axis[i].extent);
         from[i] = pull_i64(p, 0);
         to[i] = extent;

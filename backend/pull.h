@@ -80,7 +80,8 @@ typedef struct {
 Loop loop_begin(Pull *p, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step);
 void loop_end(Pull *p, Loop *loop);
 
-/* Decodes piece `piece` of the kernel's grid: the axis is to be walked from from[i] to to[i]. */
+/* Decodes piece `piece` of the kernel's grid: the axis is to be walked from from[i] to to[i]. The last axis is the
+ * fastest; of a contraction the rows are, so that neighbours share their columns. */
 void loop_piece(Pull *p, LLVMValueRef piece, LLVMValueRef from[MAX_RANK], LLVMValueRef to[MAX_RANK]);
 
 /* map.c, contract.c */

@@ -19,11 +19,13 @@
 
 #include <string.h>
 
-enum { PIECE_ELEMENTS = 8192, MOST_PIECES = 64, OPEN_BATCH = 64 /* what an open batch is taken for */ };
+enum { PIECE_ELEMENTS = 8192, MOST_PIECES = 64, OPEN_BATCH = 64 /* what an open batch is taken for */, MANY_ROWS = 28 };
 enum { SMALL_PRODUCT = 60000 /* products that one thread does sooner than two */, MOST_TRIES = 16 };
 enum { LEAST_ROWS = 64 /* of A that should fit into half of L2, or the depth is cut */ };
 
 static int64_t size_of(Dim dim) { return dim_at(dim, OPEN_BATCH); }
+/* Rows of a product: where one sample has many, pieces are made for one, and a larger batch has more of them. */
+static int64_t rows_of(Dim dim) { return dim <= -MANY_ROWS ? -dim : size_of(dim); }
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -130,7 +132,7 @@ static int64_t busiest(const Product *p, int64_t row_block, int64_t column_block
     for (int64_t t = 0; t < threads; t++) {
         int64_t work = 0;
         for (int64_t i = pieces * t / threads; i < pieces * (t + 1) / threads; i++) {
-            int64_t row = i / column_pieces % row_pieces, column = i % column_pieces;
+            int64_t row = i % row_pieces, column = i / row_pieces % column_pieces;
             work += at_most(row_block, p->rows - row * row_block) * at_most(column_block, p->columns - column * column_block);
         }
         most = at_least(most, work);
@@ -144,7 +146,8 @@ static const double PACK_COST = 8, READ_COST = 4, TURN_COST = 5e3 /* cycles to b
 
 /* Time of 1 to 4 threads, in cycles, with what packing the operands adds for each piece. */
 static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_block, int64_t column_block, int64_t lanes) {
-    double copied_b = kernel->pack_b ? 2 * PACK_COST / (double)row_block : 0;
+    double sharing = (double)at_least(row_block, p->rows / 4); /* rows that one thread does with the same columns */
+    double copied_b = kernel->pack_b ? 2 * PACK_COST / (kernel->depth_block ? (double)row_block : sharing) : 0;
     double taps = p->has_patch ? (double)p->patch.KH * (double)p->patch.run / (double)p->patch.C : 1;
     double copied_a = 2 * (kernel->pack_a ? PACK_COST : READ_COST) / (double)column_block / taps;
     double step = (double)p->depth / (2 * (double)lanes), cost = 0;
@@ -235,12 +238,13 @@ static void choose_packing(Kernel *kernel, const Product *p, bool *aliases, bool
     uint32_t rank = product->type.rank;
     Strided a = {0}, b = {0}, picture;
     bool a_strided = strided_of(kernel->body, product->in[0], &a), b_strided = strided_of(kernel->body, product->in[1], &b);
+    bool is_open_row = p->open_rows && product->type.dim[rank - 2] > -MANY_ROWS;
     Extent a_row = a.stride[rank - 2], a_depth = a.stride[rank - 1], b_depth = b.stride[rank - 2];
     bool reused = p->columns > 32 && p->depth > 64;
     Digits digits = digits_of(kernel->body, product->in[0]);
     *by_rows = a_strided ? strided_is_one(a_depth) : !digits_count_fastest(kernel->body, &digits, rank - 2);
-    /* With an open batch B is read where it is: to pack it for a batch of one would double the work. */
-    kernel->pack_b = !b_strided || !strided_is_one(b.stride[rank - 1]) || (!p->open_rows && ((p->rows > 28 && p->depth > 16) || strides_alias(b_depth)));
+    /* With an open batch of rows B is read where it is: to pack it for a batch of one would double the work. */
+    kernel->pack_b = !b_strided || !strided_is_one(b.stride[rank - 1]) || (!is_open_row && ((p->rows > MANY_ROWS && p->depth > 16) || strides_alias(b_depth)));
     kernel->pack_a = !a_strided || (reused && !*by_rows);
     *aliases = a_strided && *by_rows && strides_alias(a_row);
     if (p->has_patch) kernel->pack_a = p->patch.is_padded || !strided_of(kernel->body, p->patch.picture, &picture);
@@ -250,7 +254,7 @@ static Product product_of(const Kernel *kernel, const Machine *machine) {
     const Node *product = &kernel->body->nodes[kernel->product];
     const Type *a = &kernel->body->nodes[product->in[0]].type;
     uint32_t rank = product->type.rank;
-    Product p = {.rows = size_of(product->type.dim[rank - 2]), .columns = size_of(product->type.dim[rank - 1]),
+    Product p = {.rows = rows_of(product->type.dim[rank - 2]), .columns = size_of(product->type.dim[rank - 1]),
                  .depth = size_of(a->dim[rank - 1]), .batches = 1, .open_rows = product->type.dim[rank - 2] < 0,
                  .open_depth = a->dim[rank - 1] < 0};
     for (uint32_t i = 0; i + 2 < rank; i++) p.batches *= size_of(product->type.dim[i]);
