@@ -263,8 +263,36 @@ static LLVMValueRef pull_pad(Pull *p, const Node *node, const Position *at) {
     return inside ? choose(p, inside, value, constant_of(p, node->type.dtype, node->attr.pad.value), at->lanes) : value;
 }
 
+/* One block of code for each operand, where all lanes stand in the same one. */
+static LLVMValueRef pull_one_of(Pull *p, const Node *node, const Position *at, LLVMValueRef in_first) {
+    LLVMBuilderRef b = builder(p);
+    Dim first = body(p)->nodes[node->in[0]].type.dim[node->attr.axis];
+    LLVMBasicBlockRef block[2], end[2], after = LLVMAppendBasicBlockInContext(p->e->context, p->e->function, "either");
+    LLVMValueRef value[2];
+    for (int i = 0; i < 2; i++) block[i] = LLVMAppendBasicBlockInContext(p->e->context, p->e->function, i ? "second" : "first");
+    LLVMBuildCondBr(b, in_first, block[0], block[1]);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t mark = pull_mark(p);
+        Position inner = *at;
+        LLVMPositionBuilderAtEnd(b, block[i]);
+        if (i) inner.axis[node->attr.axis].base = LLVMBuildSub(b, at->axis[node->attr.axis].base, pull_dim(p, first), "");
+        value[i] = pull_splat(p, pull_value(p, node->in[i], &inner), at->lanes);
+        pull_forget(p, mark);
+        end[i] = LLVMGetInsertBlock(b);
+        LLVMBuildBr(b, after);
+    }
+    LLVMPositionBuilderAtEnd(b, after);
+    LLVMValueRef result = LLVMBuildPhi(b, LLVMTypeOf(value[0]), "");
+    LLVMAddIncoming(result, value, end, 2);
+    return result;
+}
+
 static LLVMValueRef pull_concat(Pull *p, const Node *node, const Position *at) {
     uint32_t axis = node->attr.axis;
+    if (index_is_uniform(&at->axis[axis])) {
+        LLVMValueRef limit = pull_dim(p, body(p)->nodes[node->in[0]].type.dim[axis]);
+        return pull_one_of(p, node, at, LLVMBuildICmp(builder(p), LLVMIntSLT, at->axis[axis].base, limit, ""));
+    }
     Dim first = body(p)->nodes[node->in[0]].type.dim[axis], second = body(p)->nodes[node->in[1]].type.dim[axis];
     Position a = *at, b = *at;
     LLVMValueRef in_first = keep_inside(p, &a, axis, first);

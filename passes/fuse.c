@@ -11,6 +11,7 @@
 
 #include "ir/build.h"
 #include "ir/digits.h"
+#include "ir/strided.h"
 
 #include <string.h>
 
@@ -23,11 +24,26 @@ static bool reshapes_memory(const Fusion *f, NodeId id) {
            (!fuse_is_view(f->graph, from) || f->graph->nodes[from].op == OP_input);
 }
 
+enum { WIDEST_SQUARE = 16 /* lanes; shorter ones divide it */ };
+
+/* A right operand whose depth lies in memory in runs of whole squares, which are transposed as they are packed: the
+ * mirrored weights of a convolution by data. */
+static bool is_packed_by_squares(const Fusion *f, NodeId id, const Digits *digits) {
+    const Graph *g = f->graph;
+    uint32_t rank = g->nodes[id].type.rank, runs = digits->count[rank - 2];
+    Strided view;
+    if (digits->count[rank - 1] != 1 || runs < 2 || !strided_of(g, digits->base, &view)) return false;
+    uint32_t fastest = digits->axis[rank - 2][runs - 1];
+    return strided_is_one(view.stride[fastest]) && g->nodes[digits->base].type.dim[fastest] % WIDEST_SQUARE == 0;
+}
+
 /* A product reads its operands through strides: transposes, broadcasts, slices. The left one may also be a window whose
- * taps and channels were joined to one axis: it is packed run by run (backend/contract.c). Everything else in
- * between (padding, joining, reshapes of what is not in memory) is stored first. */
+ * taps and channels were joined to one axis (ir/patch.h), the right one a depth of runs. Everything else in between
+ * (padding, joining, reshapes of what is not in memory) is stored first. */
 static void mark_product_operand(Fusion *f, NodeId id, bool is_left) {
-    NodeId base = digits_of(f->graph, id).base;
+    Digits digits = digits_of(f->graph, id);
+    NodeId base = digits.base;
+    if (!is_left && is_packed_by_squares(f, id, &digits)) id = base;
     if (is_left && (f->graph->nodes[base].op == OP_window || f->graph->nodes[base].op == OP_unwindow))
         id = f->graph->nodes[base].in[0];
     while (fuse_is_view(f->graph, id)) {

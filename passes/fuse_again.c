@@ -6,16 +6,16 @@
  * also be kept until the backward pass.
  *
  * So a node is computed again if it is cheap, all of it comes from one large value in memory, its source, and
- *   1. something small that it needs depends on the source: else the work fits where the source is made, and it is
- *      the source that needs no memory,
- *   2. nobody looks at it through a window, which would compute it once for each tap; products do not count, they copy
- *      what they see once,
+ *   1. something small that it needs depends on the source, or the source is an input: else the work fits where the
+ *      source is made, and it is the source that needs no memory,
+ *   2. nobody looks at it through windows that overlap much, which would compute it once for each; products do not
+ *      count, they copy what they see once,
  *   3. it is no result of the program. */
 #include "passes/fuse.h"
 
 #include "ir/digits.h"
 
-enum { LEAST_ELEMENTS = 1 << 14 /* below, kernels are too short for more of them */, MOST_COST = 8, SMALL = 16 };
+enum { LEAST_ELEMENTS = 1 << 14 /* below, kernels are too short for more of them */, MOST_COST = 8, MOST_OVERLAP = 3, SMALL = 16 };
 
 typedef struct {
     NodeId source;   /* the large value that it comes from; NO_NODE: none, or several */
@@ -85,6 +85,12 @@ static Origin origin_of(Again *a, NodeId id) {
     return origin;
 }
 
+/* How many windows see an element. */
+static int64_t overlap(const Node *node) {
+    if (node->op != OP_window) return INT64_MAX;
+    return node->type.dim[3] * node->type.dim[4] / (node->attr.window.stride[0] * node->attr.window.stride[1]);
+}
+
 /* Nodes that must be stored for 2 and 3. */
 static bool *find_kept(const Fusion *f) {
     const Graph *g = f->graph;
@@ -94,6 +100,7 @@ static bool *find_kept(const Fusion *f) {
     for (NodeId id = 0; id < g->count; id++) {
         const Node *node = &g->nodes[id];
         bool looks = node->op == OP_window || node->op == OP_unwindow || node->op == OP_concat || node->op == OP_pad;
+        if (looks && overlap(node) <= MOST_OVERLAP) continue;
         for (uint32_t i = 0; looks && !of_product[id] && i < op_info[node->op].inputs; i++)
             kept[behind_views(g, node->in[i])] = true;
     }
@@ -108,6 +115,7 @@ void fuse_mark_again(Fusion *f) {
     for (NodeId id = 0; id < g->count; id++) {
         if (kept[id] || !is_cheap(g->nodes[id].op) || elements(g, id) < LEAST_ELEMENTS) continue;
         a.origin[id] = origin_of(&a, id);
-        f->again[id] = a.origin[id].source != NO_NODE && a.origin[id].is_behind && a.origin[id].cost <= MOST_COST;
+        f->again[id] = a.origin[id].source != NO_NODE && a.origin[id].cost <= MOST_COST &&
+                       (a.origin[id].is_behind || g->nodes[a.origin[id].source].op == OP_input);
     }
 }

@@ -240,7 +240,7 @@ static SelfcState init_state_of(const char *name, int dtype, int init, double a,
 
 static void init_fill(SelfcState state, uint64_t seed, void *out) {
     SelfcModule module = {.states = &state, .state_count = 1};
-    selfc_init_states(&module, out, seed);
+    selfc_init_states(&module, out, seed, NULL);
 }
 
 static void test_init_distribution(void) {

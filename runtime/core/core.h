@@ -54,8 +54,8 @@ char *selfc_tensor_print(const SelfcTensor *tensor, char buffer[128]);
 /* philox.c: Philox4x32-10 (Salmon et al., SC'11). The same numbers as compiled code draws. */
 void selfc_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
-/* init.c: first values of states; a function of (seed, name of the state, element) alone. */
-void selfc_init_states(const SelfcModule *module, void *state, uint64_t seed);
+/* init.c: first values of states; a function of (seed, name of the state, element) alone, shared by the threads of a pool. */
+void selfc_init_states(const SelfcModule *module, void *state, uint64_t seed, SelfcPool *pool); /* pool: or NULL */
 
 /* error.c: text of the last failure on this thread, for functions that return NULL, -1 or false. */
 void selfc_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

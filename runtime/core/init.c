@@ -55,11 +55,12 @@ static double init_normal(uint32_t a, uint32_t b) {
     return sqrt(-2 * log((a + 1.0) * 0x1p-32)) * cos(two_pi * (b * 0x1p-32));
 }
 
-static void init_state(const SelfcState *state, void *out, uint64_t seed) {
+/* One share in `shares` of a state's elements. */
+static void init_state(const SelfcState *state, void *out, uint64_t seed, int64_t share, int64_t shares) {
     uint64_t hash = init_hash(state->tensor.name);
     uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     int64_t elements = selfc_tensor_elements(&state->tensor, 0);
-    for (int64_t i = 0; i < elements; i++) {
+    for (int64_t i = elements * share / shares; i < elements * (share + 1) / shares; i++) {
         uint32_t counter[4] = {(uint32_t)i, (uint32_t)(i >> 32), (uint32_t)hash, (uint32_t)(hash >> 32)}, bits[4];
         double value = 0;
         switch ((SelfcInitKind)state->init) {
@@ -78,7 +79,22 @@ static void init_state(const SelfcState *state, void *out, uint64_t seed) {
     }
 }
 
-void selfc_init_states(const SelfcModule *module, void *state, uint64_t seed) {
-    for (uint32_t i = 0; i < module->state_count; i++)
-        init_state(&module->states[i], (char *)state + module->states[i].offset, seed);
+typedef struct {
+    const SelfcModule *module;
+    char *state;
+    uint64_t seed;
+} Init;
+
+static void init_share(void *context, int thread, int threads) {
+    const Init *init = context;
+    for (uint32_t i = 0; i < init->module->state_count; i++) {
+        const SelfcState *state = &init->module->states[i];
+        init_state(state, init->state + state->offset, init->seed, thread, threads);
+    }
+}
+
+void selfc_init_states(const SelfcModule *module, void *state, uint64_t seed, SelfcPool *pool) {
+    Init init = {module, state, seed};
+    if (pool) selfc_pool_run(pool, init_share, &init);
+    else init_share(&init, 0, 1);
 }

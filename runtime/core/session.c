@@ -87,7 +87,7 @@ SelfcSession *selfc_session_new(const SelfcModule *module, int threads, uint64_t
         return NULL;
     }
     memset(session->state, 0, (size_t)module->state_bytes);
-    selfc_init_states(module, session->state, seed);
+    selfc_init_states(module, session->state, seed, pool);
     return session;
 }
 
