@@ -1,0 +1,106 @@
+/* --memory: the passes over a training step that must not take more than so many bytes.
+ *
+ * What counts is what a step works on: parameters and other state, inputs and outputs, temporaries, and the scratch of
+ * each thread. The temporaries alone can be traded for work (passes/recompute.c). What the others leave to them is known
+ * when the kernels are scheduled, so the passes run up to there once before. The data set itself, which may lie in a
+ * mapped file, and the program's own few megabytes do not count. */
+#include "frontend/api.h"
+
+#include "ir/origin.h"
+
+#include <math.h>
+#include <string.h>
+
+static int64_t memory_least(int64_t a) { return a > 0 ? a : 1; }
+
+/* What a step takes besides its temporaries. */
+static ApiMemory memory_besides(SelfcModel *model, Program *program, Diag *diag) {
+    ApiMemory memory = {0};
+    Arena *arena = arena_new();
+    int64_t batch = model_batch(model->description);
+    CompileInput input = {.name = "", .description = "", .programs = &program, .batches = &batch, .program_count = 1};
+    input.training = (SelfcTraining){.train = -1, .evaluate = -1};
+    const SelfcModule *module = manifest_module(&input, &model->target, arena, diag);
+    int threads = model->options.threads ? model->options.threads : selfc_cpu_count();
+    if (module) memory = (ApiMemory){.states = module->state_bytes, .scratch = threads * module->scratch_bytes};
+    for (uint32_t b = 0; b < program->buffer_count; b++) {
+        const Buffer *buffer = &program->buffers[b];
+        if (buffer->kind == BUFFER_input || buffer->kind == BUFFER_output)
+            memory.io += (int64_t)type_bytes_at(buffer->type, batch);
+    }
+    arena_free(arena);
+    return memory;
+}
+
+ApiMemory api_memory_of(SelfcModel *model, Program *program, Diag *diag) {
+    ApiMemory memory = memory_besides(model, program, diag);
+    memory.temporaries = extent_at(program->arena_size, model_batch(model->description));
+    memory.all = memory.states + memory.io + memory.scratch + memory.temporaries;
+    for (uint32_t c = 0; c < program->call_count; c++) {
+        double flop = program->kernels[program->calls[c].kernel].flop;
+        bool is_again = origin_is_again(program->calls[c].origin);
+        memory.calls_again += is_again;
+        *(is_again ? &memory.flop_again : &memory.flop) += flop;
+    }
+    return memory;
+}
+
+/* What is left for temporaries. */
+static int64_t memory_limit(SelfcModel *model, const Graph *graph, const PipelineOptions *options, Diag *diag) {
+    PipelineOptions quiet = {.stop_after = "schedule", .machine = options->machine};
+    Graph *stopped;
+    Program *program;
+    pipeline_run(graph, &quiet, &stopped, &program);
+    ApiMemory besides = memory_besides(model, program, diag);
+    program_free(program);
+    return memory_least(model->options.memory - besides.states - besides.io - besides.scratch);
+}
+
+/* Rounded up, so that a limit of what is printed is enough; as --memory reads it. */
+static const char *memory_size(int64_t bytes, char text[32]) {
+    static const char *const units[] = {"B", "KB", "MB", "GB", "TB"};
+    double size = (double)bytes;
+    int unit = 0;
+    for (; size >= 1000 && unit < 4; unit++) size /= 1000;
+    double step = size >= 100 ? 1 : size >= 10 ? 0.1 : 0.01;
+    if (unit) size = ceil(size / step - 1e-9) * step;
+    snprintf(text, 32, "%.*f %s", !unit || size >= 100 ? 0 : size >= 10 ? 1 : 2, size, units[unit]);
+    return text;
+}
+
+static void memory_refuse(SelfcModel *model, const ApiMemory *memory, Diag *diag) {
+    char given[32], all[32], states[32], temporaries[32], others[32];
+    diag_error(diag, (Place){0},
+               "--memory: %s are too little: with all the recomputation that helps, the training step needs %s, %s of "
+               "parameters and other state, %s of temporaries, %s of inputs and threads' scratch; a smaller "
+               "training.batch needs less",
+               memory_size(model->options.memory, given), memory_size(memory->all, all),
+               memory_size(memory->states, states), memory_size(memory->temporaries, temporaries),
+               memory_size(memory->io + memory->scratch, others));
+}
+
+bool api_memory_run(SelfcModel *model, const Graph *graph, PipelineOptions *options, Diag *diag, Graph **stopped,
+                    Program **program) {
+    bool is_limited = model->options.memory && !strcmp(graph->name, "train");
+    int errors = diag->errors;
+    if (is_limited) options->machine.memory = memory_limit(model, graph, options, diag);
+    pipeline_run(graph, options, stopped, program);
+    if (!is_limited || !*program) return true;
+    ApiMemory memory = api_memory_of(model, *program, diag);
+    if (memory.temporaries > options->machine.memory) memory_refuse(model, &memory, diag);
+    if (diag->errors == errors) return true;
+    program_free(*program);
+    *program = NULL;
+    return false;
+}
+
+bool api_memory_evaluates(SelfcModel *model, Program *train, const Program *evaluate, Diag *diag) {
+    if (!model->options.memory) return true;
+    ApiMemory memory = api_memory_of(model, train, diag);
+    int64_t bytes = extent_at(evaluate->arena_size, model_batch(model->description));
+    if (memory.all - memory.temporaries + bytes <= model->options.memory) return true;
+    memory.all += bytes - memory.temporaries;
+    memory.temporaries = bytes;
+    memory_refuse(model, &memory, diag);
+    return false;
+}
