@@ -293,18 +293,20 @@ static bool is_better(const Replay *replay, int64_t peak, double work, int64_t l
     return replay->peak < peak;
 }
 
-/* The best selection for a limit of the bytes alive at once, in best[], replayed. */
+/* The best selection for a limit of the bytes alive at once, in best[], replayed. Nothing done again is one, too. */
 static void search(const Recompute *r, int64_t limit, bool *best, Replay *replay) {
     uint32_t buffers = r->program->buffer_count;
     bool *again = arena_array(r->arena, bool, buffers + 1);
     Keep *keeps = arena_array(r->arena, Keep, r->program->call_count + 1);
-    int64_t peak = INT64_MAX;
+    memset(best, 0, buffers * sizeof *best);
+    replay_run(r, best, replay);
+    int64_t peak = replay->peak;
     double size = (double)recompute_total(r), work = 0;
     for (int i = 0; i < SIZES; i++, size *= 0.8) {
         recompute_cut(r, (int64_t)size, again);
         replay_run(r, again, replay);
         keep_dear(r, again, replay, keeps, limit);
-        if (i && !is_better(replay, peak, work, limit)) continue;
+        if (!is_better(replay, peak, work, limit)) continue;
         peak = replay->peak;
         work = replay->work;
         memcpy(best, again, buffers * sizeof *best);
