@@ -2,8 +2,8 @@
  *
  * What counts is what a step works on: parameters and other state, inputs and outputs, temporaries, and the scratch of
  * each thread. The temporaries alone can be traded for work (passes/recompute.c). What the others leave to them is known
- * when the kernels are scheduled, so the passes run up to there once before. The data set itself, which may lie in a
- * mapped file, and the program's own few megabytes do not count. */
+ * when the kernels are scheduled: there the pipeline stops, and goes on with the limit. The data set itself, which may lie
+ * in a mapped file, and the program's own few megabytes do not count. */
 #include "frontend/api.h"
 
 #include "ir/origin.h"
@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-static int64_t memory_least(int64_t a) { return a > 0 ? a : 1; }
+static const char memory_stop[] = "order"; /* the last pass before the limit matters */
 
 /* What a step takes besides its temporaries. */
 static ApiMemory memory_besides(SelfcModel *model, Program *program, Diag *diag) {
@@ -45,17 +45,6 @@ ApiMemory api_memory_of(SelfcModel *model, Program *program, Diag *diag) {
     return memory;
 }
 
-/* What is left for temporaries. */
-static int64_t memory_limit(SelfcModel *model, const Graph *graph, const PipelineOptions *options, Diag *diag) {
-    PipelineOptions quiet = {.stop_after = "schedule", .machine = options->machine};
-    Graph *stopped;
-    Program *program;
-    pipeline_run(graph, &quiet, &stopped, &program);
-    ApiMemory besides = memory_besides(model, program, diag);
-    program_free(program);
-    return memory_least(model->options.memory - besides.states - besides.io - besides.scratch);
-}
-
 /* Rounded up, so that a limit of what is printed is enough; as --memory reads it. */
 static const char *memory_size(int64_t bytes, char text[32]) {
     static const char *const units[] = {"B", "KB", "MB", "GB", "TB"};
@@ -79,16 +68,25 @@ static void memory_refuse(SelfcModel *model, const ApiMemory *memory, Diag *diag
                memory_size(memory->io + memory->scratch, others));
 }
 
+/* Finishes the ordered program with what the limit leaves for temporaries; false: it cannot be kept. */
+static bool memory_keep(SelfcModel *model, Program *program, PipelineOptions *options, Diag *diag) {
+    ApiMemory memory = memory_besides(model, program, diag);
+    int64_t left = model->options.memory - memory.states - memory.io - memory.scratch;
+    options->machine.memory = left > 0 ? left : 1;
+    pipeline_go_on(program, memory_stop, options);
+    memory = api_memory_of(model, program, diag);
+    if (memory.temporaries > left) memory_refuse(model, &memory, diag);
+    return memory.temporaries <= left;
+}
+
 bool api_memory_run(SelfcModel *model, const Graph *graph, PipelineOptions *options, Diag *diag, Graph **stopped,
                     Program **program) {
-    bool is_limited = model->options.memory && !strcmp(graph->name, "train");
-    int errors = diag->errors;
-    if (is_limited) options->machine.memory = memory_limit(model, graph, options, diag);
-    pipeline_run(graph, options, stopped, program);
-    if (!is_limited || !*program) return true;
-    ApiMemory memory = api_memory_of(model, *program, diag);
-    if (memory.temporaries > options->machine.memory) memory_refuse(model, &memory, diag);
-    if (diag->errors == errors) return true;
+    const Pass *last = options->stop_after ? pass_find(options->stop_after) : NULL;
+    bool is_limited = model->options.memory && !strcmp(graph->name, "train") && (!last || last > pass_find(memory_stop));
+    PipelineOptions first = *options;
+    if (is_limited) first.stop_after = memory_stop;
+    pipeline_run(graph, &first, stopped, program);
+    if (!is_limited || memory_keep(model, *program, options, diag)) return true;
     program_free(*program);
     *program = NULL;
     return false;

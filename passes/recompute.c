@@ -25,17 +25,13 @@
 
 enum { SIZES = 32 /* of segments that are tried, each a fifth smaller than the last */, MOST_PLANS = 4 };
 
-static int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+static int64_t bytes_of(const Program *program, uint32_t b) {
+    return ((int64_t)type_bytes_at(program->buffers[b].type, 1) + 63) / 64 * 64;
+}
 
 const Kernel *recompute_kernel(const Recompute *r, uint32_t call) { return &r->program->kernels[r->program->calls[call].kernel]; }
 
 bool recompute_is_candidate(const Recompute *r, uint32_t b) { return r->may[b] && r->first[b] <= r->turn; }
-
-/* An estimate of time, as for ordering: 50 operations or 10 bytes in a nanosecond. */
-static double work_of(const Kernel *kernel) {
-    double compute = kernel->flop / 50, memory = kernel->bytes / 10;
-    return compute > memory ? compute : memory;
-}
 
 /* ---- what is known about the program */
 
@@ -50,7 +46,7 @@ static void find_lives(Recompute *r) {
     for (uint32_t b = 0; b < p->buffer_count; b++) {
         r->may[b] = p->buffers[b].kind == BUFFER_temporary;
         r->writer[b] = NO_CALL;
-        if (r->may[b]) r->bytes[b] = aligned((int64_t)type_bytes_at(p->buffers[b].type, 1));
+        if (r->may[b]) r->bytes[b] = bytes_of(p, b);
     }
     for (uint32_t c = 0; c < p->call_count; c++) {
         const Kernel *kernel = recompute_kernel(r, c);
@@ -183,16 +179,17 @@ static void make(const Recompute *r, const bool *again, Replay *replay, uint32_t
     if (replay->too_late != NO_CALL || replay->copy[b] != NO_CALL) return;
     put_step(r, again, replay, call, true);
     replay->phase_count++;
-    replay->work += work_of(recompute_kernel(r, call));
+    replay->work += order_work(recompute_kernel(r, call));
 }
 
 static void find_peak(const Recompute *r, Replay *replay) {
     int64_t now = 0;
     memset(replay->live, 0, (replay->phase_count + 2) * sizeof *replay->live);
     for (uint32_t b = 0; b < replay->buffer_count; b++) {
-        bool is_temporary = r->program->buffers[replay->source[b]].kind == BUFFER_temporary || b >= r->program->buffer_count;
-        if (!is_temporary || replay->first[b] > replay->last[b]) continue;
-        int64_t bytes = aligned((int64_t)type_bytes_at(r->program->buffers[replay->source[b]].type, 1));
+        uint32_t source = replay->source[b];
+        int64_t bytes = r->bytes[source];
+        if (b != source && !bytes) bytes = bytes_of(r->program, source); /* takes what an output got before */
+        if (replay->first[b] > replay->last[b]) continue;
         replay->live[replay->first[b]] += bytes;
         replay->live[replay->last[b] + 1] -= bytes;
     }
@@ -254,7 +251,7 @@ static uint32_t list_keeps(const Recompute *r, const bool *again, Keep *keeps) {
             uint32_t b = r->program->calls[c].args[i];
             if (again[b]) bytes += r->bytes[b];
         }
-        if (bytes) keeps[count++] = (Keep){work_of(kernel) / (double)bytes, c};
+        if (bytes) keeps[count++] = (Keep){order_work(kernel) / (double)bytes, c};
     }
     qsort(keeps, count, sizeof *keeps, by_worth);
     return count;
@@ -296,7 +293,7 @@ static bool is_better(const Replay *replay, int64_t peak, double work, int64_t l
 /* The best selection for a limit of the bytes alive at once, in best[], replayed. Nothing done again is one, too. */
 static void search(const Recompute *r, int64_t limit, bool *best, Replay *replay) {
     uint32_t buffers = r->program->buffer_count;
-    bool *again = arena_array(r->arena, bool, buffers + 1);
+    bool *again = arena_array(r->arena, bool, buffers + 1), *cut = arena_array(r->arena, bool, buffers + 1);
     Keep *keeps = arena_array(r->arena, Keep, r->program->call_count + 1);
     memset(best, 0, buffers * sizeof *best);
     replay_run(r, best, replay);
@@ -304,6 +301,8 @@ static void search(const Recompute *r, int64_t limit, bool *best, Replay *replay
     double size = (double)recompute_total(r), work = 0;
     for (int i = 0; i < SIZES; i++, size *= 0.8) {
         recompute_cut(r, (int64_t)size, again);
+        if (!memcmp(cut, again, buffers * sizeof *cut)) continue;
+        memcpy(cut, again, buffers * sizeof *cut);
         replay_run(r, again, replay);
         keep_dear(r, again, replay, keeps, limit);
         if (!is_better(replay, peak, work, limit)) continue;
