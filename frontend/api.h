@@ -94,11 +94,9 @@ typedef struct {
     double flop, flop_again; /* once, and again */
 } ApiMemory;
 ApiMemory api_memory_of(SelfcModel *model, Program *program, Diag *diag);
-/* pipeline_run, with the limit of --memory for the training step; false, with an error in diag, if it cannot be kept. */
+/* pipeline_run, with the limit of --memory for the training step and its evaluation; false, with an error in diag, if it cannot be kept. */
 bool api_memory_run(SelfcModel *model, const Graph *graph, PipelineOptions *options, Diag *diag, Graph **stopped,
                     Program **program);
-/* Does the evaluation, which shares all else with the training step, keep the limit, too? */
-bool api_memory_evaluates(SelfcModel *model, Program *train, const Program *evaluate, Diag *diag);
 
 /* api_picture.c: graphs and programs for people. */
 void picture_graph_dot(const Graph *graph, FILE *out);

@@ -161,7 +161,8 @@ static void check_memory(SelfcModel *model, Program *program, FILE *out) {
     fprintf(out, "  within --memory: %s in all of %s, ", check_amount((double)memory.all, "B", a),
             check_amount((double)model->options.memory, "B", b));
     if (memory.calls_again)
-        fprintf(out, "as %u calls are done again: %.1f %% more FLOP\n", memory.calls_again,
+        fprintf(out, "as %u call%s done again: %.1f %% more FLOP\n", memory.calls_again,
+                memory.calls_again == 1 ? " is" : "s are",
                 100 * memory.flop_again / (memory.flop ? memory.flop : 1));
     else
         fprintf(out, "without doing anything again\n");

@@ -182,7 +182,6 @@ int api_input(SelfcModel *model, ApiWanted wanted, CompileInput *input) {
     if (wanted.has_training) {
         good = api_add_program(model, input, "train", model_batch(model->description), &diag);
         good = api_add_program(model, input, "evaluate", 0, &diag) && good;
-        good = good && api_memory_evaluates(model, input->programs[0], input->programs[1], &diag);
         if (good) input->training = api_training(model, input->programs[0]);
     }
     for (uint32_t i = 0; i < wanted.function_count; i++)

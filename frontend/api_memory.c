@@ -1,7 +1,7 @@
 /* --memory: the passes over a training step that must not take more than so many bytes.
  *
  * What counts is what a step works on: parameters and other state, inputs and outputs, temporaries, and the scratch of
- * each thread. The temporaries alone can be traded for work (passes/recompute.c). What the others leave to them is known
+ * each thread. Evaluation shares states and arena with it, and must fit, too. The temporaries alone can be traded for work (passes/recompute.c). What the others leave to them is known
  * when the kernels are scheduled: there the pipeline stops, and goes on with the limit. The data set itself, which may lie
  * in a mapped file, and the program's own few megabytes do not count. */
 #include "frontend/api.h"
@@ -13,6 +13,16 @@
 
 static const char memory_stop[] = "order"; /* the last pass before the limit matters */
 
+static int64_t memory_io(const Program *program, int64_t batch) {
+    int64_t bytes = 0;
+    for (uint32_t b = 0; b < program->buffer_count; b++) {
+        const Buffer *buffer = &program->buffers[b];
+        if (buffer->kind == BUFFER_input || buffer->kind == BUFFER_output)
+            bytes += (int64_t)type_bytes_at(buffer->type, batch);
+    }
+    return bytes;
+}
+
 /* What a step takes besides its temporaries. */
 static ApiMemory memory_besides(SelfcModel *model, Program *program, Diag *diag) {
     ApiMemory memory = {0};
@@ -23,11 +33,7 @@ static ApiMemory memory_besides(SelfcModel *model, Program *program, Diag *diag)
     const SelfcModule *module = manifest_module(&input, &model->target, arena, diag);
     int threads = model->options.threads ? model->options.threads : selfc_cpu_count();
     if (module) memory = (ApiMemory){.states = module->state_bytes, .scratch = threads * module->scratch_bytes};
-    for (uint32_t b = 0; b < program->buffer_count; b++) {
-        const Buffer *buffer = &program->buffers[b];
-        if (buffer->kind == BUFFER_input || buffer->kind == BUFFER_output)
-            memory.io += (int64_t)type_bytes_at(buffer->type, batch);
-    }
+    memory.io = memory_io(program, batch);
     arena_free(arena);
     return memory;
 }
@@ -60,7 +66,7 @@ static const char *memory_size(int64_t bytes, char text[32]) {
 static void memory_refuse(SelfcModel *model, const ApiMemory *memory, Diag *diag) {
     char given[32], all[32], states[32], temporaries[32], others[32];
     diag_error(diag, (Place){0},
-               "--memory: %s are too little: with all the recomputation that helps, the training step needs %s, %s of "
+               "--memory: %s are too little: with all the recomputation that helps, training needs %s, %s of "
                "parameters and other state, %s of temporaries, %s of inputs and threads' scratch; a smaller "
                "training.batch needs less",
                memory_size(model->options.memory, given), memory_size(memory->all, all),
@@ -68,13 +74,35 @@ static void memory_refuse(SelfcModel *model, const ApiMemory *memory, Diag *diag
                memory_size(memory->io + memory->scratch, others));
 }
 
+/* Temporaries and interface of the evaluation. Whoever compiles it says what is wrong with it. */
+static ApiMemory memory_of_evaluation(SelfcModel *model) {
+    PipelineOptions options = {.machine = api_pipeline_options(model).machine};
+    ApiMemory memory = {0};
+    Program *program = NULL;
+    Diag unheard;
+    diag_init(&unheard);
+    Graph *graph = api_lower(model, "evaluate", &unheard), *stopped;
+    if (graph && !unheard.errors) pipeline_run(graph, &options, &stopped, &program);
+    if (program) {
+        int64_t batch = model_batch(model->description);
+        memory = (ApiMemory){.io = memory_io(program, batch), .temporaries = extent_at(program->arena_size, batch)};
+    }
+    diag_free(&unheard);
+    graph_free(graph);
+    program_free(program);
+    return memory;
+}
+
 /* Finishes the ordered program with what the limit leaves for temporaries; false: it cannot be kept. */
 static bool memory_keep(SelfcModel *model, Program *program, PipelineOptions *options, Diag *diag) {
-    ApiMemory memory = memory_besides(model, program, diag);
-    int64_t left = model->options.memory - memory.states - memory.io - memory.scratch;
+    ApiMemory memory = memory_besides(model, program, diag), evaluation = memory_of_evaluation(model);
+    int64_t left = model->options.memory - memory.states - memory.io - memory.scratch - evaluation.io;
     options->machine.memory = left > 0 ? left : 1;
     pipeline_go_on(program, memory_stop, options);
-    memory = api_memory_of(model, program, diag);
+    memory.temporaries = extent_at(program->arena_size, model_batch(model->description));
+    if (evaluation.temporaries > memory.temporaries) memory.temporaries = evaluation.temporaries;
+    memory.io += evaluation.io;
+    memory.all = memory.states + memory.io + memory.scratch + memory.temporaries;
     if (memory.temporaries > left) memory_refuse(model, &memory, diag);
     return memory.temporaries <= left;
 }
@@ -89,16 +117,5 @@ bool api_memory_run(SelfcModel *model, const Graph *graph, PipelineOptions *opti
     if (!is_limited || memory_keep(model, *program, options, diag)) return true;
     program_free(*program);
     *program = NULL;
-    return false;
-}
-
-bool api_memory_evaluates(SelfcModel *model, Program *train, const Program *evaluate, Diag *diag) {
-    if (!model->options.memory) return true;
-    ApiMemory memory = api_memory_of(model, train, diag);
-    int64_t bytes = extent_at(evaluate->arena_size, model_batch(model->description));
-    if (memory.all - memory.temporaries + bytes <= model->options.memory) return true;
-    memory.all += bytes - memory.temporaries;
-    memory.temporaries = bytes;
-    memory_refuse(model, &memory, diag);
     return false;
 }

@@ -13,10 +13,10 @@ done
 
 gives 1 "$selfc" check "$resnet" "${small[@]}" --memory 1MB
 says "1.00 MB are too little"; says "a smaller training.batch needs less"
-least=$(sed -n 's/.*the training step needs \([^,]*\), .*/\1/p' "$folder/err")
+least=$(sed -n 's/.*training needs \([^,]*\), .*/\1/p' "$folder/err")
 for command in show profile "train --out $folder/none" "build -o $folder/none"; do
     gives 1 "$selfc" ${command%% *} "$resnet" $(echo "$command" | cut -s -d ' ' -f 2-) "${small[@]}" --memory 1MB
-    says "the training step needs $least"
+    says "training needs $least"
 done
 [ -e "$folder/none" ] && fail "something is left of what was refused"
 gives 0 "$selfc" check "$resnet" "${small[@]}" --memory "$least"; prints "calls are done again"
@@ -39,9 +39,21 @@ gives 0 "$selfc" build "$resnet" "${small[@]}" --memory "$least" -o "$folder/tra
 gives 0 "$folder/trainer" --steps 8 --quiet --out "$folder/d"
 same_tensors "$folder/a/checkpoint.safetensors" "$folder/d/checkpoint.safetensors"
 
+# So it does where random numbers are made again, and with two optimisers.
+for name in contrastive gan; do
+    noisy=$source_dir/examples/$name/model.json
+    gives 1 "$selfc" check "$noisy" --memory 1KB
+    least=$(sed -n 's/.*training needs \([^,]*\), .*/\1/p' "$folder/err")
+    gives 0 "$selfc" show "$noisy" --memory "$least"
+    grep -q 'random.* again"' "$folder/out" || fail "$name makes no random numbers again"
+    gives 0 "$selfc" train "$noisy" --steps 10 --quiet --out "$folder/$name"
+    gives 0 "$selfc" train "$noisy" --steps 10 --quiet --out "$folder/$name-again" --memory "$least"
+    same_tensors "$folder/$name/checkpoint.safetensors" "$folder/$name-again/checkpoint.safetensors"
+done
+
 # Every pass keeps the meaning, on a network that is small enough for the evaluator.
 tiny=(--set training.batch=4 --set let.hidden=24)
 gives 1 "$selfc" check "$model" "${tiny[@]}" --memory 1KB
-least=$(sed -n 's/.*the training step needs \([^,]*\), .*/\1/p' "$folder/err")
+least=$(sed -n 's/.*training needs \([^,]*\), .*/\1/p' "$folder/err")
 gives 0 "$selfc" check "$model" "${tiny[@]}" --memory "$least" --check-meaning; prints "within --memory"
 finish
