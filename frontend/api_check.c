@@ -189,8 +189,8 @@ static void check_training(SelfcModel *model, Program *program, double states, F
     double needed = states + (double)extent_at(program->arena_size, batch);
     double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     if (needed > memory)
-        fprintf(out, "  this machine cannot train it: %s are needed, and it has %s; --memory may help\n", check_amount(needed, "B", a),
-                check_amount(memory, "B", b));
+        fprintf(out, "  this machine cannot train it: %s are needed, and it has %s; --memory may help\n",
+                check_amount(needed, "B", a), check_amount(memory, "B", b));
     fprintf(out, "  time on %d thread%s: about %s a step, %s an epoch, %s in all\n", threads, threads == 1 ? "" : "s",
             check_time(step, a), check_time(step * steps, b), check_time(step * steps * (double)epochs, c));
 }

@@ -1,9 +1,10 @@
 /* --memory: the passes over a training step that must not take more than so many bytes.
  *
- * What counts is what a step works on: parameters and other state, inputs and outputs, temporaries, and the scratch of
- * each thread. Evaluation shares states and arena with it, and must fit, too. The temporaries alone can be traded for work (passes/recompute.c). What the others leave to them is known
- * when the kernels are scheduled: there the pipeline stops, and goes on with the limit. The data set itself, which may lie
- * in a mapped file, and the program's own few megabytes do not count. */
+ * What counts is what a step works on: parameters and other state, inputs and outputs, temporaries, and the scratch
+ * of each thread. Evaluation shares states and arena with it, and must fit, too. The temporaries alone can be traded
+ * for work (passes/recompute.c). What the others leave to them is known when the kernels are scheduled: there the
+ * pipeline stops, and goes on with the limit. The data set itself, which may lie in a mapped file, and the program's
+ * own few megabytes do not count. */
 #include "frontend/api.h"
 
 #include "ir/origin.h"
@@ -110,7 +111,8 @@ static bool memory_keep(SelfcModel *model, Program *program, PipelineOptions *op
 bool api_memory_run(SelfcModel *model, const Graph *graph, PipelineOptions *options, Diag *diag, Graph **stopped,
                     Program **program) {
     const Pass *last = options->stop_after ? pass_find(options->stop_after) : NULL;
-    bool is_limited = model->options.memory && !strcmp(graph->name, "train") && (!last || last > pass_find(memory_stop));
+    bool goes_on = !last || last > pass_find(memory_stop);
+    bool is_limited = model->options.memory && !strcmp(graph->name, "train") && goes_on;
     PipelineOptions first = *options;
     if (is_limited) first.stop_after = memory_stop;
     pipeline_run(graph, &first, stopped, program);

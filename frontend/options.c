@@ -100,15 +100,15 @@ static int64_t options_size(const char *value) {
     static const struct {
         const char *unit;
         double bytes;
-    } units[] = {{"", 1},    {"B", 1},        {"KB", 1e3},           {"MB", 1e6},
-                 {"GB", 1e9}, {"KiB", 1 << 10}, {"MiB", 1 << 20},      {"GiB", 1 << 30},
-                 {"TB", 1e12}, {"K", 1e3},      {"M", 1e6},            {"G", 1e9}};
+    } units[] = {{"", 1},   {"B", 1},   {"K", 1e3},       {"KB", 1e3},      {"M", 1e6},       {"MB", 1e6},
+                 {"G", 1e9}, {"GB", 1e9}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TB", 1e12}};
     char *end;
     double number = strtod(value, &end);
     while (*end == ' ') end++;
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (end != value && !strcasecmp(end, units[i].unit) && number * units[i].bytes >= 1 && number * units[i].bytes < 9e18)
-            return (int64_t)(number * units[i].bytes);
+    for (size_t i = 0; end != value && i < sizeof units / sizeof *units; i++) {
+        double bytes = number * units[i].bytes;
+        if (!strcasecmp(end, units[i].unit)) return bytes >= 1 && bytes < 9e18 ? (int64_t)bytes : 0;
+    }
     return 0;
 }
 

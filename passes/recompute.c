@@ -1,21 +1,24 @@
-/* Rematerialisation: with a limit for temporaries, forward work is done again in the backward pass instead of being kept.
+/* Rematerialisation: with a limit for temporaries, forward work is done again in the backward pass instead of being
+ * kept.
  *
- * The program is ordered already, so who is alive when is known to the byte, and what is computed again is a call that
- * stands twice: the same kernel on the same inputs gives the same bits, and no code is added. (On the graph, fusion would
- * have to be kept from sharing the copies, and might round them otherwise.)
+ * The program is ordered already, so who is alive when is known to the byte, and what is computed again is a call
+ * that stands twice: the same kernel on the same inputs gives the same bits, and no code is added. (On the graph,
+ * fusion would have to be kept from sharing the copies, and might round them otherwise.)
  *
- * The turn is the phase behind which most bytes wait for later calls. A value of a phase up to the turn is either kept or
- * made again just before the first call behind the turn that wants it; what it is made of is kept or made again, too,
- * and then stays for its own users, so that nothing is made a third time. Which values to keep is found in two steps:
- *   1. Checkpoints (Chen and others, "Training deep nets with sublinear memory cost", 2016): the forward part is cut into
- *      segments of at most so many bytes where the fewest bytes cross, and only what crosses is kept. (recompute_cut)
+ * The turn is the phase behind which most bytes wait for later calls. A value of a phase up to the turn is either
+ * kept or made again just before the first call behind the turn that wants it; what it is made of is kept or made
+ * again, too, and then stays for its own users, so that nothing is made a third time. Which values to keep is found
+ * in two steps:
+ *   1. Checkpoints (Chen and others, "Training deep nets with sublinear memory cost", 2016): the forward part is cut
+ *      into segments of at most so many bytes where the fewest bytes cross, and only what crosses is kept.
+ *      (recompute_cut)
  *   2. While the peak allows it, what is dearest to compute for its bytes is kept after all.
- * Many sizes of segments are tried, each is replayed exactly, and the one with the least work that fits is taken; if none
- * fits, the one that needs the least memory, and whoever gave the limit says so.
+ * Many sizes of segments are tried, each is replayed exactly, and the one with the least work that fits is taken; if
+ * none fits, the one that needs the least memory, and whoever gave the limit says so.
  *
- * What must hold for a call to be done again: its inputs are as they were. Weights are, since updates in place come behind
- * the gradients. Averages that the forward part keeps, like those of batch norm, are written when the step ends, if forward
- * work reads them (recompute_defer.c). A call that would still come too late keeps its values. */
+ * What must hold for a call to be done again: its inputs are as they were. Weights are, since updates in place come
+ * behind the gradients. Averages that the forward part keeps, like those of batch norm, are written when the step
+ * ends, if forward work reads them (recompute_defer.c). A call that would still come too late keeps its values. */
 #include "passes/recompute.h"
 
 #include "ir/origin.h"
@@ -29,7 +32,9 @@ static int64_t bytes_of(const Program *program, uint32_t b) {
     return ((int64_t)type_bytes_at(program->buffers[b].type, 1) + 63) / 64 * 64;
 }
 
-const Kernel *recompute_kernel(const Recompute *r, uint32_t call) { return &r->program->kernels[r->program->calls[call].kernel]; }
+const Kernel *recompute_kernel(const Recompute *r, uint32_t call) {
+    return &r->program->kernels[r->program->calls[call].kernel];
+}
 
 bool recompute_is_candidate(const Recompute *r, uint32_t b) { return r->may[b] && r->first[b] <= r->turn; }
 

@@ -1,5 +1,5 @@
-/* What recompute.c (replaying a choice, the search), recompute_cut.c (segments) and recompute_defer.c (updates that wait)
- * share. */
+/* What recompute.c (replaying a choice, the search), recompute_cut.c (segments) and recompute_defer.c (updates that
+ * wait) share. */
 #ifndef SELFC_PASSES_RECOMPUTE_H
 #define SELFC_PASSES_RECOMPUTE_H
 #include "passes/passes.h"
@@ -22,8 +22,8 @@ typedef struct {
 const Kernel *recompute_kernel(const Recompute *r, uint32_t call);
 bool recompute_is_candidate(const Recompute *r, uint32_t buffer); /* of the forward part, and may be made again */
 
-/* recompute_defer.c. Moves updates of states that keep forward work from being done again to the last phase of `program`,
- * which is r->program. false: there were none. */
+/* recompute_defer.c. Moves updates of states that keep forward work from being done again to the last phase of
+ * `program`, which is r->program. false: there were none. */
 bool recompute_defer(const Recompute *r, Program *program);
 
 /* recompute_cut.c */

@@ -1,10 +1,10 @@
 /* Cuts the forward part of a program into segments for recompute.c.
  *
- * A cut stands behind a phase; the values that cross it, made before and read by a later phase of the forward part, are
- * enough to do everything behind it again, so they are kept. Between residual blocks that is one value. A segment is
- * alive as a whole when its backward part runs: its saved bytes must not exceed the size. Among all ways to cut, the one
- * whose cuts are crossed by the fewest bytes is found from left to right: the best way to end with a cut behind phase p is
- * the best way to a cut q before it, near enough, and p. */
+ * A cut stands behind a phase; the values that cross it, made before and read by a later phase of the forward part,
+ * are enough to do everything behind it again, so they are kept. Between residual blocks that is one value. A
+ * segment is alive as a whole when its backward part runs: its saved bytes must not exceed the size. Among all ways
+ * to cut, the one whose cuts are crossed by the fewest bytes is found from left to right: the best way to end with a
+ * cut behind phase p is the best way to a cut q before it, near enough, and p. */
 #include "passes/recompute.h"
 
 #include <string.h>
@@ -34,7 +34,8 @@ typedef struct {
 } Cuts;
 
 static Cuts measure(const Recompute *r) {
-    Cuts cuts = {arena_array(r->arena, int64_t, r->turn + 2), arena_array(r->arena, int64_t, r->turn + 2), find_last_forward(r)};
+    uint32_t phases = r->turn + 2;
+    Cuts cuts = {arena_array(r->arena, int64_t, phases), arena_array(r->arena, int64_t, phases), find_last_forward(r)};
     for (uint32_t b = 0; b < r->program->buffer_count; b++) {
         if (!recompute_is_candidate(r, b)) continue;
         if (is_saved(r, b)) cuts.saved[r->first[b] + 1] += r->bytes[b];

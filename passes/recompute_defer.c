@@ -1,8 +1,9 @@
 /* Lets updates of states wait for the end of the step, so that what read the old value can be done again until then.
  *
- * Batch norm in training adds up distances from the running mean, for the sake of rounding, and the mean is updated as soon
- * as the batch's own is known, in the forward part. An update can wait if
- *   1. it writes states or outputs alone, which nobody reads or writes later: so it needs no phase of its own in the end,
+ * Batch norm in training adds up distances from the running mean, for the sake of rounding, and the mean is updated
+ * as soon as the batch's own is known, in the forward part. An update can wait if
+ *   1. it writes states or outputs alone, which nobody reads or writes later: so it needs no phase of its own in the
+ *      end,
  *   2. what it reads is still the same then, and too little to matter if it lives so long. */
 #include "passes/recompute.h"
 

@@ -1,5 +1,6 @@
-/* Order, recomputation and plan over random programs: the order keeps what every call reads, phases are as few as can be, and the
- * plan never lets two lives share bytes, for several batches, in an arena close to the bound.
+/* Order, recomputation and plan over random programs: the order keeps what every call reads, phases are as few as can
+ * be, recomputation changes no value and keeps the limits that it names, and the plan never lets two lives share bytes,
+ * for several batches, in an arena close to the bound.
  *
  * Overlap is judged without any notion of lives: the program is acted out on an arena of cells that remember who
  * wrote them last. */
@@ -259,12 +260,13 @@ static Program *ordered(Program *(*make)(uint64_t seed), uint64_t seed) {
 
 /* What a limit that is too small ends in is the smallest that works, and a larger one costs no more work. */
 static void check_limits(Program *(*make)(uint64_t seed), uint64_t seed, double *saved) {
-    Program *free_one = ordered(make, seed), *least = ordered(make, seed), *exact = ordered(make, seed), *half = ordered(make, seed);
+    Program *free_one = ordered(make, seed), *least = ordered(make, seed);
+    Program *exact = ordered(make, seed), *half = ordered(make, seed);
     int64_t most = check_recompute(free_one, 0, seed), smallest = check_recompute(least, 1, seed);
     int64_t middle = (most + smallest) / 2;
     if (count_again(free_one)) fail("without a limit something is done again", seed, free_one);
     if (smallest > most) fail("recomputation makes the arena larger", seed, least);
-    if (smallest && check_recompute(exact, smallest, seed) > smallest) fail("the smallest limit does not work", seed, exact);
+    if (smallest && check_recompute(exact, smallest, seed) > smallest) fail("the least does not work", seed, exact);
     if (middle && check_recompute(half, middle, seed) > middle) fail("a limit between does not work", seed, half);
     if (most) *saved += 1 - (double)smallest / (double)most;
     program_free(free_one), program_free(least), program_free(exact), program_free(half);
@@ -323,7 +325,8 @@ static void test_recompute_chain(void) {
     const int64_t bytes = 4032;
     Program *program = ordered(chain_program, LAYERS);
     int64_t arena = check_recompute(program, 1, LAYERS), most = (int64_t)(2 * sqrt(LAYERS) + 3) * bytes;
-    printf("a chain of %d layers: %lld values at once, %u made again\n", LAYERS, (long long)(arena / bytes), count_again(program));
+    printf("a chain of %d layers: %lld values at once, %u made again\n", LAYERS, (long long)(arena / bytes),
+           count_again(program));
     if (arena > most) fail("a chain takes more than its checkpoints and a segment", LAYERS, program);
     if (count_again(program) >= LAYERS) fail("more is made again than there is", LAYERS, program);
     program_free(program);
