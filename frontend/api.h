@@ -87,6 +87,17 @@ void api_choices_put(Choices *choices, const Choice *choice, Arena *arena); /* i
 double api_peak_flops(int threads);
 double api_peak_bytes(int threads);
 
+/* api_memory.c: bytes that a training step takes, and how much of its work is done again for that. */
+typedef struct {
+    int64_t all, states, io, scratch, temporaries;
+    uint32_t calls_again;
+    double flop, flop_again; /* once, and again */
+} ApiMemory;
+ApiMemory api_memory_of(SelfcModel *model, Program *program, Diag *diag);
+/* pipeline_run, with the limit of --memory for the training step and its evaluation; false, with an error in diag, if it cannot be kept. */
+bool api_memory_run(SelfcModel *model, const Graph *graph, PipelineOptions *options, Diag *diag, Graph **stopped,
+                    Program **program);
+
 /* api_picture.c: graphs and programs for people. */
 void picture_graph_dot(const Graph *graph, FILE *out);
 void picture_graph_html(const Graph *graph, const char *title, FILE *out);

@@ -151,7 +151,24 @@ static double check_step_seconds(const Program *program, int threads) {
     return seconds + 2e-6 * program->phase_count;
 }
 
-static void check_training(SelfcModel *model, const Program *program, double states, FILE *out) {
+/* What --memory has come to. */
+static void check_memory(SelfcModel *model, Program *program, FILE *out) {
+    Diag diag;
+    char a[32], b[32];
+    diag_init(&diag);
+    ApiMemory memory = api_memory_of(model, program, &diag);
+    diag_free(&diag);
+    fprintf(out, "  within --memory: %s in all of %s, ", check_amount((double)memory.all, "B", a),
+            check_amount((double)model->options.memory, "B", b));
+    if (memory.calls_again)
+        fprintf(out, "as %u call%s done again: %.1f %% more FLOP\n", memory.calls_again,
+                memory.calls_again == 1 ? " is" : "s are",
+                100 * memory.flop_again / (memory.flop ? memory.flop : 1));
+    else
+        fprintf(out, "without doing anything again\n");
+}
+
+static void check_training(SelfcModel *model, Program *program, double states, FILE *out) {
     double flop = 0, bytes = 0;
     for (uint32_t i = 0; i < program->call_count; i++) {
         flop += program->kernels[program->calls[i].kernel].flop;
@@ -168,16 +185,18 @@ static void check_training(SelfcModel *model, const Program *program, double sta
             program->call_count, program->phase_count, check_amount(flop, "FLOP", a), check_amount(bytes, "B", b));
     fprintf(out, "  memory: %s of parameters and other state, %s of temporaries\n", check_amount(states, "B", a),
             check_amount((double)extent_at(program->arena_size, batch), "B", b));
+    if (model->options.memory) check_memory(model, program, out);
     double needed = states + (double)extent_at(program->arena_size, batch);
     double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     if (needed > memory)
-        fprintf(out, "  this machine cannot train it: %s are needed, and it has %s\n", check_amount(needed, "B", a),
-                check_amount(memory, "B", b));
+        fprintf(out, "  this machine cannot train it: %s are needed, and it has %s; --memory may help\n",
+                check_amount(needed, "B", a), check_amount(memory, "B", b));
     fprintf(out, "  time on %d thread%s: about %s a step, %s an epoch, %s in all\n", threads, threads == 1 ? "" : "s",
             check_time(step, a), check_time(step * steps, b), check_time(step * steps * (double)epochs, c));
 }
 
-static void check_print(SelfcModel *model, const Lowered *lowered, Arena *arena, FILE *out) {
+/* program: the training step; NULL without training. */
+static void check_print(SelfcModel *model, const Lowered *lowered, Program *program, Arena *arena, FILE *out) {
     bool has_training = model_has_training(model->description);
     double total = 0, states = 0;
     fprintf(out, "%s is right\n", model_name(model->description));
@@ -189,20 +208,28 @@ static void check_print(SelfcModel *model, const Lowered *lowered, Arena *arena,
     if (!has_training) return;
     fprintf(out, "data\n");
     check_signature("train", lowered->graphs[0], out);
+    check_training(model, program, states, out);
+}
+
+static int check_compile(SelfcModel *model, const Graph *train, Program **program) {
     PipelineOptions options = api_pipeline_options(model);
-    Graph *stopped = NULL;
-    Program *program = NULL;
-    pipeline_run(lowered->graphs[0], &options, &stopped, &program);
-    if (program) check_training(model, program, states, out);
-    program_free(program);
+    Graph *stopped;
+    Diag diag;
+    diag_init(&diag);
+    if (!api_memory_run(model, train, &options, &diag, &stopped, program)) return api_fail_with(&diag);
+    diag_free(&diag);
+    return 0;
 }
 
 int selfc_check(SelfcModel *model, FILE *out) {
     if (api_need_target(model)) return 1;
     Arena *arena = arena_new();
     Lowered lowered = {0};
+    Program *program = NULL;
     int failed = check_lower(model, arena, &lowered);
-    if (!failed) check_print(model, &lowered, arena, out);
+    if (!failed && model_has_training(model->description)) failed = check_compile(model, lowered.graphs[0], &program);
+    if (!failed) check_print(model, &lowered, program, arena, out);
+    program_free(program);
     for (uint32_t i = 0; i < lowered.count; i++) graph_free(lowered.graphs[i]);
     arena_free(arena);
     return failed;

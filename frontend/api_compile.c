@@ -115,7 +115,7 @@ Program *api_program(SelfcModel *model, const char *name, Diag *diag) {
     Program *program = NULL;
     if (graph && !diag->errors && autodiff_check(graph, diag)) {
         PipelineOptions options = api_pipeline_options(model);
-        pipeline_run(graph, &options, &stopped, &program);
+        api_memory_run(model, graph, &options, diag, &stopped, &program);
     }
     graph_free(graph);
     if (model->options.times)

@@ -75,7 +75,11 @@ static int show_stage(SelfcModel *model, const char *stage, ShowFormat format, c
     } else {
         PipelineOptions options = api_pipeline_options(model);
         show_find_stage(stage, &options.stop_after);
-        pipeline_run(graph, &options, &stopped, &program);
+        Diag diag;
+        diag_init(&diag);
+        failed = !api_memory_run(model, graph, &options, &diag, &stopped, &program);
+        if (failed) api_fail_with(&diag);
+        else diag_free(&diag);
         if (stopped) show_graph(stopped, title, format, out);
         if (program) failed = show_lowered(model, stage, format, program, title, out);
     }
@@ -110,10 +114,12 @@ int selfc_show(SelfcModel *model, const char *stage, const char *format, const c
 
 static int passes_target(const SelfcOptions *options, Arena *arena, Machine *machine, Diag *diag) {
     *machine = machine_generic();
+    machine->memory = options ? options->memory : 0;
     if (!options || (!options->cpu && !options->triple)) return 0;
     Target target;
     if (!target_make(options->triple, options->cpu, arena, &target, diag)) return 1;
     *machine = target.machine;
+    machine->memory = options->memory;
     return 0;
 }
 

@@ -35,6 +35,7 @@ static SelfcOptions main_options(const Options *o) {
                           .check_meaning = o->check_meaning,
                           .dump = o->dump,
                           .untuned = o->untuned,
+                          .memory = o->memory,
                           .notes = !o->quiet};
 }
 

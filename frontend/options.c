@@ -9,8 +9,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-typedef enum { KIND_flag, KIND_text, KIND_list, KIND_count, KIND_number, KIND_whole } OptionKind;
+typedef enum { KIND_flag, KIND_text, KIND_list, KIND_count, KIND_number, KIND_whole, KIND_size } OptionKind;
 
 #define IN(command) (1u << COMMAND_##command)
 #define ON_A_MODEL (IN(check) | IN(train) | IN(run) | IN(build) | IN(show) | IN(profile) | IN(tune))
@@ -94,6 +95,23 @@ static bool options_mark(const OptionInfo *info, Options *options) {
     return !is_again;
 }
 
+/* "2GB", "1.5 GiB", "4096": bytes; 0 if it is no size. */
+static int64_t options_size(const char *value) {
+    static const struct {
+        const char *unit;
+        double bytes;
+    } units[] = {{"", 1},   {"B", 1},   {"K", 1e3},       {"KB", 1e3},      {"M", 1e6},       {"MB", 1e6},
+                 {"G", 1e9}, {"GB", 1e9}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TB", 1e12}};
+    char *end;
+    double number = strtod(value, &end);
+    while (*end == ' ') end++;
+    for (size_t i = 0; end != value && i < sizeof units / sizeof *units; i++) {
+        double bytes = number * units[i].bytes;
+        if (!strcasecmp(end, units[i].unit)) return bytes >= 1 && bytes < 9e18 ? (int64_t)bytes : 0;
+    }
+    return 0;
+}
+
 static bool options_store(const OptionInfo *info, const char *value, Options *options) {
     void *field = (char *)options + info->offset;
     char *end = (char *)(uintptr_t)value;
@@ -121,6 +139,12 @@ static bool options_store(const OptionInfo *info, const char *value, Options *op
         double number = strtod(value, &end);
         if (!*value || *end || !isfinite(number) || number <= 0) return options_bad(info, value, "a number above 0");
         *(Option_number *)field = number;
+        return true;
+    }
+    case KIND_size: {
+        int64_t size = options_size(value);
+        if (!size) return options_bad(info, value, "a size as in 500MB, 2GB or 1.5GiB");
+        *(Option_size *)field = size;
         return true;
     }
     case KIND_whole: {

@@ -28,6 +28,7 @@ typedef bool Option_flag;
 typedef const char *Option_text; /* NULL: not given */
 typedef OptionList Option_list;
 typedef int64_t Option_count; /* 0: not given; else at least 1 */
+typedef int64_t Option_size;  /* bytes; 0: not given */
 typedef double Option_number; /* 0: not given; else above 0 */
 typedef struct {
     uint64_t value;

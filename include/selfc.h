@@ -33,6 +33,7 @@ typedef struct {
     const char *dump;  /* print what this pass made to stderr; "all": every pass; may be NULL */
     int notes;        /* print to stderr what is no error but worth knowing: that weights are untrained, … */
     int untuned;      /* do without what selfc_tune has measured */
+    int64_t memory;   /* bytes that a training step may take, work done again if need be; 0: as many as it likes */
 } SelfcOptions;
 
 const char *selfc_version(void);

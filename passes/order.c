@@ -132,9 +132,7 @@ static void decide_phases(Order *order, bool *is_free) {
     }
 }
 
-/* An estimate of time in nanoseconds on one core: 50 operations or 10 bytes each. */
-static double work_of(const Program *program, uint32_t call) {
-    const Kernel *kernel = kernel_of(program, call);
+double order_work(const Kernel *kernel) {
     double compute = kernel->flop / 50, memory = kernel->bytes / 10;
     return compute > memory ? compute : memory;
 }
@@ -144,15 +142,15 @@ static double work_of(const Program *program, uint32_t call) {
 static void balance(Order *order, const bool *is_free) {
     const Program *program = order->program;
     double *work = arena_array(order->arena, double, order->phase_count + 1);
-    for (uint32_t c = 0; c < program->call_count; c++) work[order->phase[c]] += work_of(program, c);
+    for (uint32_t c = 0; c < program->call_count; c++) work[order->phase[c]] += order_work(kernel_of(program, c));
     for (uint32_t c = program->call_count; c--;) {
         uint32_t best = order->phase[c];
         if (!is_free[c]) continue;
-        work[best] -= work_of(program, c);
+        work[best] -= order_work(kernel_of(program, c));
         for (uint32_t p = order->phase[c]; p <= order->latest[c]; p++)
             if (work[p] < work[best]) best = p;
         order->phase[c] = best;
-        work[best] += work_of(program, c);
+        work[best] += order_work(kernel_of(program, c));
     }
 }
 

@@ -34,9 +34,14 @@ bool autodiff_check(const Graph *graph, Diag *diag);
 /* The list in passes.def, in order. Exactly one of *graph_out (stopped before lowering) and *program_out is set.
  * `graph` is only read. */
 void pipeline_run(const Graph *graph, const PipelineOptions *options, Graph **graph_out, Program **program_out);
+/* The passes over programs that stand behind the pass `behind`: goes on where a stop_after has stopped. */
+void pipeline_go_on(Program *program, const char *behind, const PipelineOptions *options);
 /* The passes named in "simplify,dce"; for `selfc --passes`. An unknown name is a diag error and false. */
 bool pipeline_run_named(const Graph *graph, const char *names, const PipelineOptions *options, Diag *diag,
                         Graph **graph_out, Program **program_out);
+
+/* order.c: an estimate of a call's time in nanoseconds on one core: 50 operations or 10 bytes each. */
+double order_work(const Kernel *kernel);
 
 /* autodiff.c: the gradient of node y with respect to nodes wanted[count], given dy (same shape as y): the tool of
  * the pass and of the gradient tests. Adds to g; result[i] is NO_NODE where y does not depend on wanted[i]. */

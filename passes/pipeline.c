@@ -207,6 +207,15 @@ void pipeline_run(const Graph *graph, const PipelineOptions *options, Graph **gr
     finish(&state, graph_out, program_out);
 }
 
+void pipeline_go_on(Program *program, const char *behind, const PipelineOptions *options) {
+    State state = {.program = program, .options = options};
+    const char *last = options->stop_after ? options->stop_after : "";
+    for (const Pass *pass = pass_find(behind) + 1; pass < pass_list + pass_count; pass++) {
+        run_pass(&state, pass);
+        if (!strcmp(pass->name, last)) break;
+    }
+}
+
 /* What keeps the pass from running now, or NULL. */
 static const char *out_of_order(const State *state, const Pass *pass) {
     if (pass->program) return state->program ? NULL : "needs a program: name 'fuse' before it";

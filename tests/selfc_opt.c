@@ -1,4 +1,4 @@
-/* Runs passes on a text of the graph, for golden tests: selfc-opt FILE [PASS…]
+/* Runs passes on a text of the graph, for golden tests: selfc-opt FILE [--memory=BYTES] [PASS…]
  *
  * Prints the graph or program that comes out. A text that is a program, and not a graph, may go through the passes
  * that work on programs. Exit code 1 after a message; the text alone is parsed and printed without any PASS. */
@@ -28,11 +28,19 @@ static bool is_program(const char *text) {
     return !strncmp(text, "program", 7);
 }
 
+static int64_t memory; /* what temporaries may take */
+
+static Machine machine_for_tests(void) {
+    Machine machine = machine_generic();
+    machine.memory = memory;
+    return machine;
+}
+
 static bool run_on_program(const char *text, const char *path, char *names, Diag *diag) {
     Program *program = program_parse(text, path, diag);
     for (char *name; program && (name = strtok_r(names, ",", &names));) {
         const Pass *pass = pass_find(name);
-        Machine machine = machine_generic();
+        Machine machine = machine_for_tests();
         if (!pass || !pass->program)
             diag_error(diag, (Place){0}, "pass '%s' does not work on a program", name);
         else
@@ -45,7 +53,7 @@ static bool run_on_program(const char *text, const char *path, char *names, Diag
 }
 
 static bool run_on_graph(const char *text, const char *path, const char *names, Diag *diag) {
-    PipelineOptions options = {.check_meaning = true, .machine = machine_generic()};
+    PipelineOptions options = {.check_meaning = true, .machine = machine_for_tests()};
     Graph *graph = graph_parse(text, path, diag), *result = NULL;
     Program *program = NULL;
     bool fits = graph && autodiff_check(graph, diag);
@@ -64,6 +72,10 @@ int main(int count, char **arguments) {
     Diag diag;
     diag_init(&diag);
     for (int i = 2; i < count && strlen(names) + strlen(arguments[i]) + 2 < sizeof names; i++) {
+        if (!strncmp(arguments[i], "--memory=", 9)) {
+            memory = atoll(arguments[i] + 9);
+            continue;
+        }
         if (names[0]) strcat(names, ",");
         strcat(names, arguments[i]);
     }

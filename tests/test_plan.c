@@ -1,9 +1,11 @@
-/* Order and plan over random programs: the order keeps what every call reads, phases are as few as can be, and the
- * plan never lets two lives share bytes, for several batches, in an arena close to the bound.
+/* Order, recomputation and plan over random programs: the order keeps what every call reads, phases are as few as can
+ * be, recomputation changes no value and keeps the limits that it names, and the plan never lets two lives share bytes,
+ * for several batches, in an arena close to the bound.
  *
  * Overlap is judged without any notion of lives: the program is acted out on an arena of cells that remember who
  * wrote them last. */
 #include "ir/build.h"
+#include "ir/origin.h"
 #include "passes/passes.h"
 #include "tests/random_graph.h"
 
@@ -225,6 +227,116 @@ static double check_plan(Program *program, uint64_t seed) {
     return bound > 0 ? size / bound : 1;
 }
 
+/* ---- recomputation */
+
+static bool is_again(const Call *call) { return origin_is_again(call->origin); }
+
+static uint32_t count_again(const Program *program) {
+    uint32_t count = 0;
+    for (uint32_t c = 0; c < program->call_count; c++) count += is_again(&program->calls[c]);
+    return count;
+}
+
+/* Plans the ordered program within so many bytes, if it can be; the bytes. Every value stays. */
+static int64_t check_recompute(Program *program, int64_t memory, uint64_t seed) {
+    Arena *arena = arena_new();
+    Machine machine = machine_generic();
+    machine.memory = memory;
+    double **before = evaluate(program, 2, arena);
+    Program old = *program;
+    pass_find("recompute")->program(program, &machine);
+    if (!program_verify(program, stderr)) fail("recompute broke the program", seed, program);
+    if (!same_values(&old, before, evaluate(program, 2, arena), 2)) fail("recompute changed a value", seed, program);
+    check_plan(program, seed);
+    arena_free(arena);
+    return extent_at(program->arena_size, 1);
+}
+
+static Program *ordered(Program *(*make)(uint64_t seed), uint64_t seed) {
+    Program *program = make(seed);
+    run("order", program);
+    return program;
+}
+
+/* What a limit that is too small ends in is the smallest that works, and a larger one costs no more work. */
+static void check_limits(Program *(*make)(uint64_t seed), uint64_t seed, double *saved) {
+    Program *free_one = ordered(make, seed), *least = ordered(make, seed);
+    Program *exact = ordered(make, seed), *half = ordered(make, seed);
+    int64_t most = check_recompute(free_one, 0, seed), smallest = check_recompute(least, 1, seed);
+    int64_t middle = (most + smallest) / 2;
+    if (count_again(free_one)) fail("without a limit something is done again", seed, free_one);
+    if (smallest > most) fail("recomputation makes the arena larger", seed, least);
+    if (smallest && check_recompute(exact, smallest, seed) > smallest) fail("the least does not work", seed, exact);
+    if (middle && check_recompute(half, middle, seed) > middle) fail("a limit between does not work", seed, half);
+    if (most) *saved += 1 - (double)smallest / (double)most;
+    program_free(free_one), program_free(least), program_free(exact), program_free(half);
+}
+
+static Program *lowered_program(uint64_t seed) {
+    PipelineOptions options = {.machine = machine_generic(), .stop_after = "schedule"};
+    Graph *graph = random_graph(seed, (RandomOptions){.gradients = true}), *none;
+    Program *program;
+    pipeline_run(graph, &options, &none, &program);
+    graph_free(graph);
+    return program;
+}
+
+static void test_recompute_random(void) {
+    double saved = 0, saved_lowered = 0;
+    for (uint64_t seed = 0; seed < PROGRAMS / 3; seed++) {
+        check_limits(random_program, seed, &saved);
+        check_limits(lowered_program, seed, &saved_lowered);
+    }
+    printf("least arena: %.1f %% smaller on average, %.1f %% for training steps\n", 300 * saved / PROGRAMS,
+           300 * saved_lowered / PROGRAMS);
+    if (saved <= 0 || saved_lowered <= 0) failures++, fprintf(stderr, "FAIL: recomputation saves nothing\n");
+}
+
+/* LAYERS layers: forward, x' = x + w, and every other one reads an average instead, which is updated by the input and
+ * has to wait for the end; backward, g' = g + x, by which w is updated. */
+enum { LAYERS = 64, CHAIN_SIZE = 2 };
+
+static uint32_t add_temporary(Maker *m, uint32_t a, uint32_t b) {
+    uint32_t to = program_add_buffer(m->program, (Buffer){.kind = BUFFER_temporary, .type = type_number(CHAIN_SIZE)});
+    program_add_call(m->program, m->kernel[CHAIN_SIZE], (uint32_t[]){a, b, to}, NULL);
+    return to;
+}
+
+static Program *chain_program(uint64_t layers) {
+    Maker m = {.program = program_new("chain")};
+    Program *program = m.program;
+    uint32_t average = (uint32_t)layers + 1;
+    program->inputs = arena_array(program->arena, GraphInput, layers + 2);
+    m.kernel[CHAIN_SIZE] = program_add_kernel(program, add_kernel(type_number(CHAIN_SIZE)));
+    for (uint32_t i = 0; i <= average; i++) add_input(&m, CHAIN_SIZE, i > 0);
+    uint32_t x[LAYERS + 1] = {0}, gradient;
+    for (uint32_t i = 0; i < layers; i++) x[i + 1] = add_temporary(&m, x[i], i & 1 ? average : i + 1);
+    program_add_call(program, m.kernel[CHAIN_SIZE], (uint32_t[]){average, 0, average}, NULL);
+    gradient = add_temporary(&m, x[layers], x[layers]);
+    for (uint32_t i = (uint32_t)layers; i--;) {
+        gradient = add_temporary(&m, gradient, x[i + 1]);
+        program_add_call(program, m.kernel[CHAIN_SIZE], (uint32_t[]){i + 1, gradient, i + 1}, NULL);
+    }
+    return program;
+}
+
+/* Checkpoints: memory for some 2 sqrt(layers) values, and no value made more than twice. */
+static void test_recompute_chain(void) {
+    const int64_t bytes = 4032;
+    Program *program = ordered(chain_program, LAYERS);
+    int64_t arena = check_recompute(program, 1, LAYERS), most = (int64_t)(2 * sqrt(LAYERS) + 3) * bytes;
+    printf("a chain of %d layers: %lld values at once, %u made again\n", LAYERS, (long long)(arena / bytes),
+           count_again(program));
+    if (arena > most) fail("a chain takes more than its checkpoints and a segment", LAYERS, program);
+    if (count_again(program) >= LAYERS) fail("more is made again than there is", LAYERS, program);
+    program_free(program);
+    program = ordered(chain_program, LAYERS);
+    check_recompute(program, LAYERS / 2 * bytes, LAYERS);
+    if (program->arena_size.fixed > LAYERS / 2 * bytes) fail("half of the memory is not enough", LAYERS, program);
+    if (count_again(program) > LAYERS / 2 + 4) fail("half of the memory needs more than half again", LAYERS, program);
+    program_free(program);
+}
+
 static void test_random_programs(void) {
     double sum = 0, worst = 1;
     for (uint64_t seed = 0; seed < PROGRAMS; seed++) {
@@ -281,6 +393,8 @@ int main(void) {
     test_random_programs();
     test_lowered_graphs();
     test_early_updates();
+    test_recompute_random();
+    test_recompute_chain();
     printf("%d failures\n", failures);
     return failures ? 1 : 0;
 }
