@@ -39,6 +39,15 @@ bool contract_in_place(Contract *c, NodeId operand, LLVMValueRef *base, LLVMValu
     return true;
 }
 
+/* ---- what will be needed soon */
+
+void contract_fetch(Contract *c, LLVMValueRef pointer, Purpose purpose) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(c->p->e->context), type = LLVMTypeOf(pointer);
+    LLVMValueRef near = LLVMConstInt(i32, purpose == TO_WRITE ? 3 : 2, false), data = LLVMConstInt(i32, 1, false);
+    LLVMValueRef args[] = {pointer, LLVMConstInt(i32, purpose == TO_WRITE, false), near, data};
+    pull_intrinsic(c->p, "llvm.prefetch", &type, 1, args, 4);
+}
+
 /* ---- B */
 
 /* The lanes x lanes square of `rows`, transposed: log2(lanes) rounds, each exchanging blocks of half the size. */
@@ -140,11 +149,20 @@ static void pack_b_squares(Contract *c, const Squares *s) {
     loop_end(c->p, &columns);
 }
 
+enum { ROWS_AHEAD = 16 /* of B, that are asked for while one is packed: each may begin a page */ };
+
 /* Step by step along k, since a row of columns is what lies together. */
 static void pack_b_rows(Contract *c) {
     uint32_t axis = c->rank - 1;
+    LLVMValueRef base, stride, side;
+    bool in_place = contract_in_place(c, c->product->in[1], &base, &stride, &side) && contract_is_one(side);
     Loop depth = loop_begin(c->p, number(c, 0), c->k_count, number(c, 1));
     Loop columns = loop_begin(c->p, c->from[axis], c->to[axis], number(c, c->vectors * c->lanes));
+    if (in_place) {
+        LLVMValueRef ahead = mul(c, add(c, add(c, c->k_from, depth.index), number(c, ROWS_AHEAD)), stride);
+        for (uint32_t v = 0; v < c->vectors; v++)
+            contract_fetch(c, element(c, base, add(c, ahead, add(c, columns.index, number(c, v * c->lanes)))), TO_READ);
+    }
     pack_b_row(c, c->product->in[1], columns.index, depth.index, panel_of(c, columns.index));
     loop_end(c->p, &columns);
     loop_end(c->p, &depth);

@@ -117,15 +117,6 @@ static void step(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, 
 
 /* ---- what will be needed soon */
 
-typedef enum { TO_READ, TO_WRITE } Purpose;
-
-static void fetch(Contract *c, LLVMValueRef pointer, Purpose purpose) {
-    LLVMTypeRef i32 = LLVMInt32TypeInContext(c->p->e->context), type = LLVMTypeOf(pointer);
-    LLVMValueRef near = LLVMConstInt(i32, purpose == TO_WRITE ? 3 : 2, false), data = LLVMConstInt(i32, 1, false);
-    LLVMValueRef args[] = {pointer, LLVMConstInt(i32, purpose == TO_WRITE, false), near, data};
-    pull_intrinsic(c->p, "llvm.prefetch", &type, 1, args, 4);
-}
-
 /* The rows of the next tile of A, where it is read in place: step k asks for a line of row k modulo 16. The lines of
  * one tile begin in as many pages, and the processor's own prefetching begins anew in each. */
 static void fetch_next_rows(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef k) {
@@ -133,7 +124,7 @@ static void fetch_next_rows(Contract *c, const Tile *tile, LLVMValueRef a, LLVMV
     LLVMBuilderRef b = contract_builder(c);
     LLVMValueRef low = LLVMBuildAnd(b, k, number(c, 15), ""), high = LLVMBuildAnd(b, k, number(c, -16), "");
     LLVMValueRef row = mul(c, add(c, low, number(c, tile->rows)), c->a.row);
-    fetch(c, contract_element(c, a, add(c, row, high)), TO_READ);
+    contract_fetch(c, contract_element(c, a, add(c, row, high)), TO_READ);
 }
 
 /* The lines that the epilogue will read and write: step k asks for those of row k, one after the other, since only so
@@ -148,7 +139,7 @@ static void fetch_lines(Contract *c, const Lines *lines, LLVMValueRef base, DTyp
     uint32_t bytes = lines->tile->vectors * c->lanes * dtype_info[dtype].bytes;
     LLVMValueRef first = pull_address(c->p, base, element, lines->first);
     for (uint32_t at = 0; at < bytes; at += 64)
-        fetch(c, pull_address(c->p, first, element, number(c, at / dtype_info[dtype].bytes)), purpose);
+        contract_fetch(c, pull_address(c->p, first, element, number(c, at / dtype_info[dtype].bytes)), purpose);
 }
 
 static bool has_shape_of_product(Contract *c, Type type) {

@@ -166,7 +166,53 @@ static Index flat_index(Pull *p, const Position *at, const Extent *stride, uint3
     return flat;
 }
 
-/* The position of the operand of a reshape: axes of size 1 come and go; anything else goes through the flat index. */
+/* The fewest axes of each that have as many elements, from *i and *j on; what is left at the end has size 1. Products are
+ * those of sizes and, apart, of the batch. */
+static void next_group(const Type *from, const Type *type, uint32_t *i, uint32_t *j) {
+    Dim a = from->dim[(*i)++], b = *j < type->rank ? type->dim[(*j)++] : 1;
+    while (a != b && (*i < from->rank || *j < type->rank)) {
+        bool a_is_less = (a < 0) != (b < 0) ? a > 0 : (a < 0 ? -a : a) < (b < 0 ? -b : b);
+        if (*j == type->rank || (a_is_less && *i < from->rank)) a = dim_mul(a, from->dim[(*i)++]);
+        else b = dim_mul(b, type->dim[(*j)++]);
+    }
+}
+
+/* The index into axes [first, end), taken as one. */
+static Index group_index(Pull *p, const Position *at, const Type *type, uint32_t first, uint32_t end) {
+    Type part = {.dtype = type->dtype, .rank = end - first};
+    Position inner = {.rank = end - first, .lanes = at->lanes, .mask = at->mask};
+    Extent dense[MAX_RANK];
+    for (uint32_t k = first; k < end; k++) {
+        part.dim[k - first] = type->dim[k];
+        inner.axis[k - first] = at->axis[k];
+    }
+    strided_dense(&part, dense);
+    return flat_index(p, &inner, dense, part.rank);
+}
+
+/* Deals an index out to axes [first, end): the only one of a size other than 1 takes it whole. */
+static void deal_index(Pull *p, Index flat, const Type *from, uint32_t first, uint32_t end, Position *result) {
+    uint32_t slowest = first;
+    while (slowest + 1 < end && from->dim[slowest] == 1) slowest++;
+    for (uint32_t i = end; i-- > first;) {
+        LLVMValueRef size = pull_dim(p, from->dim[i]);
+        if (i < slowest || from->dim[i] == 1) {
+            result->axis[i] = (Index){pull_i64(p, 0), 0, NULL};
+        } else if (i == slowest) {
+            result->axis[i] = flat;
+        } else if (index_is_uniform(&flat)) {
+            result->axis[i] = (Index){LLVMBuildURem(builder(p), flat.base, size, ""), 0, NULL};
+            flat.base = LLVMBuildUDiv(builder(p), flat.base, size, "");
+        } else {
+            LLVMValueRef vector = index_vector(p, &flat, result->lanes), sizes = pull_splat(p, size, result->lanes);
+            result->axis[i] = (Index){pull_i64(p, 0), 0, LLVMBuildURem(builder(p), vector, sizes, "")};
+            flat = (Index){pull_i64(p, 0), 0, LLVMBuildUDiv(builder(p), vector, sizes, "")};
+        }
+    }
+}
+
+/* The position of the operand of a reshape: axes of size 1 come and go; axes that are joined are counted together, and
+ * only where one is parted is there a division. */
 static Position reshaped(Pull *p, const Position *at, const Type *type, const Type *from) {
     Position result = {.rank = from->rank, .lanes = at->lanes, .mask = at->mask};
     uint32_t next = 0;
@@ -179,19 +225,11 @@ static Position reshaped(Pull *p, const Position *at, const Type *type, const Ty
         if (same) result.axis[i] = at->axis[next++];
     }
     if (same) return result;
-    Extent dense[MAX_RANK];
-    strided_dense(type, dense);
-    Index flat = flat_index(p, at, dense, type->rank);
-    for (uint32_t i = from->rank; i--;) {
-        LLVMValueRef size = pull_dim(p, from->dim[i]);
-        if (index_is_uniform(&flat)) {
-            result.axis[i] = (Index){i ? LLVMBuildURem(builder(p), flat.base, size, "") : flat.base, 0, NULL};
-            flat.base = LLVMBuildUDiv(builder(p), flat.base, size, "");
-        } else {
-            LLVMValueRef vector = index_vector(p, &flat, at->lanes), sizes = pull_splat(p, size, at->lanes);
-            result.axis[i] = (Index){pull_i64(p, 0), 0, i ? LLVMBuildURem(builder(p), vector, sizes, "") : vector};
-            flat = (Index){pull_i64(p, 0), 0, LLVMBuildUDiv(builder(p), vector, sizes, "")};
-        }
+    for (uint32_t i = 0, j = 0; i < from->rank;) {
+        uint32_t first = i, first_of_type = j;
+        next_group(from, type, &i, &j);
+        Index flat = group_index(p, at, type, first_of_type, j);
+        deal_index(p, flat, from, first, i, &result);
     }
     return result;
 }

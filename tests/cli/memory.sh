@@ -45,7 +45,8 @@ for name in contrastive gan; do
     gives 1 "$selfc" check "$noisy" --memory 1KB
     least=$(sed -n 's/.*training needs \([^,]*\), .*/\1/p' "$folder/err")
     gives 0 "$selfc" show "$noisy" --memory "$least"
-    grep -q 'random.* again"' "$folder/out" || fail "$name makes no random numbers again"
+    grep -q ' again"' "$folder/out" || fail "$name does nothing again"
+    [ $name = gan ] || grep -q 'random.* again"' "$folder/out" || fail "$name makes no random numbers again"
     gives 0 "$selfc" train "$noisy" --steps 10 --quiet --out "$folder/$name"
     gives 0 "$selfc" train "$noisy" --steps 10 --quiet --out "$folder/$name-again" --memory "$least"
     same_tensors "$folder/$name/checkpoint.safetensors" "$folder/$name-again/checkpoint.safetensors"
