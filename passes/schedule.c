@@ -143,6 +143,8 @@ static int64_t busiest(const Product *p, int64_t row_block, int64_t column_block
 /* Cycles in which a vector is copied, or read from far, against one for two vectors of products: what a piece copies of
  * B for each of its rows' products, and reads of A for each of its columns'. */
 static const double PACK_COST = 8, READ_COST = 4, TURN_COST = 5e3 /* cycles to begin a piece */;
+/* Of a piece that a thread waits for another at the end: threads are held up by other programs, and pieces are not cut. */
+static const double WAITING = 0.3;
 
 /* Time of 1 to 4 threads, in cycles, with what packing the operands adds for each piece. */
 static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_block, int64_t column_block, int64_t lanes) {
@@ -151,8 +153,11 @@ static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_bl
     double taps = p->has_patch ? (double)p->patch.KH * (double)p->patch.run / (double)p->patch.C : 1;
     double copied_a = 2 * (kernel->pack_a ? PACK_COST : READ_COST) / (double)column_block / taps;
     double step = (double)p->depth / (2 * (double)lanes), cost = 0;
-    for (int64_t threads = 1; threads <= 4; threads++)
-        cost += (double)busiest(p, row_block, column_block, threads) * (double)threads * (threads == 2 ? 4 : threads == 3 ? 0.5 : 1);
+    double piece = (double)row_block * (double)column_block;
+    for (int64_t threads = 1; threads <= 4; threads++) {
+        double waits = threads > 1 ? WAITING * piece : 0;
+        cost += ((double)busiest(p, row_block, column_block, threads) + waits) * (double)threads * (threads == 2 ? 4 : threads == 3 ? 0.5 : 1);
+    }
     double pieces = (double)(p->batches * ceil_div(p->rows, row_block) * ceil_div(p->columns, column_block));
     return cost * step * (1 + copied_a + copied_b) + 6.5 * TURN_COST * pieces;
 }

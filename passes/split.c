@@ -29,8 +29,8 @@ enum {
     LEAST_DEPTH = 8192, /* of a product that is cut along it */
     DEPTH_PIECES = 16,
     MOST_DEPTH_PIECES = 256,
-    ROW_PIECES = 8,
-    LEAST_ROWS = 256,   /* in a piece of a product that makes sums of its rows */
+    ROW_PIECES = 16,
+    LEAST_ROWS = 96,    /* in a piece of a product that makes sums of its rows */
 };
 
 static bool is_reduced(const Node *node, uint32_t axis) { return node->attr.axes >> axis & 1; }
@@ -163,7 +163,7 @@ static NodeId product_under(const Graph *g, NodeId a, Type type, int levels) {
     return found;
 }
 
-/* Pieces of a product's rows for sums that are made with its tiles: some 8, of whole pictures if the rows are a
+/* Pieces of a product's rows for sums that are made with its tiles: some 16, of whole pictures if the rows are a
  * convolution's places, and of enough rows that the columns' panels are worth their packing. 0: the rows do not part so. */
 static int64_t row_pieces(const Graph *g, NodeId product) {
     Patch patch;
