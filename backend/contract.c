@@ -79,8 +79,7 @@ int64_t contract_scratch_bytes(const Kernel *kernel, const Target *target) { ret
 
 /* ---- tiles ---- */
 
-/* Tiles of `rows` rows from *row on, as long as a whole one fits before `end`; `jump` of them stand one behind the other
- * in A where runs end. */
+/* Tiles of `rows` rows from *row on, as long as a whole one fits before `end`. */
 static void tiles_of_rows(Contract *c, uint32_t rows, uint32_t vectors, LLVMValueRef column, LLVMValueRef *row, LLVMValueRef end) {
     LLVMValueRef count = contract_divide(c, sub(c, end, *row), rows);
     LLVMValueRef stop = add(c, *row, mul(c, count, number(c, rows)));
