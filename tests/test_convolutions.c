@@ -166,6 +166,47 @@ static int beside_the_picture(const Target *target) {
     return check(g, target, 1, 2e-5, "window beside the picture");
 }
 
+static NodeId sums_of_rows(Graph *g, NodeId rows, int64_t pieces) {
+    Type type = g->nodes[rows].type;
+    return build_sum(g, build_reshape(g, rows, 3, (Dim[]){pieces, type.dim[0] / pieces, type.dim[1]}), 1u << 1);
+}
+
+/* Sums over parts of a product's rows that end within lines, or that are cut in several ways. */
+static int sums_of_parts(const Target *target) {
+    int failed = 0;
+    for (int i = 0; i < 3; i++) {
+        Graph *g = graph_new("parts");
+        int64_t C = pick(2, 20), O = pick(2, 40);
+        NodeId x = data(g, "x", 4, (Dim[]){4, 8, 8, C});
+        NodeId y = build_matmul(g, rows_of(g, x, 3, (Dim[]){6, 6}, ones, zeros), data(g, "w", 2, (Dim[]){9 * C, O}));
+        static const int64_t pieces[][2] = {{16, 0}, {4, 2}, {48, 3}};
+        graph_add_output(g, "sums", sums_of_rows(g, y, pieces[i][0]), -1);
+        if (pieces[i][1]) graph_add_output(g, "others", sums_of_rows(g, build_unary(g, OP_abs, y), pieces[i][1]), -1);
+        if (i == 2) graph_add_output(g, "y", y, -1);
+        failed += check(g, target, 1, 2e-5, "sums of parts");
+    }
+    return failed;
+}
+
+/* Each product's sums need what the other's kernel would make. */
+static int crossed_sums(const Target *target) {
+    Graph *g = graph_new("crossed");
+    NodeId p = build_matmul(g, data(g, "a", 2, (Dim[]){512, 20}), data(g, "b", 2, (Dim[]){20, 24}));
+    NodeId q = build_matmul(g, data(g, "c", 2, (Dim[]){512, 20}), data(g, "d", 2, (Dim[]){20, 24}));
+    NodeId small = build_sum(g, build_unary(g, OP_exp, q), 1u << 1);
+    graph_add_output(g, "with_q", sums_of_rows(g, binary(g, OP_add, p, q), 2), -1);
+    graph_add_output(g, "with_small", sums_of_rows(g, binary(g, OP_add, p, small), 2), -1);
+    return check(g, target, 1, 2e-5, "crossed sums");
+}
+
+/* More sums of one product's rows than one kernel makes. */
+static int many_sums(const Target *target) {
+    Graph *g = graph_new("many");
+    NodeId y = build_matmul(g, data(g, "a", 2, (Dim[]){64, 20}), data(g, "b", 2, (Dim[]){20, 24}));
+    for (int i = 0; i < 20; i++) graph_add_output(g, "s", sums_of_rows(g, binary(g, OP_add, y, build_like(g, y, i)), 2), -1);
+    return check(g, target, 1, 2e-5, "many sums");
+}
+
 /* Depth that lies contiguous in runs of its own, while its blocks end with images whose places no vector divides. */
 static int turned_runs(const Target *target) {
     Graph *g = graph_new("turned");
@@ -194,6 +235,7 @@ int main(int argc, char **argv) {
         diag_init(&diag);
         if (target_make(NULL, cpus[i], arena, &target, &diag)) {
             failed += parts_of_pictures(&target) + beside_the_picture(&target) + turned_runs(&target) + blocks(&target, 16 * scale);
+            failed += sums_of_parts(&target) + crossed_sums(&target) + many_sums(&target);
             printf("%s: %d failed so far\n", target.cpu, failed);
         } else {
             printf("skipped %s: %s", cpus[i], diag.text);
