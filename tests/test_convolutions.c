@@ -239,6 +239,23 @@ static int turned_runs(const Target *target) {
     return check_kernel(g, product, target, "turned runs");
 }
 
+/* What is computed again by each reader comes from a state that one of them overwrites. */
+static int updated_source(const Target *target) {
+    Graph *g = graph_new("updated");
+    Dim shape[] = {150, 130};
+    NodeId w = input(g, "w", INPUT_parameter, 2, shape), x = data(g, "x", 2, (Dim[]){40, 150});
+    NodeId mean = scaled(g, build_sum(g, w, 1), 1.0 / 150);
+    NodeId centred = binary(g, OP_sub, w, mean);
+    NodeId square = build_sum(g, binary(g, OP_mul, centred, centred), 1);
+    NodeId even = binary(g, OP_mul, centred, binary(g, OP_div, build_like(g, square, 1), square));
+    NodeId y = build_matmul(g, x, even);
+    NodeId next = binary(g, OP_sub, w, scaled(g, build_matmul(g, build_swap_last(g, x), y), 0.01));
+    graph_add_output(g, "y", y, -1);
+    graph_add_output(g, "w", next, (int32_t)g->nodes[w].attr.index);
+    graph_add_output(g, "late", build_sum(g, binary(g, OP_mul, even, binary(g, OP_add, even, build_sum(g, next, 3))), 3), -1);
+    return check(g, target, 1, 1e-4, "updated source");
+}
+
 int main(int argc, char **argv) {
     int scale = argc > 1 ? atoi(argv[1]) : 1, failed = 0;
     if (argc > 2) state = strtoull(argv[2], NULL, 10);
@@ -250,7 +267,7 @@ int main(int argc, char **argv) {
         diag_init(&diag);
         if (target_make(NULL, cpus[i], arena, &target, &diag)) {
             failed += parts_of_pictures(&target) + beside_the_picture(&target) + turned_runs(&target) + blocks(&target, 16 * scale);
-            failed += sum_of_one(&target) + sums_of_parts(&target) + crossed_sums(&target) + many_sums(&target);
+            failed += sum_of_one(&target) + updated_source(&target) + sums_of_parts(&target) + crossed_sums(&target) + many_sums(&target);
             printf("%s: %d failed so far\n", target.cpu, failed);
         } else {
             printf("skipped %s: %s", cpus[i], diag.text);
