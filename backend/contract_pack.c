@@ -109,7 +109,9 @@ static bool find_squares(Contract *c, Squares *s) {
     if (!strided_of(body, s->digits.base, &s->view) || !runs || s->digits.count[column] != 1) return false;
     uint32_t fastest = s->digits.axis[depth][runs - 1];
     Extent across = s->view.stride[s->digits.axis[column][0]];
-    bool whole = runs == 1 || (body->nodes[s->digits.base].type.dim[fastest] % c->lanes == 0 && c->depth_block % c->lanes == 0);
+    bool ends_with_image = c->has_patch && !c->patch.rows_are_places && !c->takes_images; /* so do blocks of the depth */
+    int64_t image = ends_with_image ? c->patch.OH * c->patch.OW : 0;
+    bool whole = runs == 1 || (body->nodes[s->digits.base].type.dim[fastest] % c->lanes == 0 && c->depth_block % c->lanes == 0 && image % c->lanes == 0);
     if (!strided_is_one(s->view.stride[fastest]) || strided_is_one(across) || !whole) return false;
     LLVMValueRef offset = pull_extent(c->p, s->view.offset);
     for (uint32_t i = 0; i + 2 < c->rank; i++) offset = add(c, offset, square_offset(c, s, i, c->from[i]));
@@ -335,13 +337,8 @@ static void pull_pixels(Contract *c, LLVMValueRef n, LLVMValueRef h, LLVMValueRe
 /* The picture's own elements, if its lines lie in memory as they are. */
 static bool picture_in_memory(Contract *c, LLVMValueRef *base) {
     const Graph *body = c->kernel->body;
-    const Type *type = &body->nodes[c->patch.picture].type;
     Strided view;
-    Extent dense[MAX_RANK];
-    if (!strided_of(body, c->patch.picture, &view)) return false;
-    strided_dense(type, dense);
-    for (uint32_t i = 0; i < type->rank; i++)
-        if (type->dim[i] != 1 && (view.stride[i].fixed != dense[i].fixed || view.stride[i].per_n)) return false;
+    if (!patch_is_in_memory(body, &c->patch, &view)) return false;
     *base = element(c, c->p->args[body->nodes[view.input].attr.index], pull_extent(c->p, view.offset));
     return true;
 }
@@ -355,8 +352,10 @@ static LLVMValueRef picture_line(Contract *c, LLVMValueRef base, LLVMValueRef n,
 static void copy_line(Contract *c, LLVMValueRef n, LLVMValueRef h, LLVMValueRef to) {
     const Patch *patch = &c->patch;
     int64_t width = patch_width(patch), C = patch->C, before = patch->before[1];
-    int64_t first = before < 0 ? -before : 0, front = before > 0 ? before : 0; /* of the picture; pads, in pixels */
-    int64_t end = patch->W < width / C - before ? patch->W : width / C - before;
+    int64_t most = width / C, first = before < 0 ? -before : 0, front = before > 0 ? before : 0; /* of the picture; pads, in pixels */
+    int64_t end = patch->W < most - before ? patch->W : most - before;
+    if (front > most) front = most; /* nothing is seen of the picture */
+    if (end < first) end = first;
     LLVMValueRef base, start = element(c, to, number(c, front * C));
     if (front) put_zeros(c, to, 0, front * C);
     if (picture_in_memory(c, &base)) copy_run(c, picture_line(c, base, n, h, first), start, (end - first) * C);

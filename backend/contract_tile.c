@@ -249,7 +249,7 @@ static Position epilogue_position(Contract *c, NodeId id, LLVMValueRef row, LLVM
  * rows of a tile in pairs of pairs, and the tiles with what each addition rounded away kept beside the sum (Kahan,
  * "Further Remarks on Reducing Truncation Errors", 1965). */
 
-enum { MOST_LEVELS = 6 /* of pairs: 2^5 rows are a tile's most */, MOST_SUMS = 16 };
+enum { MOST_LEVELS = 6 /* of pairs: 2^5 rows are a tile's most */ };
 _Static_assert(1 << (MOST_LEVELS - 1) >= MOST_ROWS, "the pairs of a tile's rows");
 
 /* The sum of 2^i rows, where bit i of the number of rows so far is set. */
@@ -355,8 +355,8 @@ static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint3
 }
 
 static void epilogue(Contract *c, const Tile *tile, LLVMValueRef const *products) {
-    Pairs sums[MOST_VECTORS][MOST_SUMS] = {{{{0}}}};
-    CHECK(c->sum_count <= MOST_SUMS);
+    Pairs sums[MOST_VECTORS][MOST_ROW_SUMS] = {{{{0}}}};
+    CHECK(c->sum_count <= MOST_ROW_SUMS);
     if (c->stores_registers) {
         for (uint32_t i = 0; i < tile->rows * tile->vectors; i++)
             finish_vector(c, tile, number(c, i / tile->vectors), i % tile->vectors, products[i], sums[i % tile->vectors]);

@@ -65,6 +65,16 @@ bool patch_of(const Graph *graph, NodeId operand, Patch *patch) {
     return true;
 }
 
+bool patch_is_in_memory(const Graph *graph, const Patch *patch, Strided *view) {
+    const Type *type = &graph->nodes[patch->picture].type;
+    Extent dense[MAX_RANK];
+    if (!strided_of(graph, patch->picture, view)) return false;
+    strided_dense(type, dense);
+    for (uint32_t i = 0; i < type->rank; i++)
+        if (type->dim[i] != 1 && (view->stride[i].fixed != dense[i].fixed || view->stride[i].per_n)) return false;
+    return true;
+}
+
 int64_t patch_lines(const Patch *patch, int64_t lines) {
     return (lines - 1) * patch->stride[0] + (patch->KH - 1) * patch->dilation + 1;
 }

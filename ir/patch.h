@@ -7,6 +7,7 @@
 #ifndef SELFC_IR_PATCH_H
 #define SELFC_IR_PATCH_H
 #include "ir/graph.h"
+#include "ir/strided.h"
 
 typedef struct {
     NodeId picture;        /* [N,H,W,1,1,C], what the window looks at */
@@ -20,6 +21,8 @@ typedef struct {
 
 /* false: the operand is something else, or its taps lie apart. */
 bool patch_of(const Graph *graph, NodeId operand, Patch *patch);
+/* Does the picture lie in memory line by line? Then *view says where. */
+bool patch_is_in_memory(const Graph *graph, const Patch *patch, Strided *view);
 int64_t patch_lines(const Patch *patch, int64_t lines); /* of the picture under so many lines of places */
 int64_t patch_width(const Patch *patch);                /* elements of such a line, with its pads */
 #endif

@@ -106,7 +106,8 @@ bool kernel_equal(const Kernel *a, const Kernel *b) {
 }
 
 bool kernel_sums_rows(const Kernel *kernel, uint32_t output) {
-    return kernel->kind == KERNEL_contract && kernel->body->nodes[kernel->body->outputs[output].node].op == OP_sum;
+    NodeId id = kernel->body->outputs[output].node;
+    return kernel->kind == KERNEL_contract && kernel->body->nodes[id].op == OP_sum && kernel_reduces(kernel, id);
 }
 
 int64_t kernel_sum_rows(const Kernel *kernel) {

@@ -84,9 +84,10 @@ Dim grid_pieces_at(const Grid *grid, int64_t n);
 bool kernel_equal(const Kernel *a, const Kernel *b);
 /* Contractions: is the output a sum of the product's rows within its pieces, sum(reshape(v) as [pieces, rows, columns])
  * over axis 1? Then the grid cuts the rows so. kernel_sum_rows: the rows of a piece; 0 if there is no such output. */
+enum { MOST_ROW_SUMS = 16 /* outputs of one kernel that are */ };
 bool kernel_sums_rows(const Kernel *kernel, uint32_t output);
 int64_t kernel_sum_rows(const Kernel *kernel);
-/* Map kernels: whether a node is a reduction that takes a walk (not over axes of size 1 alone); in which walk each node
+/* Whether a node is a reduction that takes a walk (not over axes of size 1 alone). Map kernels: in which walk each node
  * is complete: one later than the reductions that it needs; and in which one an output is stored, UINT32_MAX for those
  * without the reduced axes, which are stored behind the last. */
 bool kernel_reduces(const Kernel *kernel, NodeId id);

@@ -75,22 +75,11 @@ static bool tile_fits(const Choice *c, const Machine *machine) {
     return c->tile_rows * c->tile_vectors + c->tile_vectors + spare <= machine->registers;
 }
 
-static bool is_dense_picture(const Graph *body, NodeId picture) {
-    const Type *type = &body->nodes[picture].type;
-    Strided view;
-    Extent dense[MAX_RANK];
-    if (!strided_of(body, picture, &view)) return false;
-    strided_dense(type, dense);
-    for (uint32_t i = 0; i < type->rank; i++)
-        if (type->dim[i] != 1 && (view.stride[i].fixed != dense[i].fixed || view.stride[i].per_n)) return false;
-    return true;
-}
-
 /* What is not packed lies in memory. */
 static bool packing_fits(const Choice *c, const Kernel *kernel, const Patch *patch) {
     const Node *product = &kernel->body->nodes[kernel->product];
     Strided a, b;
-    bool a_in_place = patch ? !patch->is_padded && is_dense_picture(kernel->body, patch->picture) : strided_of(kernel->body, product->in[0], &a);
+    bool a_in_place = patch ? !patch->is_padded && patch_is_in_memory(kernel->body, patch, &a) : strided_of(kernel->body, product->in[0], &a);
     bool b_in_place = strided_of(kernel->body, product->in[1], &b) && strided_is_one(b.stride[product->type.rank - 1]);
     return (c->pack_a || a_in_place) && (c->pack_b || b_in_place);
 }

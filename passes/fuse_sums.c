@@ -6,8 +6,12 @@
  * chain and the product become one group before all others: from the last node to the first, as groups are made, the
  * chain would have been claimed by its later users.
  *
- * Nothing else that the chain reads may depend on the product: it would have to be ready in the middle of the kernel. */
+ * Nothing else that the chain reads may depend on the product: it would have to be ready in the middle of the kernel.
+ * Nor may two products with their sums need one another. All sums of a kernel are over the same pieces of the rows, and
+ * these are whole pictures where the rows are a convolution's places. */
 #include "passes/fuse.h"
+
+#include "ir/patch.h"
 
 #include <string.h>
 
@@ -15,6 +19,7 @@ typedef struct {
     Fusion *f;
     NodeId product;
     int8_t *state; /* per node: 0 not seen, 1 part of the chain, -1 does not depend on the product */
+    bool *seen;    /* marks of a walk */
 } Chain;
 
 static bool is_elementwise(const Graph *g, NodeId id) {
@@ -80,22 +85,72 @@ static void add_chain(Chain *c, Group *group, NodeId id) {
     for (uint32_t i = 0; i < op_info[f->graph->nodes[id].op].inputs; i++) add_chain(c, group, f->graph->nodes[id].in[i]);
 }
 
+static int64_t rows_of_piece(const Graph *g, NodeId sum) { return g->nodes[g->nodes[sum].in[0]].type.dim[1]; }
+
+/* Can the product's kernel be cut as this sum wants it? */
+static bool pieces_fit(const Chain *c, NodeId sum) {
+    const Graph *g = c->f->graph;
+    const Group *group = c->f->group_of[c->product];
+    Patch patch;
+    uint32_t sums = 0;
+    int64_t rows = rows_of_piece(g, sum);
+    if (patch_of(g, g->nodes[c->product].in[0], &patch) && patch.rows_are_places && rows % (patch.OH * patch.OW)) return false;
+    for (uint32_t i = 0; group && i < group->count; i++) {
+        if (g->nodes[group->nodes[i]].op != OP_sum) continue;
+        if (rows_of_piece(g, group->nodes[i]) != rows || ++sums == MOST_ROW_SUMS) return false;
+    }
+    return true;
+}
+
+static bool needs_group(Chain *c, NodeId id, const Group *group);
+
+/* Does what the members read from outside need the group itself? */
+static bool members_need(Chain *c, const Group *members, const Group *group) {
+    for (uint32_t k = 0; k < members->count; k++) {
+        const Node *node = &c->f->graph->nodes[members->nodes[k]];
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
+            if (c->f->group_of[node->in[i]] != members && needs_group(c, node->in[i], group)) return true;
+    }
+    return false;
+}
+
+static bool needs_group(Chain *c, NodeId id, const Group *group) {
+    const Group *own = c->f->group_of[id];
+    const Node *node = &c->f->graph->nodes[id];
+    if (own == group) return true;
+    if (c->seen[id]) return false;
+    c->seen[id] = true;
+    if (own) return members_need(c, own, group);
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
+        if (needs_group(c, node->in[i], group)) return true;
+    return false;
+}
+
+/* Takes the members out again that came behind the first `count`. */
+static void take_back(Fusion *f, Group *group, uint32_t count) {
+    while (group->count > count) f->group_of[group->nodes[--group->count]] = NULL;
+    if (!count) f->group_count--;
+}
+
 static void join_sum(Chain *c, NodeId sum, NodeId value) {
     Fusion *f = c->f;
-    if (f->graph->nodes[value].op != OP_matmul && !is_chain(c, value)) return;
+    if (!pieces_fit(c, sum) || (f->graph->nodes[value].op != OP_matmul && !is_chain(c, value))) return;
     Group *group = f->group_of[c->product];
+    uint32_t count = group ? group->count : 0;
     if (!group) {
         fuse_start_group(f, c->product);
         group = f->group_of[c->product];
     }
     fuse_add(f, group, sum);
     add_chain(c, group, value);
-    fuse_sort(group);
+    memset(c->seen, 0, f->graph->count);
+    if (members_need(c, group, group)) take_back(f, group, count);
+    else fuse_sort(group);
 }
 
 void fuse_join_sums(Fusion *f) {
     const Graph *g = f->graph;
-    Chain chain = {f, NO_NODE, arena_array(f->scratch, int8_t, g->count + 1)};
+    Chain chain = {f, NO_NODE, arena_array(f->scratch, int8_t, g->count + 1), arena_array(f->scratch, bool, g->count + 1)};
     for (NodeId id = 0; id < g->count; id++) {
         NodeId value = summed_value(g, id);
         if (value == NO_NODE || f->again[value]) continue;

@@ -252,7 +252,7 @@ static void choose_packing(Kernel *kernel, const Product *p, bool *aliases, bool
     kernel->pack_b = !b_strided || !strided_is_one(b.stride[rank - 1]) || (!is_open_row && ((p->rows > MANY_ROWS && p->depth > 16) || strides_alias(b_depth)));
     kernel->pack_a = !a_strided || (reused && !*by_rows);
     *aliases = a_strided && *by_rows && strides_alias(a_row);
-    if (p->has_patch) kernel->pack_a = p->patch.is_padded || !strided_of(kernel->body, p->patch.picture, &picture);
+    if (p->has_patch) kernel->pack_a = p->patch.is_padded || !patch_is_in_memory(kernel->body, &p->patch, &picture);
 }
 
 static Product product_of(const Kernel *kernel, const Machine *machine) {

@@ -69,11 +69,12 @@ static double load(DType dtype, const void *in, size_t i) {
 typedef struct {
     Jit *jit;
     SelfcSession *session;
+    SelfcModule module;  /* the jit's, with more scratch */
     void **io;           /* inputs of kind data, then outputs */
     uint32_t io_count;
 } Run;
 
-enum { GUARD = 64, GUARD_BYTE = 0xa5 };
+enum { GUARD = 64, SCRATCH_GUARD = 4096, GUARD_BYTE = 0xa5 };
 
 /* Memory that begins where a vector may and is followed by bytes that must not change. */
 static void *guarded(size_t bytes) {
@@ -88,6 +89,19 @@ static void check_guard(const void *memory, size_t bytes) {
         if (((const unsigned char *)memory)[i] != GUARD_BYTE) die("byte %zu behind an output of %zu bytes was written", i - bytes, bytes);
 }
 
+/* So is each thread's scratch. */
+static void guard_scratch(const Run *run) {
+    memset(run->session->scratch, GUARD_BYTE, (size_t)(run->module.scratch_bytes * selfc_pool_threads(run->session->pool)));
+}
+
+static void check_scratch(const Run *run) {
+    const unsigned char *scratch = run->session->scratch;
+    int64_t size = run->module.scratch_bytes, threads = selfc_pool_threads(run->session->pool);
+    for (int64_t at = 0; at < size * threads; at++)
+        if (at % size >= size - SCRATCH_GUARD && scratch[at] != GUARD_BYTE)
+            die("byte %lld behind %lld bytes of scratch was written", (long long)(at % size - size + SCRATCH_GUARD), (long long)(size - SCRATCH_GUARD));
+}
+
 /* `graph` says what the program, which is freed, takes and gives. */
 static Run run_program(const Graph *graph, Program *program, const Target *target, int64_t n, const double *const *inputs, int threads) {
     Diag diag;
@@ -98,7 +112,9 @@ static Run run_program(const Graph *graph, Program *program, const Target *targe
     if (!run.jit) die("%s", diag.text);
     diag_free(&diag);
     const SelfcModule *module = jit_module(run.jit);
-    run.session = selfc_session_new(module, threads, 1);
+    run.module = *module;
+    run.module.scratch_bytes = (module->scratch_bytes + 63) / 64 * 64 + SCRATCH_GUARD;
+    run.session = selfc_session_new(&run.module, threads, 1);
     if (!run.session || selfc_session_reserve(run.session, &module->programs[0], n)) die("%s", selfc_failure());
     run.io = calloc(graph->input_count + graph->output_count, sizeof *run.io);
     for (uint32_t i = 0; i < graph->input_count; i++) {
@@ -118,7 +134,10 @@ static Run run_program(const Graph *graph, Program *program, const Target *targe
     for (uint32_t i = 0; i < graph->output_count; i++)
         if (graph->outputs[i].updates < 0)
             run.io[run.io_count++] = guarded(type_bytes_at(graph->nodes[graph->outputs[i].node].type, n));
+    guard_scratch(&run);
     selfc_execute(run.session, &module->programs[0], run.io, n);
+    check_scratch(&run);
+    run.session->module = module; /* it does not move with the result */
     uint32_t at = run.io_count;
     for (uint32_t i = graph->output_count; i--;)
         if (graph->outputs[i].updates < 0) check_guard(run.io[--at], type_bytes_at(graph->nodes[graph->outputs[i].node].type, n));

@@ -182,6 +182,26 @@ static int same_bits(const Target *target) {
     return failed;
 }
 
+/* Kernels of one long piece, each of which needs the one before: no thread may help with one too early. */
+static int chains(const Target *target) {
+    Graph *g = graph_new("chain");
+    NodeId last = build_constant(g, type_make(DTYPE_f32, 2, (Dim[]){1, 1}), 1);
+    for (int i = 0; i < 6; i++) {
+        NodeId x = build_input(g, "x", INPUT_data, type_make(DTYPE_f32, 2, (Dim[]){-1, 500 - i}), (Init){0});
+        NodeId y = build_binary(g, OP_add, x, build_broadcast(g, last, g->nodes[x].type));
+        last = build_reduce_max(g, y, 3);
+    }
+    graph_add_output(g, "last", last, -1);
+    Arena *arena = arena_new();
+    const double **inputs = compiled_draw(g, 1000, 7, arena);
+    int wrong = 0;
+    for (int threads = 2; threads <= 4; threads++) wrong += compiled_compare(g, target, 1000, inputs, threads, 1e-5);
+    if (wrong) printf("FAIL a chain of long pieces\n");
+    arena_free(arena);
+    graph_free(g);
+    return wrong != 0;
+}
+
 int main(int argc, char **argv) {
     int scale = argc > 1 ? atoi(argv[1]) : 1, failed = 0;
     const char *cpus[] = {NULL, "x86-64-v3", "x86-64-v2"};
@@ -198,7 +218,7 @@ int main(int argc, char **argv) {
         diag_free(&diag);
         failed += products(&target, 24 * scale) + batched_products(&target, 4 * scale) + reductions(&target, 16 * scale) + views(&target, 8 * scale);
         failed += windows(&target, 12 * scale) + narrow_tails(&target);
-        failed += same_bits(&target);
+        failed += same_bits(&target) + chains(&target);
         printf("%s: %d failed so far\n", target.cpu, failed);
     }
     arena_free(arena);

@@ -85,6 +85,7 @@ static void execute_plan_barriers(Plan *plan, int threads) {
     int current = -2;
     for (uint32_t p = 0; p < count; p++) {
         int only = execute_only_thread(plan, &plan->phases[p], threads);
+        if (only != -1) plan->phases[p].is_shared = false; /* who helped would not have waited for the phase before */
         if (p > 0)
             plan->phases[p - 1].barrier_after =
                 threads > 1 && only != -2 && current != -2 && (only == -1 || only != current);
