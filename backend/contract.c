@@ -8,8 +8,8 @@
  *         for each tile of columns, for each tile of rows
  *           micro-kernel, epilogue                       (contract_tile.c)
  *
- * A block of A stays in L2 while the panels of B stream by, a panel of B in L1 while the rows do. Each element is the sum
- * over k in order, whatever the tile it falls into: bits do not depend on pieces. Where the depth is cut, the
+ * A block of A stays in L2 while the panels of B stream by, a panel of B in L1 while the rows do. Each element is the
+ * sum over k in order, whatever the tile it falls into: bits do not depend on pieces. Where the depth is cut, the
  * piece's sums wait in scratch between its blocks. */
 #include "backend/contract.h"
 
@@ -80,7 +80,8 @@ int64_t contract_scratch_bytes(const Kernel *kernel, const Target *target) { ret
 /* ---- tiles ---- */
 
 /* Tiles of `rows` rows from *row on, as long as a whole one fits before `end`. */
-static void tiles_of_rows(Contract *c, uint32_t rows, uint32_t vectors, LLVMValueRef column, LLVMValueRef *row, LLVMValueRef end) {
+static void tiles_of_rows(Contract *c, uint32_t rows, uint32_t vectors, LLVMValueRef column, LLVMValueRef *row,
+                          LLVMValueRef end) {
     LLVMValueRef count = contract_divide(c, sub(c, end, *row), rows);
     LLVMValueRef stop = add(c, *row, mul(c, count, number(c, rows)));
     Loop loop = loop_begin(c->p, *row, stop, number(c, rows));
@@ -108,12 +109,14 @@ static void plain_tiles_down(Contract *c, uint32_t vectors, LLVMValueRef column)
 static void tiles_along_runs(Contract *c, uint32_t vectors, LLVMValueRef column) {
     int64_t run = c->a.row_run;
     Loop runs = loop_begin(c->p, number(c, 0), contract_divide(c, c->row_count, run), number(c, 1));
-    LLVMValueRef first = mul(c, runs.index, number(c, run)), base = contract_element(c, c->a.base, mul(c, runs.index, c->a.row_jump));
+    LLVMValueRef first = mul(c, runs.index, number(c, run)),
+                 base = contract_element(c, c->a.base, mul(c, runs.index, c->a.row_jump));
     for (int64_t at = 0; at < run;) {
         uint32_t rows = run - at >= c->rows ? c->rows : (uint32_t)(run - at);
         int64_t end = at + (run - at) / rows * rows;
         Loop loop = loop_begin(c->p, number(c, at), number(c, end), number(c, rows));
-        Tile tile = {rows, vectors, add(c, first, loop.index), column, contract_element(c, base, mul(c, loop.index, c->a.row))};
+        Tile tile = {rows, vectors, add(c, first, loop.index), column,
+                     contract_element(c, base, mul(c, loop.index, c->a.row))};
         contract_tile(c, &tile);
         loop_end(c->p, &loop);
         at = end;
@@ -137,9 +140,12 @@ static void tiles_of_runs(Contract *c, uint32_t vectors, LLVMValueRef column) {
 }
 
 static void tiles_of_image(Contract *c, uint32_t vectors, LLVMValueRef column) {
-    if (!c->a.row_run) plain_tiles_down(c, vectors, column);
-    else if (c->a.row_run >= c->rows) tiles_along_runs(c, vectors, column);
-    else tiles_of_runs(c, vectors, column);
+    if (!c->a.row_run)
+        plain_tiles_down(c, vectors, column);
+    else if (c->a.row_run >= c->rows)
+        tiles_along_runs(c, vectors, column);
+    else
+        tiles_of_runs(c, vectors, column);
 }
 
 static void tiles_down(Contract *c, uint32_t vectors, LLVMValueRef column) {
@@ -147,7 +153,8 @@ static void tiles_down(Contract *c, uint32_t vectors, LLVMValueRef column) {
         tiles_of_image(c, vectors, column);
         return;
     }
-    LLVMValueRef base = c->a.base, from = c->row_from, count = c->row_count, places = number(c, c->patch.OH * c->patch.OW);
+    LLVMValueRef base = c->a.base, from = c->row_from, count = c->row_count,
+                 places = number(c, c->patch.OH * c->patch.OW);
     Loop images = loop_begin(c->p, number(c, 0), contract_divide(c, count, c->patch.OH * c->patch.OW), number(c, 1));
     c->a.base = contract_element(c, base, mul(c, images.index, c->image_jump));
     c->row_from = add(c, from, mul(c, images.index, places));
@@ -175,8 +182,10 @@ static void all_tiles(Contract *c) {
     tiles_across(c, c->vectors, &column, whole);
     LLVMValueRef left = sub(c, vectors, mul(c, whole, number(c, c->vectors)));
     uint32_t known = extent > 0 ? (uint32_t)((extent + c->lanes - 1) / c->lanes % c->vectors) : 0;
-    if (known) tiles_across(c, known, &column, contract_divide(c, left, known));
-    else if (extent < 0 && c->vectors > 1) tiles_across(c, 1, &column, left);
+    if (known)
+        tiles_across(c, known, &column, contract_divide(c, left, known));
+    else if (extent < 0 && c->vectors > 1)
+        tiles_across(c, 1, &column, left);
 }
 
 /* ---- blocks ---- */
@@ -202,7 +211,8 @@ static LLVMValueRef block_end(Contract *c, LLVMValueRef at, LLVMValueRef end, in
 static void row_blocks(Contract *c) {
     uint32_t axis = c->rank - 2;
     Loop loop = loop_begin(c->p, c->from[axis], c->to[axis], number(c, 1));
-    c->row_count = block_end(c, loop.index, c->to[axis], c->kernel->row_block, c->has_patch && c->patch.rows_are_places);
+    c->row_count =
+        block_end(c, loop.index, c->to[axis], c->kernel->row_block, c->has_patch && c->patch.rows_are_places);
     c->row_from = sub(c, loop.index, c->from[axis]);
     loop.step = c->row_count;
     contract_ready_a(c);
@@ -217,7 +227,8 @@ static void one_piece(Contract *c) {
     Loop blocks = loop_begin(c->p, number(c, 0), depth, number(c, 1));
     c->k_from = blocks.index;
     c->k_count = depth;
-    if (c->cuts_depth) c->k_count = block_end(c, blocks.index, depth, c->depth_block, c->has_patch && !c->patch.rows_are_places);
+    if (c->cuts_depth)
+        c->k_count = block_end(c, blocks.index, depth, c->depth_block, c->has_patch && !c->patch.rows_are_places);
     blocks.step = c->k_count;
     contract_ready_b(c);
     row_blocks(c);
@@ -248,7 +259,8 @@ static void mark_inputs(const Graph *body, NodeId id, bool *marked, bool *seen) 
     if (seen[id]) return;
     seen[id] = true;
     if (node->op == OP_input) marked[node->attr.index] = true;
-    for (uint32_t i = 0; node->op != OP_matmul && i < op_info[node->op].inputs; i++) mark_inputs(body, node->in[i], marked, seen);
+    for (uint32_t i = 0; node->op != OP_matmul && i < op_info[node->op].inputs; i++)
+        mark_inputs(body, node->in[i], marked, seen);
 }
 
 /* What the outputs read, but for what the product does. */

@@ -8,8 +8,8 @@
 enum { MOST_ROWS = 32, MOST_VECTORS = 4 };
 
 /* Element (row, depth) of the left operand stands at
- *   base + row / row_run · row_jump + row % row_run · row  +  depth / depth_run · depth_jump + depth % depth_run · depth;
- * a run of 0 means one run without end. Of the right operand, columns stand side by side. */
+ *   base + row / row_run · row_jump + row % row_run · row  +  depth / depth_run · depth_jump + depth % depth_run ·
+ * depth; a run of 0 means one run without end. Of the right operand, columns stand side by side. */
 typedef struct {
     LLVMValueRef base;
     LLVMValueRef row, row_jump, depth, depth_jump; /* strides in elements, i64 */
@@ -22,33 +22,33 @@ typedef struct {
     const Node *product;
     uint32_t rank, lanes, rows, vectors; /* rank of the product; the register tile */
     Dim depth;
-    int64_t depth_block;           /* steps along k in one block: whole depth if it is not cut */
+    int64_t depth_block; /* steps along k in one block: whole depth if it is not cut */
     bool cuts_depth;
-    bool ragged, partial;          /* the last vector, the last panel may be partly outside */
-    bool has_patch;                /* the left operand is one */
+    bool ragged, partial; /* the last vector, the last panel may be partly outside */
+    bool has_patch;       /* the left operand is one */
     Patch patch;
-    bool takes_images;             /* a block holds several whole images; else at most one */
-    LLVMValueRef image_jump;       /* from image to image in A, in elements */
-    bool stores_registers;         /* the epilogue takes the tile from registers; else from scratch */
-    bool *in_epilogue;             /* per input of the body: read there, not by the operands alone */
+    bool takes_images;                         /* a block holds several whole images; else at most one */
+    LLVMValueRef image_jump;                   /* from image to image in A, in elements */
+    bool stores_registers;                     /* the epilogue takes the tile from registers; else from scratch */
+    bool *in_epilogue;                         /* per input of the body: read there, not by the operands alone */
     LLVMValueRef from[MAX_RANK], to[MAX_RANK]; /* of the piece */
-    LLVMValueRef k_from, k_count;  /* the block of the depth */
-    LLVMValueRef row_from, row_count; /* the block of rows, from the start of the piece */
-    LLVMValueRef columns;          /* n */
-    LLVMValueRef panels_id, packed_id; /* which columns the piece has; memory: of which B was packed last */
-    LLVMValueRef tile, packed_a, packed_b; /* scratch */
-    LLVMValueRef sums;             /* scratch: of the piece's columns, for each output that sums rows */
+    LLVMValueRef k_from, k_count;              /* the block of the depth */
+    LLVMValueRef row_from, row_count;          /* the block of rows, from the start of the piece */
+    LLVMValueRef columns;                      /* n */
+    LLVMValueRef panels_id, packed_id;         /* which columns the piece has; memory: of which B was packed last */
+    LLVMValueRef tile, packed_a, packed_b;     /* scratch */
+    LLVMValueRef sums;                         /* scratch: of the piece's columns, for each output that sums rows */
     uint32_t sum_count;
-    int64_t sum_stride;            /* elements from one to the next */
-    int64_t tile_stride;           /* elements from row to row of `tile` */
+    int64_t sum_stride;  /* elements from one to the next */
+    int64_t tile_stride; /* elements from row to row of `tile` */
     Operand a, b;
     LLVMTypeRef f32, vector;
 } Contract;
 
 typedef struct {
     uint32_t rows, vectors;
-    LLVMValueRef row, column;      /* of its first element, from the start of the block of rows and of the piece */
-    LLVMValueRef a;                /* its first element of the left operand */
+    LLVMValueRef row, column; /* of its first element, from the start of the block of rows and of the piece */
+    LLVMValueRef a;           /* its first element of the left operand */
 } Tile;
 
 /* The largest block of a piece; depth rounded up to whole vectors for packing by squares. */
@@ -62,8 +62,8 @@ int64_t contract_round_up(int64_t value, int64_t unit);
 bool contract_in_place(Contract *c, NodeId operand, LLVMValueRef *base, LLVMValueRef *first, LLVMValueRef *second);
 typedef enum { TO_READ, TO_WRITE } Purpose;
 void contract_fetch(Contract *c, LLVMValueRef pointer, Purpose purpose); /* asks for a line of the cache, and goes on */
-void contract_ready_b(Contract *c);     /* the piece's columns of the block of the depth */
-void contract_ready_a(Contract *c);     /* the block of rows */
+void contract_ready_b(Contract *c); /* the piece's columns of the block of the depth */
+void contract_ready_a(Contract *c); /* the block of rows */
 int64_t contract_packed_a(const Kernel *kernel, const Target *target); /* elements of scratch */
 
 /* contract_tile.c: sums of rows begin and end with their piece. */
@@ -88,10 +88,12 @@ static inline LLVMValueRef contract_element(Contract *c, LLVMValueRef base, LLVM
     return pull_address(c->p, base, c->f32, offset);
 }
 static inline uint32_t contract_vector_bytes(const Contract *c) { return c->lanes * 4; }
-static inline LLVMValueRef contract_load(Contract *c, LLVMValueRef base, LLVMValueRef offset, uint32_t align, LLVMValueRef mask) {
+static inline LLVMValueRef contract_load(Contract *c, LLVMValueRef base, LLVMValueRef offset, uint32_t align,
+                                         LLVMValueRef mask) {
     return pull_load(c->p, c->vector, contract_element(c, base, offset), align, mask, false);
 }
-static inline void contract_store(Contract *c, LLVMValueRef value, LLVMValueRef base, LLVMValueRef offset, uint32_t align) {
+static inline void contract_store(Contract *c, LLVMValueRef value, LLVMValueRef base, LLVMValueRef offset,
+                                  uint32_t align) {
     pull_store_to(c->p, value, contract_element(c, base, offset), align, NULL);
 }
 static inline LLVMValueRef contract_mask_below(Contract *c, LLVMValueRef at, LLVMValueRef end) {

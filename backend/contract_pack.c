@@ -1,8 +1,9 @@
 /* Operands: read where they are, or copied into panels.
  *
- * B goes into panels of tile_vectors vectors, one step along k behind the other. A is copied row by row, in the order in
- * which it lies in memory; a patch of a picture line by line, with zeros around it where it is padded: each element once,
- * whatever the number of taps that see it. Everything that is not in memory is pulled on the way (backend/pull.h). */
+ * B goes into panels of tile_vectors vectors, one step along k behind the other. A is copied row by row, in the order
+ * in which it lies in memory; a patch of a picture line by line, with zeros around it where it is padded: each element
+ * once, whatever the number of taps that see it. Everything that is not in memory is pulled on the way
+ * (backend/pull.h). */
 #include "backend/contract.h"
 
 #include "ir/digits.h"
@@ -15,7 +16,9 @@ static LLVMValueRef number(Contract *c, int64_t value) { return contract_number(
 static LLVMValueRef add(Contract *c, LLVMValueRef a, LLVMValueRef b) { return pull_add(c->p, a, b); }
 static LLVMValueRef mul(Contract *c, LLVMValueRef a, LLVMValueRef b) { return pull_mul(c->p, a, b); }
 static LLVMValueRef sub(Contract *c, LLVMValueRef a, LLVMValueRef b) { return contract_sub(c, a, b); }
-static LLVMValueRef element(Contract *c, LLVMValueRef base, LLVMValueRef offset) { return contract_element(c, base, offset); }
+static LLVMValueRef element(Contract *c, LLVMValueRef base, LLVMValueRef offset) {
+    return contract_element(c, base, offset);
+}
 
 /* The position of element (depth, column) of B, lanes along columns. */
 static Position b_position(Contract *c, LLVMValueRef k, LLVMValueRef column, LLVMValueRef mask) {
@@ -31,7 +34,8 @@ bool contract_in_place(Contract *c, NodeId operand, LLVMValueRef *base, LLVMValu
     Strided view;
     if (!strided_of(c->kernel->body, operand, &view)) return false;
     LLVMValueRef offset = pull_extent(c->p, view.offset);
-    for (uint32_t i = 0; i + 2 < c->rank; i++) offset = add(c, offset, mul(c, c->from[i], pull_extent(c->p, view.stride[i])));
+    for (uint32_t i = 0; i + 2 < c->rank; i++)
+        offset = add(c, offset, mul(c, c->from[i], pull_extent(c->p, view.stride[i])));
     uint32_t input = c->kernel->body->nodes[view.input].attr.index;
     *base = element(c, c->p->args[input], offset);
     *first = pull_extent(c->p, view.stride[c->rank - 2]);
@@ -94,7 +98,8 @@ static LLVMValueRef digit_size(Contract *c, const Digits *digits, uint32_t axis,
 static LLVMValueRef square_offset(Contract *c, const Squares *s, uint32_t axis, LLVMValueRef at) {
     LLVMValueRef offset = number(c, 0);
     for (uint32_t i = s->digits.count[axis]; i--;) {
-        LLVMValueRef size = digit_size(c, &s->digits, axis, i), digit = i ? LLVMBuildURem(builder(c), at, size, "") : at;
+        LLVMValueRef size = digit_size(c, &s->digits, axis, i),
+                     digit = i ? LLVMBuildURem(builder(c), at, size, "") : at;
         offset = add(c, offset, mul(c, digit, pull_extent(c->p, s->view.stride[s->digits.axis[axis][i]])));
         if (i) at = LLVMBuildUDiv(builder(c), at, size, "");
     }
@@ -109,9 +114,11 @@ static bool find_squares(Contract *c, Squares *s) {
     if (!strided_of(body, s->digits.base, &s->view) || !runs || s->digits.count[column] != 1) return false;
     uint32_t fastest = s->digits.axis[depth][runs - 1];
     Extent across = s->view.stride[s->digits.axis[column][0]];
-    bool ends_with_image = c->has_patch && !c->patch.rows_are_places && !c->takes_images; /* so do blocks of the depth */
+    bool ends_with_image =
+        c->has_patch && !c->patch.rows_are_places && !c->takes_images; /* so do blocks of the depth */
     int64_t image = ends_with_image ? c->patch.OH * c->patch.OW : 0;
-    bool whole = runs == 1 || (body->nodes[s->digits.base].type.dim[fastest] % c->lanes == 0 && c->depth_block % c->lanes == 0 && image % c->lanes == 0);
+    bool whole = runs == 1 || (body->nodes[s->digits.base].type.dim[fastest] % c->lanes == 0 &&
+                               c->depth_block % c->lanes == 0 && image % c->lanes == 0);
     if (!strided_is_one(s->view.stride[fastest]) || strided_is_one(across) || !whole) return false;
     LLVMValueRef offset = pull_extent(c->p, s->view.offset);
     for (uint32_t i = 0; i + 2 < c->rank; i++) offset = add(c, offset, square_offset(c, s, i, c->from[i]));
@@ -120,7 +127,8 @@ static bool find_squares(Contract *c, Squares *s) {
     return true;
 }
 
-static void pack_b_square(Contract *c, LLVMValueRef base, LLVMValueRef stride, LLVMValueRef column, LLVMValueRef k, LLVMValueRef panel) {
+static void pack_b_square(Contract *c, LLVMValueRef base, LLVMValueRef stride, LLVMValueRef column, LLVMValueRef k,
+                          LLVMValueRef panel) {
     LLVMValueRef rows[64], mask = contract_mask_below(c, k, c->k_count);
     LLVMValueRef last = sub(c, c->columns, number(c, 1)); /* beyond the last column: any values, never stored */
     for (uint32_t i = 0; i < c->lanes; i++) {
@@ -129,7 +137,8 @@ static void pack_b_square(Contract *c, LLVMValueRef base, LLVMValueRef stride, L
     }
     transpose_square(c, rows);
     for (uint32_t i = 0; i < c->lanes; i++)
-        contract_store(c, rows[i], panel, mul(c, add(c, k, number(c, i)), number(c, c->vectors * c->lanes)), contract_vector_bytes(c));
+        contract_store(c, rows[i], panel, mul(c, add(c, k, number(c, i)), number(c, c->vectors * c->lanes)),
+                       contract_vector_bytes(c));
 }
 
 static LLVMValueRef panel_of(Contract *c, LLVMValueRef column) {
@@ -187,8 +196,10 @@ void contract_ready_b(Contract *c) {
     }
     Squares squares;
     Loop if_new = loop_begin(c->p, number(c, 0), c->cuts_depth ? number(c, 1) : has_new_columns(c), number(c, 1));
-    if (find_squares(c, &squares)) pack_b_squares(c, &squares);
-    else pack_b_rows(c);
+    if (find_squares(c, &squares))
+        pack_b_squares(c, &squares);
+    else
+        pack_b_rows(c);
     loop_end(c->p, &if_new);
     c->b = (Operand){.base = c->packed_b, .row = number(c, 1), .depth = number(c, c->vectors * c->lanes)};
 }
@@ -200,14 +211,15 @@ void contract_ready_b(Contract *c) {
  * digit, contiguous in memory, and only the others are found by division, once for each run. */
 typedef struct {
     Digits digits;
-    uint32_t outer, inner;        /* axes of A: one element of `outer` is a row of the copy */
+    uint32_t outer, inner; /* axes of A: one element of `outer` is a row of the copy */
     LLVMValueRef outer_from, inner_from, inner_to;
-    LLVMValueRef row;             /* of the copy: where inner_from goes */
+    LLVMValueRef row; /* of the copy: where inner_from goes */
     Position at;
 } PackA;
 
 /* Sets the first `count` digits of an axis to what `value` is in their number system. */
-static void set_digits(Contract *c, const Digits *digits, uint32_t axis, uint32_t count, LLVMValueRef value, Position *at) {
+static void set_digits(Contract *c, const Digits *digits, uint32_t axis, uint32_t count, LLVMValueRef value,
+                       Position *at) {
     for (uint32_t i = count; i--;) {
         LLVMValueRef size = digit_size(c, digits, axis, i);
         at->axis[digits->axis[axis][i]].base = i ? LLVMBuildURem(builder(c), value, size, "") : value;
@@ -255,7 +267,8 @@ static void copy_rows(Contract *c) {
     bool along_rows = digits_count_fastest(c->kernel->body, &pack.digits, rows);
     Block block = contract_block(c->kernel, c->p->e->target);
     int64_t stride = copied_row(&block, c->lanes, along_rows);
-    LLVMValueRef k_to = add(c, c->k_from, c->k_count), row_from = add(c, c->from[rows], c->row_from), row_to = add(c, row_from, c->row_count);
+    LLVMValueRef k_to = add(c, c->k_from, c->k_count), row_from = add(c, c->from[rows], c->row_from),
+                 row_to = add(c, row_from, c->row_count);
     pack.outer = along_rows ? depth : rows;
     pack.inner = along_rows ? rows : depth;
     pack.outer_from = along_rows ? c->k_from : row_from;
@@ -263,7 +276,8 @@ static void copy_rows(Contract *c) {
     pack.inner_to = along_rows ? row_to : k_to;
     pack.at = (Position){.rank = c->kernel->body->nodes[pack.digits.base].type.rank, .lanes = c->lanes};
     for (uint32_t i = 0; i < pack.at.rank; i++) pack.at.axis[i] = (Index){number(c, 0), 0, NULL};
-    for (uint32_t i = 0; i + 2 < c->rank; i++) set_digits(c, &pack.digits, i, pack.digits.count[i], c->from[i], &pack.at);
+    for (uint32_t i = 0; i + 2 < c->rank; i++)
+        set_digits(c, &pack.digits, i, pack.digits.count[i], c->from[i], &pack.at);
     Loop loop = loop_begin(c->p, pack.outer_from, along_rows ? k_to : row_to, number(c, 1));
     set_digits(c, &pack.digits, pack.outer, pack.digits.count[pack.outer], loop.index, &pack.at);
     pack.row = element(c, c->packed_a, mul(c, sub(c, loop.index, pack.outer_from), number(c, stride)));
@@ -325,8 +339,10 @@ static void pull_pixels(Contract *c, LLVMValueRef n, LLVMValueRef h, LLVMValueRe
     Loop channels = loop_begin(c->p, number(c, 0), number(c, patch->C), number(c, c->lanes));
     at.axis[2] = (Index){pixels.index, one_channel, NULL};
     at.axis[5] = (Index){channels.index, !one_channel, NULL};
-    if (one_channel) at.mask = contract_mask_below(c, pixels.index, number(c, end));
-    else if (patch->C % c->lanes) at.mask = contract_mask_below(c, channels.index, number(c, patch->C));
+    if (one_channel)
+        at.mask = contract_mask_below(c, pixels.index, number(c, end));
+    else if (patch->C % c->lanes)
+        at.mask = contract_mask_below(c, channels.index, number(c, patch->C));
     LLVMValueRef value = pull_splat(c->p, pull_value(c->p, patch->picture, &at), c->lanes);
     LLVMValueRef offset = mul(c, sub(c, pixels.index, number(c, first)), number(c, patch->C));
     contract_store(c, value, to, add(c, offset, channels.index), 4);
@@ -352,14 +368,17 @@ static LLVMValueRef picture_line(Contract *c, LLVMValueRef base, LLVMValueRef n,
 static void copy_line(Contract *c, LLVMValueRef n, LLVMValueRef h, LLVMValueRef to) {
     const Patch *patch = &c->patch;
     int64_t width = patch_width(patch), C = patch->C, before = patch->before[1];
-    int64_t most = width / C, first = before < 0 ? -before : 0, front = before > 0 ? before : 0; /* of the picture; pads, in pixels */
+    int64_t most = width / C, first = before < 0 ? -before : 0,
+            front = before > 0 ? before : 0; /* of the picture; pads, in pixels */
     int64_t end = patch->W < most - before ? patch->W : most - before;
     if (front > most) front = most; /* nothing is seen of the picture */
     if (end < first) end = first;
     LLVMValueRef base, start = element(c, to, number(c, front * C));
     if (front) put_zeros(c, to, 0, front * C);
-    if (picture_in_memory(c, &base)) copy_run(c, picture_line(c, base, n, h, first), start, (end - first) * C);
-    else pull_pixels(c, n, h, start, first, end);
+    if (picture_in_memory(c, &base))
+        copy_run(c, picture_line(c, base, n, h, first), start, (end - first) * C);
+    else
+        pull_pixels(c, n, h, start, first, end);
     int64_t filled = (front + end - first) * C;
     if (filled < width) put_zeros(c, to, filled, width - filled);
 }
@@ -373,7 +392,8 @@ static void copy_patch(Contract *c, const Lines *lines, LLVMValueRef start) {
     LLVMTypeRef i64 = LLVMInt64TypeInContext(c->p->e->context);
     Loop loop = loop_begin(c->p, number(c, 0), count, number(c, 1));
     LLVMValueRef h = add(c, top, loop.index), to = element(c, start, mul(c, loop.index, number(c, width)));
-    LLVMValueRef inside = LLVMBuildZExt(builder(c), LLVMBuildICmp(builder(c), LLVMIntULT, h, number(c, patch->H), ""), i64, "");
+    LLVMValueRef inside =
+        LLVMBuildZExt(builder(c), LLVMBuildICmp(builder(c), LLVMIntULT, h, number(c, patch->H), ""), i64, "");
     Loop if_inside = loop_begin(c->p, number(c, 0), inside, number(c, 1));
     copy_line(c, lines->n, h, to);
     loop_end(c->p, &if_inside);
@@ -408,7 +428,8 @@ static void ready_patch(Contract *c) {
         base = picture_line(c, base, lines.n, h, -patch->before[1]);
     }
     LLVMValueRef one = number(c, 1), place = number(c, patch->stride[1] * patch->C);
-    LLVMValueRef place_line = mul(c, line, number(c, patch->stride[0])), tap_line = mul(c, line, number(c, patch->dilation));
+    LLVMValueRef place_line = mul(c, line, number(c, patch->stride[0])),
+                 tap_line = mul(c, line, number(c, patch->dilation));
     int64_t taps_run = patch->KH > 1 ? patch->run : 0;
     if (patch->rows_are_places) {
         c->a = (Operand){base, place, place_line, one, tap_line, patch->OW, taps_run};
@@ -429,7 +450,8 @@ void contract_ready_a(Contract *c) {
         LLVMValueRef base, row, depth;
         CHECK(contract_in_place(c, c->product->in[0], &base, &row, &depth));
         LLVMValueRef from = add(c, c->from[c->rank - 2], c->row_from);
-        c->a = (Operand){.base = element(c, base, add(c, mul(c, from, row), mul(c, c->k_from, depth))), .row = row, .depth = depth};
+        c->a = (Operand){
+            .base = element(c, base, add(c, mul(c, from, row), mul(c, c->k_from, depth))), .row = row, .depth = depth};
     }
 }
 

@@ -5,7 +5,8 @@
  * and the sums stay where they are.
  *
  * A short epilogue takes the sums from the registers. A long one, as an optimiser's update with dozens of instructions
- * an element, is a loop over vectors that takes them from scratch: straight-line code for each register would be long. */
+ * an element, is a loop over vectors that takes them from scratch: straight-line code for each register would be long.
+ */
 #include "backend/contract.h"
 
 #include "ir/strided.h"
@@ -34,7 +35,8 @@ static LLVMValueRef tile_offset(Contract *c, const Tile *tile, LLVMValueRef row,
 
 static void store_sums(Contract *c, const Tile *tile, LLVMValueRef const *sum) {
     for (uint32_t i = 0; i < tile->rows * tile->vectors; i++)
-        contract_store(c, sum[i], c->tile, tile_offset(c, tile, number(c, i / tile->vectors), i % tile->vectors), contract_vector_bytes(c));
+        contract_store(c, sum[i], c->tile, tile_offset(c, tile, number(c, i / tile->vectors), i % tile->vectors),
+                       contract_vector_bytes(c));
 }
 
 /* ---- loops around registers */
@@ -47,14 +49,17 @@ typedef struct {
     bool may_be_empty;
 } Round;
 
-static Round round_begin(Contract *c, LLVMValueRef from, LLVMValueRef end, LLVMValueRef const *values, uint32_t count, bool may_be_empty) {
+static Round round_begin(Contract *c, LLVMValueRef from, LLVMValueRef end, LLVMValueRef const *values, uint32_t count,
+                         bool may_be_empty) {
     LLVMBuilderRef b = contract_builder(c);
     LLVMContextRef context = c->p->e->context;
     Round round = {.before = LLVMGetInsertBlock(b), .end = end, .count = count, .may_be_empty = may_be_empty};
     round.body = LLVMAppendBasicBlockInContext(context, c->p->e->function, "micro");
     round.after = LLVMAppendBasicBlockInContext(context, c->p->e->function, "tile");
-    if (may_be_empty) LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, from, end, ""), round.body, round.after);
-    else LLVMBuildBr(b, round.body);
+    if (may_be_empty)
+        LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, from, end, ""), round.body, round.after);
+    else
+        LLVMBuildBr(b, round.body);
     LLVMPositionBuilderAtEnd(b, round.body);
     round.index = LLVMBuildPhi(b, LLVMInt64TypeInContext(context), "k");
     LLVMAddIncoming(round.index, &from, &round.before, 1);
@@ -94,7 +99,8 @@ static LLVMValueRef row_offset(Contract *c, uint32_t r) {
 }
 
 /* One step along k: a and b stand at its element. */
-static void step(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef const *before, LLVMValueRef *sum) {
+static void step(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef const *before,
+                 LLVMValueRef *sum) {
     LLVMValueRef vectors[MOST_VECTORS];
     bool aligned = c->kernel->pack_b;
     for (uint32_t v = 0; v < tile->vectors; v++) {
@@ -149,15 +155,18 @@ static bool has_shape_of_product(Contract *c, Type type) {
 static bool has_results_to_fetch(Contract *c) {
     const Graph *body = c->kernel->body;
     bool any = false;
-    for (uint32_t i = 0; i < body->input_count; i++) any |= c->in_epilogue[i] && has_shape_of_product(c, body->inputs[i].type);
-    for (uint32_t i = 0; i < body->output_count && !c->p->streams; i++) any |= has_shape_of_product(c, body->nodes[body->outputs[i].node].type);
+    for (uint32_t i = 0; i < body->input_count; i++)
+        any |= c->in_epilogue[i] && has_shape_of_product(c, body->inputs[i].type);
+    for (uint32_t i = 0; i < body->output_count && !c->p->streams; i++)
+        any |= has_shape_of_product(c, body->nodes[body->outputs[i].node].type);
     return any && !c->cuts_depth;
 }
 
 static void fetch_results(Contract *c, const Tile *tile, LLVMValueRef k) {
     const Graph *body = c->kernel->body;
     LLVMValueRef image = number(c, 0), row = add(c, add(c, c->from[c->rank - 2], c->row_from), add(c, tile->row, k));
-    for (uint32_t axis = 0; axis + 2 < c->rank; axis++) image = add(c, mul(c, image, pull_dim(c->p, c->product->type.dim[axis])), c->from[axis]);
+    for (uint32_t axis = 0; axis + 2 < c->rank; axis++)
+        image = add(c, mul(c, image, pull_dim(c->p, c->product->type.dim[axis])), c->from[axis]);
     row = add(c, row, mul(c, image, pull_dim(c->p, c->product->type.dim[c->rank - 2])));
     Lines lines = {add(c, mul(c, row, c->columns), add(c, c->from[c->rank - 1], tile->column)), tile};
     for (uint32_t i = 0; i < body->input_count; i++)
@@ -165,12 +174,14 @@ static void fetch_results(Contract *c, const Tile *tile, LLVMValueRef k) {
             fetch_lines(c, &lines, c->p->args[i], body->inputs[i].type.dtype, TO_READ);
     for (uint32_t i = 0; i < body->output_count && !c->p->streams; i++) {
         Type type = body->nodes[body->outputs[i].node].type;
-        if (has_shape_of_product(c, type)) fetch_lines(c, &lines, c->p->args[body->input_count + i], type.dtype, TO_WRITE);
+        if (has_shape_of_product(c, type))
+            fetch_lines(c, &lines, c->p->args[body->input_count + i], type.dtype, TO_WRITE);
     }
 }
 
 /* Steps [from, end) along one run of A. */
-static void some_steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef from, LLVMValueRef end, bool asks, bool may_be_empty, LLVMValueRef *sum) {
+static void some_steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef from,
+                       LLVMValueRef end, bool asks, bool may_be_empty, LLVMValueRef *sum) {
     Round round = round_begin(c, from, end, sum, tile->rows * tile->vectors, may_be_empty);
     LLVMValueRef at_a = contract_element(c, a, mul(c, round.index, c->a.depth));
     fetch_next_rows(c, tile, a, round.index);
@@ -180,7 +191,8 @@ static void some_steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueR
 }
 
 /* `count` steps along one run of A; the first of them ask for what the epilogue needs. */
-static void steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef count, LLVMValueRef *sum) {
+static void steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef count,
+                  LLVMValueRef *sum) {
     LLVMValueRef zero = number(c, 0), first = pull_min(c->p, number(c, tile->rows), count);
     if (!has_results_to_fetch(c)) {
         some_steps(c, tile, a, b, zero, count, false, false, sum);
@@ -191,12 +203,14 @@ static void steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b,
 }
 
 /* A's depth in runs of `run` steps: `count` of them. */
-static void steps_of_runs(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef count, LLVMValueRef *sum) {
+static void steps_of_runs(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef count,
+                          LLVMValueRef *sum) {
     int64_t run = c->a.depth_run;
     Round runs = round_begin(c, number(c, 0), count, sum, tile->rows * tile->vectors, false);
     LLVMValueRef at = contract_element(c, a, mul(c, runs.index, c->a.depth_jump));
     for (uint32_t i = 0; i < runs.count; i++) sum[i] = runs.phi[i];
-    steps(c, tile, at, contract_element(c, b, mul(c, runs.index, mul(c, number(c, run), c->b.depth))), number(c, run), sum);
+    steps(c, tile, at, contract_element(c, b, mul(c, runs.index, mul(c, number(c, run), c->b.depth))), number(c, run),
+          sum);
     round_end(c, &runs, sum);
 }
 
@@ -205,14 +219,16 @@ static void micro_kernel(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValu
     int64_t run = c->a.depth_run;
     CHECK(tile->rows <= MOST_ROWS && tile->vectors <= MOST_VECTORS);
     for (uint32_t i = 0; i < tile->rows * tile->vectors; i++) {
-        LLVMValueRef offset = c->cuts_depth ? tile_offset(c, tile, number(c, i / tile->vectors), i % tile->vectors) : NULL;
+        LLVMValueRef offset =
+            c->cuts_depth ? tile_offset(c, tile, number(c, i / tile->vectors), i % tile->vectors) : NULL;
         sum[i] = offset ? contract_load(c, c->tile, offset, contract_vector_bytes(c), NULL) : LLVMConstNull(c->vector);
     }
     if (!run) {
         steps(c, tile, tile->a, b, c->k_count, sum);
     } else if (c->takes_images && !c->patch.rows_are_places) {
         int64_t places = c->patch.OH * c->patch.OW;
-        Round images = round_begin(c, number(c, 0), contract_divide(c, c->k_count, places), sum, tile->rows * tile->vectors, false);
+        Round images = round_begin(c, number(c, 0), contract_divide(c, c->k_count, places), sum,
+                                   tile->rows * tile->vectors, false);
         LLVMValueRef a = contract_element(c, tile->a, mul(c, images.index, c->image_jump));
         LLVMValueRef from = contract_element(c, b, mul(c, images.index, mul(c, number(c, places), c->b.depth)));
         for (uint32_t i = 0; i < images.count; i++) sum[i] = images.phi[i];
@@ -235,9 +251,12 @@ static Position epilogue_position(Contract *c, NodeId id, LLVMValueRef row, LLVM
         at.axis[i] = (Index){number(c, 0), 0, NULL};
         if (type->dim[i] == 1) continue;
         while (space->dim[axis] == 1) axis++;
-        if (axis + 2 < c->rank) at.axis[i].base = c->from[axis];
-        else if (axis + 2 == c->rank) at.axis[i].base = row;
-        else at.axis[i] = (Index){column, 1, NULL};
+        if (axis + 2 < c->rank)
+            at.axis[i].base = c->from[axis];
+        else if (axis + 2 == c->rank)
+            at.axis[i].base = row;
+        else
+            at.axis[i] = (Index){column, 1, NULL};
         axis++;
     }
     return at;
@@ -301,7 +320,8 @@ void contract_end_sums(Contract *c) {
         Loop loop = loop_begin(c->p, c->from[axis], c->to[axis], number(c, c->lanes));
         LLVMValueRef from = sum_place(c, sum++, false, contract_sub(c, loop.index, c->from[axis]));
         LLVMValueRef value = contract_load(c, from, number(c, 0), contract_vector_bytes(c), NULL);
-        Position at = {.rank = 3, .lanes = c->lanes, .mask = c->ragged ? contract_mask_below(c, loop.index, c->columns) : NULL};
+        Position at = {
+            .rank = 3, .lanes = c->lanes, .mask = c->ragged ? contract_mask_below(c, loop.index, c->columns) : NULL};
         at.axis[0].base = contract_divide(c, c->from[axis - 1], rows);
         at.axis[1].base = number(c, 0);
         at.axis[2] = (Index){loop.index, 1, NULL};
@@ -321,14 +341,16 @@ static void add_to_sums(Contract *c, LLVMValueRef column, uint32_t v, Pairs *pai
         LLVMValueRef more = LLVMBuildFSub(b, pairs_total(c, &pairs[s]), owed, "");
         LLVMValueRef after = LLVMBuildFAdd(b, before, more, "");
         contract_store(c, after, sum, zero, contract_vector_bytes(c));
-        contract_store(c, LLVMBuildFSub(b, LLVMBuildFSub(b, after, before, ""), more, ""), lost, zero, contract_vector_bytes(c));
+        contract_store(c, LLVMBuildFSub(b, LLVMBuildFSub(b, after, before, ""), more, ""), lost, zero,
+                       contract_vector_bytes(c));
     }
 }
 
 /* ---- outputs */
 
 /* All outputs at vector v of a row, whose product is given; what rows sum up goes to pairs[]. */
-static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint32_t v, LLVMValueRef product, Pairs *pairs) {
+static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint32_t v, LLVMValueRef product,
+                          Pairs *pairs) {
     Pull *p = c->p;
     const Graph *body = c->kernel->body;
     LLVMValueRef *values = arena_array(p->e->arena, LLVMValueRef, body->output_count + 1);
@@ -359,13 +381,15 @@ static void epilogue(Contract *c, const Tile *tile, LLVMValueRef const *products
     CHECK(c->sum_count <= MOST_ROW_SUMS);
     if (c->stores_registers) {
         for (uint32_t i = 0; i < tile->rows * tile->vectors; i++)
-            finish_vector(c, tile, number(c, i / tile->vectors), i % tile->vectors, products[i], sums[i % tile->vectors]);
+            finish_vector(c, tile, number(c, i / tile->vectors), i % tile->vectors, products[i],
+                          sums[i % tile->vectors]);
         for (uint32_t v = 0; v < tile->vectors; v++) add_to_sums(c, tile->column, v, sums[v]);
         return;
     }
     Loop rows = loop_begin(c->p, number(c, 0), number(c, tile->rows), number(c, 1));
     for (uint32_t v = 0; v < tile->vectors; v++) {
-        LLVMValueRef from = contract_load(c, c->tile, tile_offset(c, tile, rows.index, v), contract_vector_bytes(c), NULL);
+        LLVMValueRef from =
+            contract_load(c, c->tile, tile_offset(c, tile, rows.index, v), contract_vector_bytes(c), NULL);
         finish_vector(c, tile, rows.index, v, from, sums[v]);
         add_to_sums(c, tile->column, v, sums[v]);
     }
@@ -396,7 +420,8 @@ bool contract_stores_registers(const Kernel *kernel) {
         OpClass class = op_info[node->op].class;
         bool is_function = node->op == OP_exp || node->op == OP_log || node->op == OP_tanh || node->op == OP_sigmoid ||
                            node->op == OP_erf || node->op == OP_sin || node->op == OP_cos || node->op == OP_random;
-        work += is_function ? 2 * MOST_STRAIGHT : class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
+        work +=
+            is_function ? 2 * MOST_STRAIGHT : class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
     }
     return work <= MOST_STRAIGHT;
 }
@@ -404,8 +429,10 @@ bool contract_stores_registers(const Kernel *kernel) {
 void contract_tile(Contract *c, const Tile *tile) {
     LLVMValueRef sum[MOST_ROWS * MOST_VECTORS], b;
     if (c->kernel->pack_b) {
-        int64_t width = c->vectors * c->lanes; /* panels stand one behind the other; a tile begins in the panel of its column */
-        LLVMValueRef panel = mul(c, contract_divide(c, tile->column, width), number(c, width * contract_round_up(c->depth_block, c->lanes)));
+        int64_t width =
+            c->vectors * c->lanes; /* panels stand one behind the other; a tile begins in the panel of its column */
+        LLVMValueRef panel = mul(c, contract_divide(c, tile->column, width),
+                                 number(c, width * contract_round_up(c->depth_block, c->lanes)));
         b = contract_element(c, c->packed_b, add(c, panel, contract_rest(c, tile->column, width)));
     } else {
         b = contract_element(c, c->b.base, tile->column);

@@ -11,7 +11,9 @@ static LLVMBuilderRef builder(Pull *p) { return p->e->builder; }
 static LLVMTypeRef i64_type(Pull *p) { return LLVMInt64TypeInContext(p->e->context); }
 static const Graph *body(Pull *p) { return p->e->kernel->body; }
 
-static LLVMTypeRef lanes_of(LLVMTypeRef element, uint32_t lanes) { return lanes == 1 ? element : LLVMVectorType(element, lanes); }
+static LLVMTypeRef lanes_of(LLVMTypeRef element, uint32_t lanes) {
+    return lanes == 1 ? element : LLVMVectorType(element, lanes);
+}
 
 static bool is_vector(LLVMValueRef value) { return LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMVectorTypeKind; }
 
@@ -20,8 +22,10 @@ LLVMTypeRef pull_type(Pull *p, DType dtype, uint32_t lanes) {
     LLVMTypeRef element = NULL;
     switch (dtype) {
     case DTYPE_f32: element = LLVMFloatTypeInContext(c); break;
-    case DTYPE_bf16: case DTYPE_f16: element = LLVMInt16TypeInContext(c); break;
-    case DTYPE_i8: case DTYPE_u8: element = LLVMInt8TypeInContext(c); break;
+    case DTYPE_bf16:
+    case DTYPE_f16: element = LLVMInt16TypeInContext(c); break;
+    case DTYPE_i8:
+    case DTYPE_u8: element = LLVMInt8TypeInContext(c); break;
     case DTYPE_i32: element = LLVMInt32TypeInContext(c); break;
     case DTYPE_i64: element = LLVMInt64TypeInContext(c); break;
     case DTYPE_bool: element = LLVMInt1TypeInContext(c); break;
@@ -79,7 +83,8 @@ LLVMValueRef pull_address(Pull *p, LLVMValueRef base, LLVMTypeRef element, LLVMV
     return is_const(offset, 0) ? base : LLVMBuildInBoundsGEP2(builder(p), element, base, &offset, 1, "");
 }
 
-LLVMValueRef pull_intrinsic(Pull *p, const char *name, LLVMTypeRef *types, uint32_t type_count, LLVMValueRef *args, uint32_t arg_count) {
+LLVMValueRef pull_intrinsic(Pull *p, const char *name, LLVMTypeRef *types, uint32_t type_count, LLVMValueRef *args,
+                            uint32_t arg_count) {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     CHECK(id);
     LLVMValueRef function = LLVMGetIntrinsicDeclaration(p->e->module, id, types, type_count);
@@ -99,7 +104,8 @@ static void mark_constant(Pull *p, LLVMValueRef load) {
     LLVMSetMetadata(load, kind, empty);
 }
 
-LLVMValueRef pull_load(Pull *p, LLVMTypeRef type, LLVMValueRef pointer, uint32_t align, LLVMValueRef mask, bool is_constant) {
+LLVMValueRef pull_load(Pull *p, LLVMTypeRef type, LLVMValueRef pointer, uint32_t align, LLVMValueRef mask,
+                       bool is_constant) {
     if (mask) {
         LLVMTypeRef types[] = {type, LLVMTypeOf(pointer)};
         LLVMValueRef args[] = {pointer, mask, LLVMConstNull(type)};
@@ -155,7 +161,8 @@ static Index flat_index(Pull *p, const Position *at, const Extent *stride, uint3
         const Index *index = &at->axis[i];
         LLVMValueRef size = pull_extent(p, stride[i]);
         if (index->vector || (index->step && !LLVMIsAConstantInt(size))) {
-            LLVMValueRef part = LLVMBuildMul(builder(p), index_vector(p, index, at->lanes), pull_splat(p, size, at->lanes), "");
+            LLVMValueRef part =
+                LLVMBuildMul(builder(p), index_vector(p, index, at->lanes), pull_splat(p, size, at->lanes), "");
             vectors = vectors ? LLVMBuildAdd(builder(p), vectors, part, "") : part;
             continue;
         }
@@ -166,14 +173,16 @@ static Index flat_index(Pull *p, const Position *at, const Extent *stride, uint3
     return flat;
 }
 
-/* The fewest axes of each that have as many elements, from *i and *j on; what is left at the end has size 1. Products are
- * those of sizes and, apart, of the batch. */
+/* The fewest axes of each that have as many elements, from *i and *j on; what is left at the end has size 1. Products
+ * are those of sizes and, apart, of the batch. */
 static void next_group(const Type *from, const Type *type, uint32_t *i, uint32_t *j) {
     Dim a = from->dim[(*i)++], b = *j < type->rank ? type->dim[(*j)++] : 1;
     while (a != b && (*i < from->rank || *j < type->rank)) {
         bool a_is_less = (a < 0) != (b < 0) ? a > 0 : (a < 0 ? -a : a) < (b < 0 ? -b : b);
-        if (*j == type->rank || (a_is_less && *i < from->rank)) a = dim_mul(a, from->dim[(*i)++]);
-        else b = dim_mul(b, type->dim[(*j)++]);
+        if (*j == type->rank || (a_is_less && *i < from->rank))
+            a = dim_mul(a, from->dim[(*i)++]);
+        else
+            b = dim_mul(b, type->dim[(*j)++]);
     }
 }
 
@@ -242,8 +251,9 @@ static Position sliced(Pull *p, const Position *at, const Node *node) {
         index->base = pull_add(p, start, pull_mul(p, index->base, step));
         index->step *= node->attr.slice.step[i];
         if (index->vector)
-            index->vector = LLVMBuildAdd(builder(p), pull_splat(p, start, at->lanes),
-                                         LLVMBuildMul(builder(p), index->vector, pull_splat(p, step, at->lanes), ""), "");
+            index->vector =
+                LLVMBuildAdd(builder(p), pull_splat(p, start, at->lanes),
+                             LLVMBuildMul(builder(p), index->vector, pull_splat(p, step, at->lanes), ""), "");
     }
     return result;
 }
@@ -257,7 +267,8 @@ static LLVMValueRef keep_inside(Pull *p, Position *at, uint32_t axis, Dim size) 
         index->base = LLVMBuildSelect(builder(p), inside, index->base, pull_i64(p, 0), "");
         return inside;
     }
-    LLVMValueRef inside = LLVMBuildICmp(builder(p), LLVMIntULT, index_vector(p, index, at->lanes), pull_splat(p, limit, at->lanes), "");
+    LLVMValueRef inside =
+        LLVMBuildICmp(builder(p), LLVMIntULT, index_vector(p, index, at->lanes), pull_splat(p, limit, at->lanes), "");
     at->mask = at->mask ? LLVMBuildAnd(builder(p), at->mask, inside, "") : inside;
     return inside;
 }
@@ -266,7 +277,8 @@ static void shift_index(Pull *p, Position *at, uint32_t axis, int64_t by) {
     Index *index = &at->axis[axis];
     if (!by) return;
     index->base = pull_add(p, index->base, pull_i64(p, by));
-    if (index->vector) index->vector = LLVMBuildAdd(builder(p), index->vector, pull_splat(p, pull_i64(p, by), at->lanes), "");
+    if (index->vector)
+        index->vector = LLVMBuildAdd(builder(p), index->vector, pull_splat(p, pull_i64(p, by), at->lanes), "");
 }
 
 static LLVMValueRef both(Pull *p, LLVMValueRef a, LLVMValueRef b, uint32_t lanes) {
@@ -276,14 +288,16 @@ static LLVMValueRef both(Pull *p, LLVMValueRef a, LLVMValueRef b, uint32_t lanes
 }
 
 static LLVMValueRef choose(Pull *p, LLVMValueRef condition, LLVMValueRef yes, LLVMValueRef no, uint32_t lanes) {
-    if (is_vector(condition) || is_vector(yes) || is_vector(no)) yes = pull_splat(p, yes, lanes), no = pull_splat(p, no, lanes);
+    if (is_vector(condition) || is_vector(yes) || is_vector(no))
+        yes = pull_splat(p, yes, lanes), no = pull_splat(p, no, lanes);
     return LLVMBuildSelect(builder(p), condition, yes, no, "");
 }
 
 static LLVMValueRef constant_of(Pull *p, DType dtype, double value) {
     LLVMTypeRef type = pull_type(p, dtype, 1);
     if (dtype == DTYPE_f32) return LLVMConstReal(type, (double)(float)value);
-    if (dtype == DTYPE_bf16 || dtype == DTYPE_f16) return math_cast(p->e, LLVMConstReal(pull_type(p, DTYPE_f32, 1), value), DTYPE_f32, dtype);
+    if (dtype == DTYPE_bf16 || dtype == DTYPE_f16)
+        return math_cast(p->e, LLVMConstReal(pull_type(p, DTYPE_f32, 1), value), DTYPE_f32, dtype);
     if (dtype == DTYPE_bool) return LLVMConstInt(type, value != 0, false);
     return LLVMConstInt(type, (unsigned long long)(int64_t)value, true);
 }
@@ -307,13 +321,15 @@ static LLVMValueRef pull_one_of(Pull *p, const Node *node, const Position *at, L
     Dim first = body(p)->nodes[node->in[0]].type.dim[node->attr.axis];
     LLVMBasicBlockRef block[2], end[2], after = LLVMAppendBasicBlockInContext(p->e->context, p->e->function, "either");
     LLVMValueRef value[2];
-    for (int i = 0; i < 2; i++) block[i] = LLVMAppendBasicBlockInContext(p->e->context, p->e->function, i ? "second" : "first");
+    for (int i = 0; i < 2; i++)
+        block[i] = LLVMAppendBasicBlockInContext(p->e->context, p->e->function, i ? "second" : "first");
     LLVMBuildCondBr(b, in_first, block[0], block[1]);
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t mark = pull_mark(p);
         Position inner = *at;
         LLVMPositionBuilderAtEnd(b, block[i]);
-        if (i) inner.axis[node->attr.axis].base = LLVMBuildSub(b, at->axis[node->attr.axis].base, pull_dim(p, first), "");
+        if (i)
+            inner.axis[node->attr.axis].base = LLVMBuildSub(b, at->axis[node->attr.axis].base, pull_dim(p, first), "");
         value[i] = pull_splat(p, pull_value(p, node->in[i], &inner), at->lanes);
         pull_forget(p, mark);
         end[i] = LLVMGetInsertBlock(b);
@@ -336,7 +352,8 @@ static LLVMValueRef pull_concat(Pull *p, const Node *node, const Position *at) {
     LLVMValueRef in_first = keep_inside(p, &a, axis, first);
     b.axis[axis].base = LLVMBuildSub(builder(p), at->axis[axis].base, pull_dim(p, first), "");
     if (b.axis[axis].vector)
-        b.axis[axis].vector = LLVMBuildSub(builder(p), at->axis[axis].vector, pull_splat(p, pull_dim(p, first), at->lanes), "");
+        b.axis[axis].vector =
+            LLVMBuildSub(builder(p), at->axis[axis].vector, pull_splat(p, pull_dim(p, first), at->lanes), "");
     keep_inside(p, &b, axis, second);
     LLVMValueRef left = pull_value(p, node->in[0], &a), right = pull_value(p, node->in[1], &b);
     return choose(p, in_first, left, right, at->lanes);
@@ -344,9 +361,11 @@ static LLVMValueRef pull_concat(Pull *p, const Node *node, const Position *at) {
 
 /* factor·index + addend, and the sum of two indices. */
 static Index scaled(Pull *p, const Index *index, int64_t factor, int64_t addend, uint32_t lanes) {
-    Index result = {pull_add(p, pull_mul(p, index->base, pull_i64(p, factor)), pull_i64(p, addend)), index->step * factor, NULL};
+    Index result = {pull_add(p, pull_mul(p, index->base, pull_i64(p, factor)), pull_i64(p, addend)),
+                    index->step * factor, NULL};
     if (index->vector) {
-        LLVMValueRef factors = pull_splat(p, pull_i64(p, factor), lanes), addends = pull_splat(p, pull_i64(p, addend), lanes);
+        LLVMValueRef factors = pull_splat(p, pull_i64(p, factor), lanes),
+                     addends = pull_splat(p, pull_i64(p, addend), lanes);
         result.vector = LLVMBuildAdd(builder(p), LLVMBuildMul(builder(p), index->vector, factors, ""), addends, "");
     }
     return result;
@@ -368,15 +387,19 @@ static LLVMValueRef pull_window(Pull *p, const Node *node, const Position *at) {
     LLVMValueRef inside = NULL;
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t place = WINDOW_PLACE + i, tap = WINDOW_TAP + i;
-        int64_t stride = node->attr.window.stride[i], dilation = node->attr.window.dilation[i], before = node->attr.window.before[i];
-        Index a = scaled(p, &at->axis[place], stride, -before, at->lanes), b = scaled(p, &at->axis[tap], dilation, 0, at->lanes);
+        int64_t stride = node->attr.window.stride[i], dilation = node->attr.window.dilation[i],
+                before = node->attr.window.before[i];
+        Index a = scaled(p, &at->axis[place], stride, -before, at->lanes),
+              b = scaled(p, &at->axis[tap], dilation, 0, at->lanes);
         inner.axis[place] = index_sum(p, &a, &b, at->lanes);
         if (from->dim[tap] == 1) inner.axis[tap] = (Index){pull_i64(p, 0), 0, NULL};
         int64_t last = (node->type.dim[place] - 1) * stride + (node->type.dim[tap] - 1) * dilation - before;
-        if (before > 0 || last >= from->dim[place]) inside = both(p, inside, keep_inside(p, &inner, place, from->dim[place]), at->lanes);
+        if (before > 0 || last >= from->dim[place])
+            inside = both(p, inside, keep_inside(p, &inner, place, from->dim[place]), at->lanes);
     }
     LLVMValueRef value = pull_value(p, node->in[0], &inner);
-    return inside ? choose(p, inside, value, constant_of(p, node->type.dtype, node->attr.window.value), at->lanes) : value;
+    return inside ? choose(p, inside, value, constant_of(p, node->type.dtype, node->attr.window.value), at->lanes)
+                  : value;
 }
 
 /* index / divisor where that is exact: *exact holds where it is, the rest is kept from being used. */
@@ -501,12 +524,15 @@ static LLVMValueRef sign_of(Pull *p, bool is_float, LLVMValueRef a) {
     LLVMBuilderRef b = builder(p);
     LLVMTypeRef type = LLVMTypeOf(a);
     LLVMValueRef zero = LLVMConstNull(type);
-    LLVMValueRef above = is_float ? LLVMBuildFCmp(b, LLVMRealOGT, a, zero, "") : LLVMBuildICmp(b, LLVMIntSGT, a, zero, "");
-    LLVMValueRef below = is_float ? LLVMBuildFCmp(b, LLVMRealOLT, a, zero, "") : LLVMBuildICmp(b, LLVMIntSLT, a, zero, "");
+    LLVMValueRef above =
+        is_float ? LLVMBuildFCmp(b, LLVMRealOGT, a, zero, "") : LLVMBuildICmp(b, LLVMIntSGT, a, zero, "");
+    LLVMValueRef below =
+        is_float ? LLVMBuildFCmp(b, LLVMRealOLT, a, zero, "") : LLVMBuildICmp(b, LLVMIntSLT, a, zero, "");
     if (!is_float) return LLVMBuildSub(b, LLVMBuildZExt(b, above, type, ""), LLVMBuildZExt(b, below, type, ""), "");
     LLVMTypeRef element = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
     uint32_t lanes = element == type ? 1 : LLVMGetVectorSize(type);
-    LLVMValueRef one = pull_splat(p, LLVMConstReal(element, 1), lanes), minus = pull_splat(p, LLVMConstReal(element, -1), lanes);
+    LLVMValueRef one = pull_splat(p, LLVMConstReal(element, 1), lanes),
+                 minus = pull_splat(p, LLVMConstReal(element, -1), lanes);
     return LLVMBuildSelect(b, above, one, LLVMBuildSelect(b, below, minus, a, ""), ""); /* zeros and NaN stay */
 }
 
@@ -517,7 +543,8 @@ static LLVMValueRef floor_of(Pull *p, LLVMValueRef a) {
     LLVMTypeRef type = LLVMTypeOf(a);
     uint32_t lanes = is_vector(a) ? LLVMGetVectorSize(type) : 1;
     LLVMTypeRef f32 = pull_type(p, DTYPE_f32, 1);
-    LLVMValueRef limit = pull_splat(p, LLVMConstReal(f32, 8388608), lanes), one = pull_splat(p, LLVMConstReal(f32, 1), lanes);
+    LLVMValueRef limit = pull_splat(p, LLVMConstReal(f32, 8388608), lanes),
+                 one = pull_splat(p, LLVMConstReal(f32, 1), lanes);
     LLVMValueRef is_small = LLVMBuildFCmp(b, LLVMRealOLT, intrinsic_1(p, "llvm.fabs", a), limit, "");
     LLVMValueRef safe = LLVMBuildSelect(b, is_small, a, LLVMConstNull(type), "");
     LLVMValueRef whole = LLVMBuildSIToFP(b, LLVMBuildFPToSI(b, safe, pull_type(p, DTYPE_i32, lanes), ""), type, "");
@@ -533,7 +560,8 @@ static LLVMValueRef unary(Pull *p, const Node *node, LLVMValueRef a) {
     case OP_neg: return is_float ? LLVMBuildFNeg(b, a, "") : LLVMBuildNeg(b, a, "");
     case OP_abs:
         if (is_float) return intrinsic_1(p, "llvm.fabs", a);
-        return LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, a, LLVMConstNull(LLVMTypeOf(a)), ""), LLVMBuildNeg(b, a, ""), a, "");
+        return LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, a, LLVMConstNull(LLVMTypeOf(a)), ""),
+                               LLVMBuildNeg(b, a, ""), a, "");
     case OP_sign: return sign_of(p, is_float, a);
     case OP_floor: return floor_of(p, a);
     case OP_exp: return math_exp(p->e, a);
@@ -580,8 +608,10 @@ static LLVMValueRef binary(Pull *p, const Node *node, LLVMValueRef x, LLVMValueR
     case OP_sub: return is_float ? contracted(LLVMBuildFSub(b, x, y, "")) : LLVMBuildSub(b, x, y, "");
     case OP_mul: return is_float ? contracted(LLVMBuildFMul(b, x, y, "")) : LLVMBuildMul(b, x, y, "");
     case OP_div: return LLVMBuildFDiv(b, x, y, "");
-    case OP_max: return is_float ? float_extreme(p, x, y, LLVMRealOLT, y_is_number) : integer_extreme(p, LLVMIntSGT, x, y);
-    case OP_min: return is_float ? float_extreme(p, x, y, LLVMRealOGT, y_is_number) : integer_extreme(p, LLVMIntSLT, x, y);
+    case OP_max:
+        return is_float ? float_extreme(p, x, y, LLVMRealOLT, y_is_number) : integer_extreme(p, LLVMIntSGT, x, y);
+    case OP_min:
+        return is_float ? float_extreme(p, x, y, LLVMRealOGT, y_is_number) : integer_extreme(p, LLVMIntSLT, x, y);
     case OP_less: return is_float ? LLVMBuildFCmp(b, LLVMRealOLT, x, y, "") : LLVMBuildICmp(b, LLVMIntSLT, x, y, "");
     case OP_equal: return is_float ? LLVMBuildFCmp(b, LLVMRealOEQ, x, y, "") : LLVMBuildICmp(b, LLVMIntEQ, x, y, "");
     case OP_and: return LLVMBuildAnd(b, x, y, "");
@@ -610,7 +640,8 @@ static LLVMValueRef elementwise(Pull *p, const Node *node, const Position *at) {
 
 LLVMValueRef pull_combine(Pull *p, const Node *reduction, LLVMValueRef a, LLVMValueRef b) {
     bool is_float = reduction->type.dtype == DTYPE_f32;
-    if (reduction->op == OP_sum) return is_float ? contracted(LLVMBuildFAdd(builder(p), a, b, "")) : LLVMBuildAdd(builder(p), a, b, "");
+    if (reduction->op == OP_sum)
+        return is_float ? contracted(LLVMBuildFAdd(builder(p), a, b, "")) : LLVMBuildAdd(builder(p), a, b, "");
     return is_float ? float_extreme(p, a, b, LLVMRealOLT, false) : integer_extreme(p, LLVMIntSGT, a, b);
 }
 
@@ -639,9 +670,14 @@ static LLVMValueRef compute(Pull *p, NodeId id, const Position *at) {
     const Type *from = &body(p)->nodes[node->in[0]].type;
     Position inner;
     switch (op_info[node->op].class) {
-    case CLASS_unary: case CLASS_binary: case CLASS_ternary: return elementwise(p, node, at);
+    case CLASS_unary:
+    case CLASS_binary:
+    case CLASS_ternary: return elementwise(p, node, at);
     case CLASS_reduce: return pull_trivial_reduction(p, node, at);
-    case CLASS_leaf: case CLASS_index: case CLASS_contract: case CLASS_meta: break;
+    case CLASS_leaf:
+    case CLASS_index:
+    case CLASS_contract:
+    case CLASS_meta: break;
     }
     switch ((int)node->op) {
     case OP_input: return pull_input(p, node, at);
@@ -664,7 +700,8 @@ static LLVMValueRef compute(Pull *p, NodeId id, const Position *at) {
 static bool same_position(const Position *a, const Position *b) {
     if (a->rank != b->rank || a->lanes != b->lanes || a->mask != b->mask) return false;
     for (uint32_t i = 0; i < a->rank; i++)
-        if (a->axis[i].base != b->axis[i].base || a->axis[i].step != b->axis[i].step || a->axis[i].vector != b->axis[i].vector)
+        if (a->axis[i].base != b->axis[i].base || a->axis[i].step != b->axis[i].step ||
+            a->axis[i].vector != b->axis[i].vector)
             return false;
     return true;
 }
@@ -696,7 +733,8 @@ static void stream_to(Pull *p, LLVMValueRef value, LLVMValueRef pointer) {
     LLVMValueRef store = LLVMBuildStore(builder(p), value, pointer);
     LLVMMetadataRef one = LLVMValueAsMetadata(LLVMConstInt(LLVMInt32TypeInContext(c), 1, false));
     LLVMSetAlignment(store, STREAM_BYTES);
-    LLVMSetMetadata(store, LLVMGetMDKindIDInContext(c, "nontemporal", 11), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, &one, 1)));
+    LLVMSetMetadata(store, LLVMGetMDKindIDInContext(c, "nontemporal", 11),
+                    LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, &one, 1)));
 }
 
 void pull_end(Pull *p) {
@@ -711,7 +749,8 @@ void pull_store(Pull *p, uint32_t output, const Position *at, LLVMValueRef value
     uint32_t lanes = index_is_uniform(&flat) ? 1 : at->lanes;
     CHECK(lanes == 1 || (!flat.vector && flat.step == 1));
     LLVMTypeRef element = pull_memory_type(p, type->dtype, 1);
-    value = lanes == 1 && is_vector(value) ? LLVMBuildExtractElement(builder(p), value, pull_i64(p, 0), "") : pull_splat(p, value, lanes);
+    value = lanes == 1 && is_vector(value) ? LLVMBuildExtractElement(builder(p), value, pull_i64(p, 0), "")
+                                           : pull_splat(p, value, lanes);
     if (type->dtype == DTYPE_bool) value = LLVMBuildZExt(builder(p), value, lanes_of(element, lanes), "");
     LLVMValueRef pointer = pull_address(p, p->args[body(p)->input_count + output], element, flat.base);
     if (p->streams && lanes == STREAM_BYTES / dtype_info[type->dtype].bytes && !at->mask) {

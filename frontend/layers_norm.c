@@ -126,7 +126,8 @@ typedef struct {
 static void follow_batch(LayerCall *call, Statistics running, Statistics batch, double count, double momentum) {
     Lower *l = call->l;
     Dim features = value_type(l, running.mean).dim[0];
-    NodeId mean = build_reshape(l->g, batch.mean, 1, &features), variance = build_reshape(l->g, batch.variance, 1, &features);
+    NodeId mean = build_reshape(l->g, batch.mean, 1, &features),
+           variance = build_reshape(l->g, batch.variance, 1, &features);
     follow(call, "running_mean", running.mean, mean, momentum);
     follow(call, "running_var", running.variance, node_scale(l, variance, count / (count - 1)), momentum);
 }
@@ -135,7 +136,8 @@ static void follow_batch(LayerCall *call, Statistics running, Statistics batch, 
  * distances from a centre near the mean, and of their squares (Chan, Golub and LeVeque, "Algorithms for Computing the
  * Sample Variance", 1983: shifted data). The running mean is such a centre, and known before. What becomes of an
  * element is then distance · factor + shift, and its gradient needs no third sum. */
-static NodeId batch_normalized(LayerCall *call, NodeId x, Type type, Statistics running, double epsilon, double momentum, const Affine *affine) {
+static NodeId batch_normalized(LayerCall *call, NodeId x, Type type, Statistics running, double epsilon,
+                               double momentum, const Affine *affine) {
     Lower *l = call->l;
     uint32_t axes = all_axes(type) & ~(1u << (type.rank - 1));
     double count = (double)type_elements(type) / (double)type.dim[type.rank - 1];

@@ -49,8 +49,14 @@ bool patch_of(const Graph *graph, NodeId operand, Patch *patch) {
     uint32_t rank = graph->nodes[operand].type.rank;
     if (window->op != OP_window || window->attr.window.value != 0) return false;
     const Type *from = &graph->nodes[window->in[0]].type, *to = &window->type;
-    *patch = (Patch){.picture = window->in[0], .H = from->dim[1], .W = from->dim[2], .C = to->dim[5],
-                     .OH = to->dim[1], .OW = to->dim[2], .KH = to->dim[3], .run = to->dim[4] * to->dim[5]};
+    *patch = (Patch){.picture = window->in[0],
+                     .H = from->dim[1],
+                     .W = from->dim[2],
+                     .C = to->dim[5],
+                     .OH = to->dim[1],
+                     .OW = to->dim[2],
+                     .KH = to->dim[3],
+                     .run = to->dim[4] * to->dim[5]};
     bool one_tap = from->dim[3] == 1 && from->dim[4] == 1;
     if (!one_tap || (to->dim[4] > 1 && window->attr.window.dilation[1] != 1)) return false;
     if (!leads_with_images(&digits, rank) || !find_sides(&digits, rank, patch)) return false;
@@ -79,6 +85,4 @@ int64_t patch_lines(const Patch *patch, int64_t lines) {
     return (lines - 1) * patch->stride[0] + (patch->KH - 1) * patch->dilation + 1;
 }
 
-int64_t patch_width(const Patch *patch) {
-    return (patch->OW - 1) * patch->stride[1] * patch->C + patch->run;
-}
+int64_t patch_width(const Patch *patch) { return (patch->OW - 1) * patch->stride[1] * patch->C + patch->run; }

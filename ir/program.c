@@ -101,8 +101,8 @@ static bool body_equal(const Graph *a, const Graph *b) {
 bool kernel_equal(const Kernel *a, const Kernel *b) {
     return a->kind == b->kind && grid_equal(&a->grid, &b->grid) && a->reduced == b->reduced &&
            (a->kind != KERNEL_contract || a->product == b->product) && a->tile_rows == b->tile_rows &&
-           a->tile_vectors == b->tile_vectors && a->depth_block == b->depth_block && a->row_block == b->row_block && a->streams == b->streams && a->pack_a == b->pack_a &&
-           a->pack_b == b->pack_b && body_equal(a->body, b->body);
+           a->tile_vectors == b->tile_vectors && a->depth_block == b->depth_block && a->row_block == b->row_block &&
+           a->streams == b->streams && a->pack_a == b->pack_a && a->pack_b == b->pack_b && body_equal(a->body, b->body);
 }
 
 bool kernel_sums_rows(const Kernel *kernel, uint32_t output) {

@@ -98,21 +98,30 @@ static void vary_depth_block(const Around *around, Choice choice, int64_t block)
     add(around->kernel, around->machine, &choice, around->list, around->count);
 }
 
-uint32_t candidates_blocks(const Kernel *kernel, const Machine *machine, const Choice *choice, Choice list[MOST_CANDIDATES]) {
-    static const Change changes[][2] = {{LESS, SAME}, {MORE, SAME}, {SAME, LESS}, {SAME, MORE}, {LESS, MORE}, {MORE, LESS}, {LESS, LESS}};
+uint32_t candidates_blocks(const Kernel *kernel, const Machine *machine, const Choice *choice,
+                           Choice list[MOST_CANDIDATES]) {
+    static const Change changes[][2] = {{LESS, SAME}, {MORE, SAME}, {SAME, LESS}, {SAME, MORE},
+                                        {LESS, MORE}, {MORE, LESS}, {LESS, LESS}};
     const Node *product = &kernel->body->nodes[kernel->product];
     const Type *left = &kernel->body->nodes[product->in[0]].type;
     Patch found, *patch = patch_of(kernel->body, product->in[0], &found) ? &found : NULL;
     int64_t depth = dim_at(left->dim[left->rank - 1], 1), rows = choice->block[choice->rank - 2];
     uint32_t count = 1;
-    Around around = {kernel, machine, choice_row_unit(choice, patch), choice->tile_vectors * (machine->vector_bytes / 4),
-                     choice_depth_unit(choice, patch), list, &count};
+    Around around = {kernel,
+                     machine,
+                     choice_row_unit(choice, patch),
+                     choice->tile_vectors * (machine->vector_bytes / 4),
+                     choice_depth_unit(choice, patch),
+                     list,
+                     &count};
     list[0] = *choice;
-    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) vary_piece(&around, *choice, changes[i][0], changes[i][1]);
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
+        vary_piece(&around, *choice, changes[i][0], changes[i][1]);
     vary_row_block(&around, *choice, changed(choice->row_block ? choice->row_block : rows, around.row_unit, LESS));
     vary_row_block(&around, *choice, changed(choice->row_block, around.row_unit, MORE));
     vary_row_block(&around, *choice, 0);
-    vary_depth_block(&around, *choice, changed(choice->depth_block ? choice->depth_block : depth, around.depth_unit, LESS));
+    vary_depth_block(&around, *choice,
+                     changed(choice->depth_block ? choice->depth_block : depth, around.depth_unit, LESS));
     vary_depth_block(&around, *choice, changed(choice->depth_block, around.depth_unit, MORE));
     vary_depth_block(&around, *choice, 0);
     return count;

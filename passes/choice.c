@@ -2,8 +2,8 @@
  *
  * A choice may come from a file that somebody has edited, from another version, or for a kernel with the same key by
  * bad luck. So it is held against all that backend/contract*.c relies on: a tile that the registers hold, blocks of
- * whole tiles (or of whole lines of a picture, or whole runs of its taps), operands read in place only where they lie in
- * memory, a depth that is cut where it has to be. */
+ * whole tiles (or of whole lines of a picture, or whole runs of its taps), operands read in place only where they lie
+ * in memory, a depth that is cut where it has to be. */
 #include "passes/choice.h"
 
 #include "ir/strided.h"
@@ -49,16 +49,24 @@ const Choice *choice_find(const Choices *choices, uint64_t key) {
 }
 
 Choice choice_of(const Kernel *kernel) {
-    Choice choice = {choice_key(kernel), kernel->tile_rows, kernel->tile_vectors, kernel->pack_a, kernel->pack_b,
-                     kernel->depth_block, kernel->row_block, kernel->grid.rank, {0}, NULL};
+    Choice choice = {choice_key(kernel),
+                     kernel->tile_rows,
+                     kernel->tile_vectors,
+                     kernel->pack_a,
+                     kernel->pack_b,
+                     kernel->depth_block,
+                     kernel->row_block,
+                     kernel->grid.rank,
+                     {0},
+                     NULL};
     for (uint32_t i = 0; i < kernel->grid.rank; i++) choice.block[i] = kernel->grid.axis[i].block;
     return choice;
 }
 
 bool choice_equal(const Choice *a, const Choice *b) {
-    return a->tile_rows == b->tile_rows && a->tile_vectors == b->tile_vectors && a->pack_a == b->pack_a && a->pack_b == b->pack_b &&
-           a->depth_block == b->depth_block && a->row_block == b->row_block && a->rank == b->rank &&
-           !memcmp(a->block, b->block, a->rank * sizeof *a->block);
+    return a->tile_rows == b->tile_rows && a->tile_vectors == b->tile_vectors && a->pack_a == b->pack_a &&
+           a->pack_b == b->pack_b && a->depth_block == b->depth_block && a->row_block == b->row_block &&
+           a->rank == b->rank && !memcmp(a->block, b->block, a->rank * sizeof *a->block);
 }
 
 /* ---- what fits */
@@ -70,7 +78,8 @@ static bool is_block(int64_t block, int64_t unit, Dim extent) {
 }
 
 static bool tile_fits(const Choice *c, const Machine *machine) {
-    if (!c->tile_rows || c->tile_rows > MOST_TILE_ROWS || !c->tile_vectors || c->tile_vectors > MOST_TILE_VECTORS) return false;
+    if (!c->tile_rows || c->tile_rows > MOST_TILE_ROWS || !c->tile_vectors || c->tile_vectors > MOST_TILE_VECTORS)
+        return false;
     uint32_t spare = machine->has_fma ? 1 : 2;
     return c->tile_rows * c->tile_vectors + c->tile_vectors + spare <= machine->registers;
 }
@@ -79,13 +88,16 @@ static bool tile_fits(const Choice *c, const Machine *machine) {
 static bool packing_fits(const Choice *c, const Kernel *kernel, const Patch *patch) {
     const Node *product = &kernel->body->nodes[kernel->product];
     Strided a, b;
-    bool a_in_place = patch ? !patch->is_padded && patch_is_in_memory(kernel->body, patch, &a) : strided_of(kernel->body, product->in[0], &a);
+    bool a_in_place = patch ? !patch->is_padded && patch_is_in_memory(kernel->body, patch, &a)
+                            : strided_of(kernel->body, product->in[0], &a);
     bool b_in_place = strided_of(kernel->body, product->in[1], &b) && strided_is_one(b.stride[product->type.rank - 1]);
     return (c->pack_a || a_in_place) && (c->pack_b || b_in_place);
 }
 
 /* Does a block of so many places hold several images? Then it holds whole ones. */
-static bool takes_images(const Patch *patch, int64_t block) { return patch->image_axis == MAX_RANK && block > patch->OH * patch->OW; }
+static bool takes_images(const Patch *patch, int64_t block) {
+    return patch->image_axis == MAX_RANK && block > patch->OH * patch->OW;
+}
 
 int64_t choice_depth_unit(const Choice *choice, const Patch *patch) {
     if (!patch) return 16;
@@ -101,7 +113,8 @@ static bool depth_fits(const Choice *c, Dim depth, const Patch *patch) {
 }
 
 int64_t choice_row_unit(const Choice *choice, const Patch *patch) {
-    if (patch && patch->rows_are_places) return takes_images(patch, choice->row_block) ? patch->OH * patch->OW : patch->OW;
+    if (patch && patch->rows_are_places)
+        return takes_images(patch, choice->row_block) ? patch->OH * patch->OW : patch->OW;
     return patch && patch->KH > 1 ? patch->run : choice->tile_rows;
 }
 
@@ -120,11 +133,13 @@ static bool blocks_fit(const Choice *c, const Kernel *kernel, const Machine *mac
 
 bool choice_fits(const Choice *choice, const Kernel *kernel, const Machine *machine) {
     const Graph *body = kernel->body;
-    if (kernel->kind != KERNEL_contract || choice->rank != kernel->grid.rank || !tile_fits(choice, machine)) return false;
+    if (kernel->kind != KERNEL_contract || choice->rank != kernel->grid.rank || !tile_fits(choice, machine))
+        return false;
     NodeId a = body->nodes[kernel->product].in[0];
     const Type *left = &body->nodes[a].type;
     Patch found, *patch = patch_of(body, a, &found) ? &found : NULL;
-    return packing_fits(choice, kernel, patch) && depth_fits(choice, left->dim[left->rank - 1], patch) && blocks_fit(choice, kernel, machine, patch);
+    return packing_fits(choice, kernel, patch) && depth_fits(choice, left->dim[left->rank - 1], patch) &&
+           blocks_fit(choice, kernel, machine, patch);
 }
 
 /* ---- taking one */

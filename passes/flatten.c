@@ -67,8 +67,10 @@ static NodeId flat_broadcast(Graph *g, NodeId id, Type flat) {
     if (!find_groups(&wide, &flat, group)) return NO_NODE;
     for (uint32_t i = 0; i < wide.rank; i++) {
         if (wide.dim[i] == 1) continue;
-        if (from.dim[i] == 1) repeats[group[i]] = true;
-        else keeps[group[i]] = true;
+        if (from.dim[i] == 1)
+            repeats[group[i]] = true;
+        else
+            keeps[group[i]] = true;
     }
     for (uint32_t i = 0; i < flat.rank; i++) {
         if (repeats[i] && keeps[i]) return NO_NODE;
@@ -116,8 +118,10 @@ static NodeId flatten_reduction(Graph *g, const Node *node) {
     if (!find_groups(&wide, &flat, group)) return NO_NODE;
     for (uint32_t i = 0; i < wide.rank; i++) {
         if (wide.dim[i] == 1) continue;
-        if (node->attr.axes >> i & 1) axes |= 1u << group[i];
-        else kept |= 1u << group[i];
+        if (node->attr.axes >> i & 1)
+            axes |= 1u << group[i];
+        else
+            kept |= 1u << group[i];
     }
     if (!axes || axes & kept) return NO_NODE;
     NodeId result = graph_add(g, (Node){.op = node->op, .in = {from}, .attr.axes = axes});
@@ -134,7 +138,8 @@ static NodeId flatten_thin_window(Graph *g, const Node *node) {
     int64_t taps = to.dim[3] * to.dim[4] * to.dim[5], channels = to.dim[5];
     bool joins = node->type.rank && node->type.dim[node->type.rank - 1] == taps;
     bool one_operand = from.dim[3] == 1 && from.dim[4] == 1; /* else its taps lie between columns and channels */
-    if (!joins || !one_operand || channels == 1 || channels >= THIN || window.attr.window.dilation[1] != 1) return NO_NODE;
+    if (!joins || !one_operand || channels == 1 || channels >= THIN || window.attr.window.dilation[1] != 1)
+        return NO_NODE;
     Attr attr = window.attr;
     attr.window.stride[1] *= channels;
     attr.window.before[1] *= channels;

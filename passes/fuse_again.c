@@ -1,9 +1,9 @@
 /* What is computed again by each kernel that reads it, instead of being stored.
  *
- * Batch norm's result is distance · factor + shift, where factor and shift, a number for each channel, are only known when
- * all distances are. So the distances must be in memory, and whoever reads them needs a product and a sum to know the
- * result: to store that, too, costs a write and as many reads as there are readers, for nothing. In training it would
- * also be kept until the backward pass.
+ * Batch norm's result is distance · factor + shift, where factor and shift, a number for each channel, are only known
+ * when all distances are. So the distances must be in memory, and whoever reads them needs a product and a sum to know
+ * the result: to store that, too, costs a write and as many reads as there are readers, for nothing. In training it
+ * would also be kept until the backward pass.
  *
  * So a node is computed again if it is cheap, all of it comes from one large value in memory, its source, and
  *   1. something small that it needs depends on the source, or the source is an input: else the work fits where the
@@ -15,12 +15,17 @@
 
 #include "ir/digits.h"
 
-enum { LEAST_ELEMENTS = 1 << 14 /* below, kernels are too short for more of them */, MOST_COST = 8, MOST_OVERLAP = 3, SMALL = 16 };
+enum {
+    LEAST_ELEMENTS = 1 << 14 /* below, kernels are too short for more of them */,
+    MOST_COST = 8,
+    MOST_OVERLAP = 3,
+    SMALL = 16
+};
 
 typedef struct {
-    NodeId source;   /* the large value that it comes from; NO_NODE: none, or several */
-    uint32_t cost;   /* operations from the source on */
-    bool is_behind;  /* something small on the way depends on the source */
+    NodeId source;  /* the large value that it comes from; NO_NODE: none, or several */
+    uint32_t cost;  /* operations from the source on */
+    bool is_behind; /* something small on the way depends on the source */
 } Origin;
 
 typedef struct {
@@ -33,9 +38,23 @@ static int64_t elements(const Graph *g, NodeId id) { return dim_at(type_elements
 
 static bool is_cheap(OpKind op) {
     switch ((int)op) {
-    case OP_neg: case OP_abs: case OP_sign: case OP_not: case OP_cast: case OP_stop_gradient: case OP_add: case OP_sub:
-    case OP_mul: case OP_max: case OP_min: case OP_less: case OP_equal: case OP_and: case OP_or: case OP_xor: case OP_select:
-        return true;
+    case OP_neg:
+    case OP_abs:
+    case OP_sign:
+    case OP_not:
+    case OP_cast:
+    case OP_stop_gradient:
+    case OP_add:
+    case OP_sub:
+    case OP_mul:
+    case OP_max:
+    case OP_min:
+    case OP_less:
+    case OP_equal:
+    case OP_and:
+    case OP_or:
+    case OP_xor:
+    case OP_select: return true;
     default: return false;
     }
 }

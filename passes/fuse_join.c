@@ -137,8 +137,10 @@ static void search_value(void *context, NodeId value) {
     Search *s = context;
     Group *group = s->f->group_of[value];
     if (!group || s->found) return;
-    if (group == s->to) s->found = true;
-    else if (!group->seen) search_group(s, group);
+    if (group == s->to)
+        s->found = true;
+    else if (!group->seen)
+        search_group(s, group);
 }
 
 static void search_group(Search *s, Group *group) {
@@ -147,8 +149,10 @@ static void search_group(Search *s, Group *group) {
     for (uint32_t i = 0; i < s->f->anti_count && !s->found; i++) {
         const AntiDependence *anti = &s->f->anti[i];
         if (anti->after != group) continue;
-        if (anti->before == s->to) s->found = true;
-        else if (!anti->before->seen) search_group(s, anti->before);
+        if (anti->before == s->to)
+            s->found = true;
+        else if (!anti->before->seen)
+            search_group(s, anti->before);
     }
 }
 
@@ -239,9 +243,12 @@ static bool reduction_fits(const Graph *g, const Group *group, NodeId id, AxisMa
     *space = (Space){0};
     for (uint32_t i = 0; i < from->rank; i++) {
         if (from->dim[i] == 1) continue;
-        if (node->attr.axes >> i & 1) space->reduced |= 1u << space->rank;
-        else if (map.axis[i] == NO_AXIS) return false;
-        else kept[kept_count++] = (uint32_t)map.axis[i];
+        if (node->attr.axes >> i & 1)
+            space->reduced |= 1u << space->rank;
+        else if (map.axis[i] == NO_AXIS)
+            return false;
+        else
+            kept[kept_count++] = (uint32_t)map.axis[i];
         space->dim[space->rank++] = from->dim[i];
     }
     bool same_space = space->rank == group->rank && !memcmp(space->dim, group->dim, sizeof space->dim);
@@ -373,6 +380,7 @@ bool fuse_join(Fusion *f, NodeId id) {
     Group *one = merge_user_groups(f, id);
     if (one && join_group(f, one, id)) return true;
     for (uint32_t i = 0; i < uses->count; i++)
-        if (join_group(f, f->group_of[uses->nodes[i]], id)) return f->stored[id] = true; /* the others read it from memory */
+        if (join_group(f, f->group_of[uses->nodes[i]], id))
+            return f->stored[id] = true; /* the others read it from memory */
     return false;
 }

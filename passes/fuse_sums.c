@@ -30,11 +30,13 @@ static bool is_elementwise(const Graph *g, NodeId id) {
 /* The value whose rows are added up within pieces, or NO_NODE. */
 static NodeId summed_value(const Graph *g, NodeId id) {
     const Node *sum = &g->nodes[id];
-    if (sum->op != OP_sum || sum->type.rank != 3 || sum->attr.axes != 1u << 1 || sum->type.dtype != DTYPE_f32) return NO_NODE;
+    if (sum->op != OP_sum || sum->type.rank != 3 || sum->attr.axes != 1u << 1 || sum->type.dtype != DTYPE_f32)
+        return NO_NODE;
     const Node *pieces = &g->nodes[sum->in[0]];
     if (pieces->op != OP_reshape) return NO_NODE;
     const Type *cut = &pieces->type, *flat = &g->nodes[pieces->in[0]].type;
-    bool fits = flat->rank == 2 && flat->dim[0] > 0 && flat->dim[1] == cut->dim[2] && flat->dim[0] == cut->dim[0] * cut->dim[1];
+    bool fits =
+        flat->rank == 2 && flat->dim[0] > 0 && flat->dim[1] == cut->dim[2] && flat->dim[0] == cut->dim[0] * cut->dim[1];
     return fits && cut->dim[0] > 1 && cut->dim[1] > 1 && cut->dim[2] > 1 ? pieces->in[0] : NO_NODE;
 }
 
@@ -82,7 +84,8 @@ static void add_chain(Chain *c, Group *group, NodeId id) {
     Fusion *f = c->f;
     if (c->state[id] != 1 || f->group_of[id]) return;
     fuse_add(f, group, id);
-    for (uint32_t i = 0; i < op_info[f->graph->nodes[id].op].inputs; i++) add_chain(c, group, f->graph->nodes[id].in[i]);
+    for (uint32_t i = 0; i < op_info[f->graph->nodes[id].op].inputs; i++)
+        add_chain(c, group, f->graph->nodes[id].in[i]);
 }
 
 static int64_t rows_of_piece(const Graph *g, NodeId sum) { return g->nodes[g->nodes[sum].in[0]].type.dim[1]; }
@@ -94,7 +97,8 @@ static bool pieces_fit(const Chain *c, NodeId sum) {
     Patch patch;
     uint32_t sums = 0;
     int64_t rows = rows_of_piece(g, sum);
-    if (patch_of(g, g->nodes[c->product].in[0], &patch) && patch.rows_are_places && rows % (patch.OH * patch.OW)) return false;
+    if (patch_of(g, g->nodes[c->product].in[0], &patch) && patch.rows_are_places && rows % (patch.OH * patch.OW))
+        return false;
     for (uint32_t i = 0; group && i < group->count; i++) {
         if (g->nodes[group->nodes[i]].op != OP_sum) continue;
         if (rows_of_piece(g, group->nodes[i]) != rows || ++sums == MOST_ROW_SUMS) return false;
@@ -144,13 +148,16 @@ static void join_sum(Chain *c, NodeId sum, NodeId value) {
     fuse_add(f, group, sum);
     add_chain(c, group, value);
     memset(c->seen, 0, f->graph->count);
-    if (members_need(c, group, group)) take_back(f, group, count);
-    else fuse_sort(group);
+    if (members_need(c, group, group))
+        take_back(f, group, count);
+    else
+        fuse_sort(group);
 }
 
 void fuse_join_sums(Fusion *f) {
     const Graph *g = f->graph;
-    Chain chain = {f, NO_NODE, arena_array(f->scratch, int8_t, g->count + 1), arena_array(f->scratch, bool, g->count + 1)};
+    Chain chain = {f, NO_NODE, arena_array(f->scratch, int8_t, g->count + 1),
+                   arena_array(f->scratch, bool, g->count + 1)};
     for (NodeId id = 0; id < g->count; id++) {
         NodeId value = summed_value(g, id);
         if (value == NO_NODE || f->again[value]) continue;

@@ -8,9 +8,10 @@
  * product, its ragged edge included; a tile of R rows and C vectors takes max(R·C/2, (R+C)/2, 4) cycles for each step
  * along k with two FMA and two load units and four cycles of latency, and a little for the loop around it. The depth
  * stays whole as long as a few tiles of A and a panel of B fit into L2, since registers are the best place for sums;
- * this is where we leave Low et al. ("Analytical Modeling Is Enough for High-Performance BLIS", TOMS 2016), who keep the
- * panel in L1: two vectors a step come from L2 as fast as they are used. Pieces are whole tiles, of whole lines where A
- * is a patch of a picture, and their number the one that balances 1, 2, 3 and 4 threads best, packing counted. */
+ * this is where we leave Low et al. ("Analytical Modeling Is Enough for High-Performance BLIS", TOMS 2016), who keep
+ * the panel in L1: two vectors a step come from L2 as fast as they are used. Pieces are whole tiles, of whole lines
+ * where A is a patch of a picture, and their number the one that balances 1, 2, 3 and 4 threads best, packing counted.
+ */
 #include "ir/digits.h"
 #include "ir/patch.h"
 #include "ir/program.h"
@@ -34,7 +35,9 @@ static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t even_block(int64_t size, int64_t block) { return ceil_div(size, ceil_div(size, at_least(block, 1))); }
 
 /* Bytes that the packed columns of B may take: they stream by, from L3 if need be. */
-static int64_t panels_room(const Machine *machine) { return at_most(at_least(2 * machine->l2, 1 << 20), at_least(machine->l3 / 4, 1 << 19)); }
+static int64_t panels_room(const Machine *machine) {
+    return at_most(at_least(2 * machine->l2, 1 << 20), at_least(machine->l3 / 4, 1 << 19));
+}
 
 static void schedule_map(Kernel *kernel, const Machine *machine) {
     Grid *grid = &kernel->grid;
@@ -69,12 +72,13 @@ typedef struct {
     bool open_rows, open_depth;
     bool has_patch;
     Patch patch;
-    int64_t row_run;   /* rows that lie in A at one stride; 0: all */
-    int64_t images;    /* of a patch that a block may take at once; 1: not even a whole one */
-    int64_t row_unit;  /* pieces are multiples of it; 0: of the tile */
+    int64_t row_run;  /* rows that lie in A at one stride; 0: all */
+    int64_t images;   /* of a patch that a block may take at once; 1: not even a whole one */
+    int64_t row_unit; /* pieces are multiples of it; 0: of the tile */
 } Product;
 
-/* Cycles for each step along k, measured on small tiles; and for each load, which mostly hides behind the arithmetic. */
+/* Cycles for each step along k, measured on small tiles; and for each load, which mostly hides behind the arithmetic.
+ */
 static const double TILE_OVERHEAD = 0.6, LOAD_COST = 0.12;
 
 static double tile_cost(int64_t rows, int64_t vectors) {
@@ -133,7 +137,8 @@ static int64_t busiest(const Product *p, int64_t row_block, int64_t column_block
         int64_t work = 0;
         for (int64_t i = pieces * t / threads; i < pieces * (t + 1) / threads; i++) {
             int64_t row = i % row_pieces, column = i / row_pieces % column_pieces;
-            work += at_most(row_block, p->rows - row * row_block) * at_most(column_block, p->columns - column * column_block);
+            work += at_most(row_block, p->rows - row * row_block) *
+                    at_most(column_block, p->columns - column * column_block);
         }
         most = at_least(most, work);
     }
@@ -143,11 +148,13 @@ static int64_t busiest(const Product *p, int64_t row_block, int64_t column_block
 /* Cycles in which a vector is copied, or read from far, against one for two vectors of products: what a piece copies of
  * B for each of its rows' products, and reads of A for each of its columns'. */
 static const double PACK_COST = 8, READ_COST = 4, TURN_COST = 5e3 /* cycles to begin a piece */;
-/* Of a piece that a thread waits for another at the end: threads are held up by other programs, and pieces are not cut. */
+/* Of a piece that a thread waits for another at the end: threads are held up by other programs, and pieces are not cut.
+ */
 static const double WAITING = 0.3;
 
 /* Time of 1 to 4 threads, in cycles, with what packing the operands adds for each piece. */
-static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_block, int64_t column_block, int64_t lanes) {
+static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_block, int64_t column_block,
+                          int64_t lanes) {
     double sharing = (double)at_least(row_block, p->rows / 4); /* rows that one thread does with the same columns */
     double copied_b = kernel->pack_b ? 2 * PACK_COST / (kernel->depth_block ? (double)row_block : sharing) : 0;
     double taps = p->has_patch ? (double)p->patch.KH * (double)p->patch.run / (double)p->patch.C : 1;
@@ -156,7 +163,10 @@ static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_bl
     double piece = (double)row_block * (double)column_block;
     for (int64_t threads = 1; threads <= 4; threads++) {
         double waits = threads > 1 ? WAITING * piece : 0;
-        cost += ((double)busiest(p, row_block, column_block, threads) + waits) * (double)threads * (threads == 2 ? 4 : threads == 3 ? 0.5 : 1);
+        cost += ((double)busiest(p, row_block, column_block, threads) + waits) * (double)threads *
+                (threads == 2   ? 4
+                 : threads == 3 ? 0.5
+                                : 1);
     }
     double pieces = (double)(p->batches * ceil_div(p->rows, row_block) * ceil_div(p->columns, column_block));
     return cost * step * (1 + copied_a + copied_b) + 6.5 * TURN_COST * pieces;
@@ -177,7 +187,9 @@ static void choose_pieces(Kernel *kernel, const Product *p, const Machine *machi
     if (kernel->depth_block) { /* the sums wait in scratch */
         int64_t room = at_least(machine->l2 / 4, 65536), side = 1;
         while (side * side * 4 <= room) side++;
-        least_j = at_least(least_j, fewest_pieces(column_tiles, tile_columns, at_least(at_most(side, p->columns), room / 4 / at_least(p->rows, 1))));
+        least_j =
+            at_least(least_j, fewest_pieces(column_tiles, tile_columns,
+                                            at_least(at_most(side, p->columns), room / 4 / at_least(p->rows, 1))));
         int64_t columns = ceil_div(column_tiles, least_j) * tile_columns;
         least_i = fewest_pieces(row_units, unit, room / 4 / columns);
     }
@@ -212,10 +224,14 @@ static void choose_depth(Kernel *kernel, const Product *p, const Machine *machin
     int64_t most = at_least(machine->l2 / 2 / 4 / (by_rows ? LEAST_ROWS : 1024), by_rows ? 256 : 64);
     kernel->depth_block = 0;
     if (p->has_patch && !p->patch.rows_are_places) {
-        int64_t places = p->patch.OH * p->patch.OW, panels = at_most(p->columns, 128) * p->patch.OW; /* of B, for a line */
-        int64_t lines = at_least(machine->l2 / 4 / (4 * at_least(patch_width(&p->patch) * p->patch.stride[0], panels)), 1);
+        int64_t places = p->patch.OH * p->patch.OW,
+                panels = at_most(p->columns, 128) * p->patch.OW; /* of B, for a line */
+        int64_t lines =
+            at_least(machine->l2 / 4 / (4 * at_least(patch_width(&p->patch) * p->patch.stride[0], panels)), 1);
         kernel->depth_block = even_block(p->patch.OH, at_most(lines, p->patch.OH)) * p->patch.OW;
-        if (p->images > 1) kernel->depth_block = at_most(at_most(p->images, p->depth / places), at_least(2 * most / places, 1)) * places;
+        if (p->images > 1)
+            kernel->depth_block =
+                at_most(at_most(p->images, p->depth / places), at_least(2 * most / places, 1)) * places;
     } else if (!p->has_patch && (p->open_depth || p->depth > most)) {
         kernel->depth_block = ceil_div(even_block(p->depth, most), 16) * 16;
     }
@@ -230,7 +246,8 @@ static void choose_rows(Kernel *kernel, const Product *p, const Machine *machine
         int64_t lines = 1, image = p->patch.OH;
         while (lines < image && patch_lines(&p->patch, lines + 1) * patch_width(&p->patch) <= room) lines++;
         kernel->row_block = even_block(image, lines) * p->patch.OW;
-        if (p->images > 1) kernel->row_block = even_block(piece / (image * p->patch.OW), p->images) * image * p->patch.OW;
+        if (p->images > 1)
+            kernel->row_block = even_block(piece / (image * p->patch.OW), p->images) * image * p->patch.OW;
         return;
     }
     int64_t columns = kernel->grid.axis[kernel->grid.rank - 1].block; /* what they become stays there, too */
@@ -242,14 +259,16 @@ static void choose_packing(Kernel *kernel, const Product *p, bool *aliases, bool
     const Node *product = &kernel->body->nodes[kernel->product];
     uint32_t rank = product->type.rank;
     Strided a = {0}, b = {0}, picture;
-    bool a_strided = strided_of(kernel->body, product->in[0], &a), b_strided = strided_of(kernel->body, product->in[1], &b);
+    bool a_strided = strided_of(kernel->body, product->in[0], &a),
+         b_strided = strided_of(kernel->body, product->in[1], &b);
     bool is_open_row = p->open_rows && product->type.dim[rank - 2] > -MANY_ROWS;
     Extent a_row = a.stride[rank - 2], a_depth = a.stride[rank - 1], b_depth = b.stride[rank - 2];
     bool reused = p->columns > 32 && p->depth > 64;
     Digits digits = digits_of(kernel->body, product->in[0]);
     *by_rows = a_strided ? strided_is_one(a_depth) : !digits_count_fastest(kernel->body, &digits, rank - 2);
     /* With an open batch of rows B is read where it is: to pack it for a batch of one would double the work. */
-    kernel->pack_b = !b_strided || !strided_is_one(b.stride[rank - 1]) || (!is_open_row && ((p->rows > MANY_ROWS && p->depth > 16) || strides_alias(b_depth)));
+    kernel->pack_b = !b_strided || !strided_is_one(b.stride[rank - 1]) ||
+                     (!is_open_row && ((p->rows > MANY_ROWS && p->depth > 16) || strides_alias(b_depth)));
     kernel->pack_a = !a_strided || (reused && !*by_rows);
     *aliases = a_strided && *by_rows && strides_alias(a_row);
     if (p->has_patch) kernel->pack_a = p->patch.is_padded || !patch_is_in_memory(kernel->body, &p->patch, &picture);
@@ -259,8 +278,11 @@ static Product product_of(const Kernel *kernel, const Machine *machine) {
     const Node *product = &kernel->body->nodes[kernel->product];
     const Type *a = &kernel->body->nodes[product->in[0]].type;
     uint32_t rank = product->type.rank;
-    Product p = {.rows = rows_of(product->type.dim[rank - 2]), .columns = size_of(product->type.dim[rank - 1]),
-                 .depth = size_of(a->dim[rank - 1]), .batches = 1, .open_rows = product->type.dim[rank - 2] < 0,
+    Product p = {.rows = rows_of(product->type.dim[rank - 2]),
+                 .columns = size_of(product->type.dim[rank - 1]),
+                 .depth = size_of(a->dim[rank - 1]),
+                 .batches = 1,
+                 .open_rows = product->type.dim[rank - 2] < 0,
                  .open_depth = a->dim[rank - 1] < 0};
     for (uint32_t i = 0; i + 2 < rank; i++) p.batches *= size_of(product->type.dim[i]);
     p.has_patch = patch_of(kernel->body, product->in[0], &p.patch);
@@ -268,7 +290,8 @@ static Product product_of(const Kernel *kernel, const Machine *machine) {
     p.row_run = kernel_sum_rows(kernel);
     if (!p.has_patch) return p;
     int64_t places = p.patch.OH * p.patch.OW, image = patch_lines(&p.patch, p.patch.OH) * patch_width(&p.patch);
-    if (p.patch.image_axis == MAX_RANK) p.images = at_least(at_most(machine->l2 / 4 / (4 * image), p.depth + p.rows), 1);
+    if (p.patch.image_axis == MAX_RANK)
+        p.images = at_least(at_most(machine->l2 / 4 / (4 * image), p.depth + p.rows), 1);
     if (p.patch.rows_are_places) {
         p.row_run = p.patch.OW;
         p.row_unit = p.images > 1 ? places : p.patch.OW;
@@ -339,8 +362,10 @@ void pass_schedule(Program *program, const Machine *machine);
 void pass_schedule(Program *program, const Machine *machine) {
     for (uint32_t i = 0; i < program->kernel_count; i++) {
         Kernel *kernel = &program->kernels[i];
-        if (kernel->kind == KERNEL_map) schedule_map(kernel, machine);
-        else if (!choice_recall(kernel, machine)) schedule_contract(kernel, machine, NULL);
+        if (kernel->kind == KERNEL_map)
+            schedule_map(kernel, machine);
+        else if (!choice_recall(kernel, machine))
+            schedule_contract(kernel, machine, NULL);
         kernel->streams = can_stream(program, i, machine);
         estimate(kernel);
     }

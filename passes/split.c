@@ -30,7 +30,7 @@ enum {
     DEPTH_PIECES = 16,
     MOST_DEPTH_PIECES = 256,
     ROW_PIECES = 16,
-    LEAST_ROWS = 96,    /* in a piece of a product that makes sums of its rows */
+    LEAST_ROWS = 96, /* in a piece of a product that makes sums of its rows */
 };
 
 static bool is_reduced(const Node *node, uint32_t axis) { return node->attr.axes >> axis & 1; }
@@ -106,7 +106,8 @@ static Type cut_type(Type from, uint32_t axis, int64_t pieces) {
 
 static bool is_cheap(OpKind op) {
     OpClass class = op_info[op].class;
-    bool is_function = op == OP_exp || op == OP_log || op == OP_tanh || op == OP_sigmoid || op == OP_erf || op == OP_sin || op == OP_cos;
+    bool is_function = op == OP_exp || op == OP_log || op == OP_tanh || op == OP_sigmoid || op == OP_erf ||
+                       op == OP_sin || op == OP_cos;
     return (class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary) && !is_function;
 }
 
@@ -122,7 +123,8 @@ static NodeId cut_operand(Graph *g, NodeId a, uint32_t axis, int64_t pieces, int
         while (g->nodes[a].op == OP_reshape) a = g->nodes[a].in[0];
         return build_reshape(g, a, to.rank, to.dim);
     }
-    for (uint32_t i = 0; i < op_info[node.op].inputs; i++) node.in[i] = cut_operand(g, node.in[i], axis, pieces, levels - 1);
+    for (uint32_t i = 0; i < op_info[node.op].inputs; i++)
+        node.in[i] = cut_operand(g, node.in[i], axis, pieces, levels - 1);
     node.type = to;
     return graph_add(g, node);
 }
@@ -152,7 +154,8 @@ static NodeId padded(Graph *g, OpKind op, NodeId a, uint32_t axis, int64_t piece
 /* The product that elementwise work in its shape leads to, or NO_NODE. */
 static NodeId product_under(const Graph *g, NodeId a, Type type, int levels) {
     const Node *node = &g->nodes[a];
-    if (!shape_equal(node->type, type) || node->op == OP_matmul) return node->op == OP_matmul && shape_equal(node->type, type) ? a : NO_NODE;
+    if (!shape_equal(node->type, type) || node->op == OP_matmul)
+        return node->op == OP_matmul && shape_equal(node->type, type) ? a : NO_NODE;
     OpClass class = op_info[node->op].class;
     bool is_elementwise = class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
     NodeId found = NO_NODE;
@@ -164,7 +167,8 @@ static NodeId product_under(const Graph *g, NodeId a, Type type, int levels) {
 }
 
 /* Pieces of a product's rows for sums that are made with its tiles: some 16, of whole pictures if the rows are a
- * convolution's places, and of enough rows that the columns' panels are worth their packing. 0: the rows do not part so. */
+ * convolution's places, and of enough rows that the columns' panels are worth their packing. 0: the rows do not part
+ * so. */
 static int64_t row_pieces(const Graph *g, NodeId product) {
     Patch patch;
     int64_t rows = g->nodes[product].type.dim[0], unit = 1, best = 0;
@@ -180,7 +184,8 @@ static int64_t row_pieces(const Graph *g, NodeId product) {
  * fusion can make the first sum where the tiles are. */
 static NodeId split_row_sum(Graph *g, const Node *node, NodeId a) {
     Type from = g->nodes[a].type;
-    if (node->op != OP_sum || from.rank != 2 || from.dim[0] <= 0 || from.dim[1] <= 1 || node->attr.axes != 1) return NO_NODE;
+    if (node->op != OP_sum || from.rank != 2 || from.dim[0] <= 0 || from.dim[1] <= 1 || node->attr.axes != 1)
+        return NO_NODE;
     NodeId product = product_under(g, a, from, LEVELS);
     int64_t pieces = product == NO_NODE ? 0 : row_pieces(g, product);
     if (!pieces) return NO_NODE;
@@ -225,7 +230,8 @@ static NodeId reshape_under(Graph *g, NodeId a, uint32_t rank, const Dim *dim) {
 static NodeId left_pieces(Graph *g, NodeId a, int64_t pieces) {
     Type type = g->nodes[a].type;
     int64_t m = type.dim[0], part = type.dim[1] / pieces;
-    if (g->nodes[a].op == OP_transpose) return build_swap_last(g, reshape_under(g, g->nodes[a].in[0], 3, (Dim[]){pieces, part, m}));
+    if (g->nodes[a].op == OP_transpose)
+        return build_swap_last(g, reshape_under(g, g->nodes[a].in[0], 3, (Dim[]){pieces, part, m}));
     return build_transpose(g, reshape_under(g, a, 3, (Dim[]){m, pieces, part}), (uint32_t[]){1, 0, 2});
 }
 
@@ -245,7 +251,8 @@ static NodeId split_product(Graph *g, const Node *node, NodeId a, NodeId b) {
     NodeId left = left_pieces(g, a, pieces);
     NodeId right = reshape_under(g, b, 3, (Dim[]){pieces, g->nodes[b].type.dim[0] / pieces, columns});
     bool turned = is_better_turned(g, a, rows, columns);
-    NodeId y = turned ? build_matmul(g, build_swap_last(g, right), build_swap_last(g, left)) : build_matmul(g, left, right);
+    NodeId y =
+        turned ? build_matmul(g, build_swap_last(g, right), build_swap_last(g, left)) : build_matmul(g, left, right);
     y = reduce(g, OP_sum, y, 1);
     return build_reshape(g, turned ? build_swap_last(g, y) : y, node->type.rank, node->type.dim);
 }

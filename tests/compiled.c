@@ -16,10 +16,12 @@ static double draw(DType dtype, uint64_t *state) {
     double x = compiled_random(state);
     switch (dtype) {
     case DTYPE_f32: return (double)(float)x;
-    case DTYPE_bf16: case DTYPE_f16: return round(x * 64) / 64;
+    case DTYPE_bf16:
+    case DTYPE_f16: return round(x * 64) / 64;
     case DTYPE_i8: return floor(x * 128);
     case DTYPE_u8: return floor((x + 1) * 128);
-    case DTYPE_i32: case DTYPE_i64: return floor(x * 1000);
+    case DTYPE_i32:
+    case DTYPE_i64: return floor(x * 1000);
     case DTYPE_bool: return x > 0;
     }
     return 0;
@@ -38,7 +40,8 @@ static void store(DType dtype, double value, void *out, size_t i) {
         break;
     }
     case DTYPE_i8: ((int8_t *)out)[i] = (int8_t)value; break;
-    case DTYPE_u8: case DTYPE_bool: ((uint8_t *)out)[i] = (uint8_t)value; break;
+    case DTYPE_u8:
+    case DTYPE_bool: ((uint8_t *)out)[i] = (uint8_t)value; break;
     case DTYPE_i32: ((int32_t *)out)[i] = (int32_t)value; break;
     case DTYPE_i64: ((int64_t *)out)[i] = (int64_t)value; break;
     }
@@ -59,7 +62,8 @@ static double load(DType dtype, const void *in, size_t i) {
         return (double)half;
     }
     case DTYPE_i8: return ((const int8_t *)in)[i];
-    case DTYPE_u8: case DTYPE_bool: return ((const uint8_t *)in)[i];
+    case DTYPE_u8:
+    case DTYPE_bool: return ((const uint8_t *)in)[i];
     case DTYPE_i32: return ((const int32_t *)in)[i];
     case DTYPE_i64: return (double)((const int64_t *)in)[i];
     }
@@ -69,8 +73,8 @@ static double load(DType dtype, const void *in, size_t i) {
 typedef struct {
     Jit *jit;
     SelfcSession *session;
-    SelfcModule module;  /* the jit's, with more scratch */
-    void **io;           /* inputs of kind data, then outputs */
+    SelfcModule module; /* the jit's, with more scratch */
+    void **io;          /* inputs of kind data, then outputs */
     uint32_t io_count;
 } Run;
 
@@ -86,12 +90,14 @@ static void *guarded(size_t bytes) {
 
 static void check_guard(const void *memory, size_t bytes) {
     for (size_t i = bytes; i < bytes + GUARD; i++)
-        if (((const unsigned char *)memory)[i] != GUARD_BYTE) die("byte %zu behind an output of %zu bytes was written", i - bytes, bytes);
+        if (((const unsigned char *)memory)[i] != GUARD_BYTE)
+            die("byte %zu behind an output of %zu bytes was written", i - bytes, bytes);
 }
 
 /* So is each thread's scratch. */
 static void guard_scratch(const Run *run) {
-    memset(run->session->scratch, GUARD_BYTE, (size_t)(run->module.scratch_bytes * selfc_pool_threads(run->session->pool)));
+    memset(run->session->scratch, GUARD_BYTE,
+           (size_t)(run->module.scratch_bytes * selfc_pool_threads(run->session->pool)));
 }
 
 static void check_scratch(const Run *run) {
@@ -99,11 +105,13 @@ static void check_scratch(const Run *run) {
     int64_t size = run->module.scratch_bytes, threads = selfc_pool_threads(run->session->pool);
     for (int64_t at = 0; at < size * threads; at++)
         if (at % size >= size - SCRATCH_GUARD && scratch[at] != GUARD_BYTE)
-            die("byte %lld behind %lld bytes of scratch was written", (long long)(at % size - size + SCRATCH_GUARD), (long long)(size - SCRATCH_GUARD));
+            die("byte %lld behind %lld bytes of scratch was written", (long long)(at % size - size + SCRATCH_GUARD),
+                (long long)(size - SCRATCH_GUARD));
 }
 
 /* `graph` says what the program, which is freed, takes and gives. */
-static Run run_program(const Graph *graph, Program *program, const Target *target, int64_t n, const double *const *inputs, int threads) {
+static Run run_program(const Graph *graph, Program *program, const Target *target, int64_t n,
+                       const double *const *inputs, int threads) {
     Diag diag;
     diag_init(&diag);
     int64_t batch = 0;
@@ -140,7 +148,8 @@ static Run run_program(const Graph *graph, Program *program, const Target *targe
     run.session->module = module; /* it does not move with the result */
     uint32_t at = run.io_count;
     for (uint32_t i = graph->output_count; i--;)
-        if (graph->outputs[i].updates < 0) check_guard(run.io[--at], type_bytes_at(graph->nodes[graph->outputs[i].node].type, n));
+        if (graph->outputs[i].updates < 0)
+            check_guard(run.io[--at], type_bytes_at(graph->nodes[graph->outputs[i].node].type, n));
     program_free(program);
     return run;
 }
@@ -213,7 +222,8 @@ const double **compiled_draw(const Graph *graph, int64_t n, uint64_t seed, Arena
     return inputs;
 }
 
-static int compare_output(const Graph *graph, uint32_t output, const double *want, const void *got, int64_t n, double tolerance) {
+static int compare_output(const Graph *graph, uint32_t output, const double *want, const void *got, int64_t n,
+                          double tolerance) {
     Type type = graph->nodes[graph->outputs[output].node].type;
     size_t elements = (size_t)dim_at(type_elements(type), n);
     bool is_float = dtype_info[type.dtype].is_float;
@@ -223,18 +233,21 @@ static int compare_output(const Graph *graph, uint32_t output, const double *wan
         if (isfinite(want[k])) largest = fmax(largest, fabs(want[k]));
     for (size_t k = 0; k < elements; k++) {
         double value = load(type.dtype, got, k), error = fabs(value - want[k]);
-        bool good = isnan(want[k]) ? isnan(value) : value == want[k] || (is_float && error <= tolerance * (1 + largest));
+        bool good =
+            isnan(want[k]) ? isnan(value) : value == want[k] || (is_float && error <= tolerance * (1 + largest));
         if (good) continue;
         if (!wrong) {
             char text[128];
-            printf("output %u %s, element %zu: compiled %.9g, evaluated %.9g\n", output, type_print(type, text), k, value, want[k]);
+            printf("output %u %s, element %zu: compiled %.9g, evaluated %.9g\n", output, type_print(type, text), k,
+                   value, want[k]);
         }
         wrong++;
     }
     return wrong;
 }
 
-int compiled_compare(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads, double tolerance) {
+int compiled_compare(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads,
+                     double tolerance) {
     Arena *arena = arena_new();
     double **values = graph_eval(graph, n, inputs, arena);
     Run run = run_compiled(graph, target, n, inputs, threads);
@@ -246,20 +259,23 @@ int compiled_compare(const Graph *graph, const Target *target, int64_t n, const 
     return wrong;
 }
 
-int compiled_compare_kernel(const Kernel *kernel, const Target *target, int64_t n, uint64_t seed, int threads, double tolerance) {
+int compiled_compare_kernel(const Kernel *kernel, const Target *target, int64_t n, uint64_t seed, int threads,
+                            double tolerance) {
     Arena *arena = arena_new();
     const double **inputs = compiled_draw(kernel->body, n, seed, arena);
     double **values = graph_eval(kernel->body, n, inputs, arena);
     Run run = run_program(kernel->body, program_of_kernel(kernel), target, n, inputs, threads);
     int wrong = 0;
     for (uint32_t i = 0; i < kernel->body->output_count; i++)
-        wrong += compare_output(kernel->body, i, values[kernel->body->outputs[i].node], output_data(kernel->body, &run, i), n, tolerance);
+        wrong += compare_output(kernel->body, i, values[kernel->body->outputs[i].node],
+                                output_data(kernel->body, &run, i), n, tolerance);
     end_run(&run);
     arena_free(arena);
     return wrong;
 }
 
-int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads_a, int threads_b) {
+int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads_a,
+                       int threads_b) {
     Run a = run_compiled(graph, target, n, inputs, threads_a), b = run_compiled(graph, target, n, inputs, threads_b);
     int wrong = 0;
     for (uint32_t i = 0; i < graph->output_count; i++) {
@@ -273,11 +289,13 @@ int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, cons
 
 size_t compiled_bytes(const Graph *graph, int64_t n) {
     size_t bytes = 0;
-    for (uint32_t i = 0; i < graph->output_count; i++) bytes += type_bytes_at(graph->nodes[graph->outputs[i].node].type, n);
+    for (uint32_t i = 0; i < graph->output_count; i++)
+        bytes += type_bytes_at(graph->nodes[graph->outputs[i].node].type, n);
     return bytes;
 }
 
-const void *compiled_run(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads, Arena *arena) {
+const void *compiled_run(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads,
+                         Arena *arena) {
     Run run = run_compiled(graph, target, n, inputs, threads);
     char *all = arena_array(arena, char, compiled_bytes(graph, n)), *at = all;
     for (uint32_t i = 0; i < graph->output_count; i++) {

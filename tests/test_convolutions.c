@@ -11,13 +11,17 @@
 
 static uint64_t state = 11;
 
-static int64_t pick(int64_t least, int64_t most) { return least + (int64_t)((compiled_random(&state) + 1) / 2 * (double)(most - least + 1)); }
+static int64_t pick(int64_t least, int64_t most) {
+    return least + (int64_t)((compiled_random(&state) + 1) / 2 * (double)(most - least + 1));
+}
 
 static NodeId input(Graph *g, const char *name, InputKind kind, uint32_t rank, const Dim *dim) {
     return build_input(g, name, kind, type_make(DTYPE_f32, rank, dim), (Init){0});
 }
 
-static NodeId data(Graph *g, const char *name, uint32_t rank, const Dim *dim) { return input(g, name, INPUT_data, rank, dim); }
+static NodeId data(Graph *g, const char *name, uint32_t rank, const Dim *dim) {
+    return input(g, name, INPUT_data, rank, dim);
+}
 
 static NodeId binary(Graph *g, OpKind op, NodeId a, NodeId b) {
     const char *why;
@@ -34,7 +38,8 @@ static int check(Graph *g, const Target *target, int64_t n, double tolerance, co
     int wrong = compiled_compare(g, target, n, inputs, (int)pick(1, 3), tolerance);
     arena_free(arena);
     if (wrong) {
-        printf("FAIL %s, n = %lld, %u-byte vectors: %d elements differ in\n", what, (long long)n, target->machine.vector_bytes, wrong);
+        printf("FAIL %s, n = %lld, %u-byte vectors: %d elements differ in\n", what, (long long)n,
+               target->machine.vector_bytes, wrong);
         graph_print(g, stdout);
     }
     graph_free(g);
@@ -61,7 +66,8 @@ static Layer draw_layer(bool is_open) {
             l.sliding.before[i] = pick(-1, 2);
             l.sliding.after[i] = pick(-1, 2);
         }
-    } while (build_conv_places(l.size[0], l.kernel[0], &l.sliding, 0) < 1 || build_conv_places(l.size[1], l.kernel[1], &l.sliding, 1) < 1);
+    } while (build_conv_places(l.size[0], l.kernel[0], &l.sliding, 0) < 1 ||
+             build_conv_places(l.size[1], l.kernel[1], &l.sliding, 1) < 1);
     if (is_large && !is_open) l.N = 4;
     if (pick(0, 3) == 0) l.groups = pick(2, 3);
     l.C = l.groups * (pick(0, 3) ? pick(1, 12) : 1);
@@ -73,12 +79,15 @@ static NodeId batch_norm(Graph *g, NodeId x) {
     Type type = g->nodes[x].type;
     Dim features = type.dim[3];
     double each = 1 / ((double)type_elements(type) / (double)features);
-    NodeId centre = input(g, "centre", INPUT_state, 1, &features), scale = input(g, "scale", INPUT_parameter, 1, &features);
+    NodeId centre = input(g, "centre", INPUT_state, 1, &features),
+           scale = input(g, "scale", INPUT_parameter, 1, &features);
     NodeId distance = binary(g, OP_sub, x, centre);
-    NodeId mean = scaled(g, build_sum(g, distance, 7), each), square = scaled(g, build_sum(g, binary(g, OP_mul, distance, distance), 7), each);
+    NodeId mean = scaled(g, build_sum(g, distance, 7), each),
+           square = scaled(g, build_sum(g, binary(g, OP_mul, distance, distance), 7), each);
     NodeId variance = binary(g, OP_sub, square, binary(g, OP_mul, mean, mean));
     NodeId deviation = build_unary(g, OP_sqrt, binary(g, OP_add, variance, build_like(g, variance, 0.1)));
-    NodeId factor = binary(g, OP_div, scale, deviation), shift = build_unary(g, OP_neg, binary(g, OP_mul, mean, factor));
+    NodeId factor = binary(g, OP_div, scale, deviation),
+           shift = build_unary(g, OP_neg, binary(g, OP_mul, mean, factor));
     NodeId next = build_reshape(g, binary(g, OP_add, scaled(g, mean, 0.1), centre), 1, &features);
     graph_add_output(g, "centre", next, (int32_t)g->nodes[centre].attr.index);
     return binary(g, OP_add, binary(g, OP_mul, distance, factor), shift);
@@ -99,8 +108,10 @@ static Graph *block(const Layer *l, bool learns) {
     if (!learns) return g;
     if (pick(0, 1)) graph_add_output(g, "dx", build_gradient(g, loss, x), -1);
     NodeId dw = build_gradient(g, loss, w);
-    if (pick(0, 1)) graph_add_output(g, "w", binary(g, OP_sub, w, scaled(g, dw, 0.01)), (int32_t)g->nodes[w].attr.index);
-    else graph_add_output(g, "dw", dw, -1);
+    if (pick(0, 1))
+        graph_add_output(g, "w", binary(g, OP_sub, w, scaled(g, dw, 0.01)), (int32_t)g->nodes[w].attr.index);
+    else
+        graph_add_output(g, "dw", dw, -1);
     return g;
 }
 
@@ -128,10 +139,12 @@ static int blocks(const Target *target, int count) {
 
 /* ---- what looks like something else */
 
-static NodeId rows_of(Graph *g, NodeId x, int64_t kernel, const Dim *places, const int64_t *stride, const int64_t *before) {
+static NodeId rows_of(Graph *g, NodeId x, int64_t kernel, const Dim *places, const int64_t *stride,
+                      const int64_t *before) {
     Type type = g->nodes[x].type;
     int64_t C = type.dim[type.rank - 1];
-    NodeId picture = type.rank == 6 ? x : build_reshape(g, x, 6, (Dim[]){type.dim[0], type.dim[1], type.dim[2], 1, 1, C});
+    NodeId picture =
+        type.rank == 6 ? x : build_reshape(g, x, 6, (Dim[]){type.dim[0], type.dim[1], type.dim[2], 1, 1, C});
     Type seen = type_make(DTYPE_f32, 6, (Dim[]){type.dim[0], places[0], places[1], kernel, kernel, C});
     NodeId window = build_window(g, picture, seen, stride, (int64_t[]){1, 1}, before, 0);
     return build_reshape(g, window, 2, (Dim[]){type.dim[0] * places[0] * places[1], kernel * kernel * C});
@@ -146,8 +159,11 @@ static int parts_of_pictures(const Target *target) {
         Graph *g = graph_new("part");
         int64_t N = pick(1, 3), H = pick(5, 9), W = pick(5, 9), C = pick(1, 20), O = pick(1, 20);
         NodeId x = data(g, "x", 6, (Dim[]){N, i & 1 ? W : H, i & 1 ? H : W, 1, 1, C});
-        if (i & 1) x = build_transpose(g, x, (uint32_t[]){0, 2, 1, 3, 4, 5});
-        else x = build_slice(g, x, type_make(DTYPE_f32, 6, (Dim[]){N, H - 1, W - 1, 1, 1, C}), (int64_t[]){0, 1, 1, 0, 0, 0}, (int64_t[]){1, 1, 1, 1, 1, 1});
+        if (i & 1)
+            x = build_transpose(g, x, (uint32_t[]){0, 2, 1, 3, 4, 5});
+        else
+            x = build_slice(g, x, type_make(DTYPE_f32, 6, (Dim[]){N, H - 1, W - 1, 1, 1, C}),
+                            (int64_t[]){0, 1, 1, 0, 0, 0}, (int64_t[]){1, 1, 1, 1, 1, 1});
         Type seen = g->nodes[x].type;
         NodeId rows = rows_of(g, x, 3, (Dim[]){seen.dim[1] - 2, seen.dim[2] - 2}, ones, zeros);
         graph_add_output(g, "y", build_matmul(g, rows, data(g, "w", 2, (Dim[]){9 * C, O})), -1);
@@ -203,7 +219,8 @@ static int crossed_sums(const Target *target) {
 static int many_sums(const Target *target) {
     Graph *g = graph_new("many");
     NodeId y = build_matmul(g, data(g, "a", 2, (Dim[]){64, 20}), data(g, "b", 2, (Dim[]){20, 24}));
-    for (int i = 0; i < 20; i++) graph_add_output(g, "s", sums_of_rows(g, binary(g, OP_add, y, build_like(g, y, i)), 2), -1);
+    for (int i = 0; i < 20; i++)
+        graph_add_output(g, "s", sums_of_rows(g, binary(g, OP_add, y, build_like(g, y, i)), 2), -1);
     return check(g, target, 1, 2e-5, "many sums");
 }
 
@@ -252,7 +269,8 @@ static int updated_source(const Target *target) {
     NodeId next = binary(g, OP_sub, w, scaled(g, build_matmul(g, build_swap_last(g, x), y), 0.01));
     graph_add_output(g, "y", y, -1);
     graph_add_output(g, "w", next, (int32_t)g->nodes[w].attr.index);
-    graph_add_output(g, "late", build_sum(g, binary(g, OP_mul, even, binary(g, OP_add, even, build_sum(g, next, 3))), 3), -1);
+    graph_add_output(g, "late",
+                     build_sum(g, binary(g, OP_mul, even, binary(g, OP_add, even, build_sum(g, next, 3))), 3), -1);
     return check(g, target, 1, 1e-4, "updated source");
 }
 
@@ -266,8 +284,10 @@ int main(int argc, char **argv) {
         Diag diag;
         diag_init(&diag);
         if (target_make(NULL, cpus[i], arena, &target, &diag)) {
-            failed += parts_of_pictures(&target) + beside_the_picture(&target) + turned_runs(&target) + blocks(&target, 16 * scale);
-            failed += sum_of_one(&target) + updated_source(&target) + sums_of_parts(&target) + crossed_sums(&target) + many_sums(&target);
+            failed += parts_of_pictures(&target) + beside_the_picture(&target) + turned_runs(&target) +
+                      blocks(&target, 16 * scale);
+            failed += sum_of_one(&target) + updated_source(&target) + sums_of_parts(&target) + crossed_sums(&target) +
+                      many_sums(&target);
             printf("%s: %d failed so far\n", target.cpu, failed);
         } else {
             printf("skipped %s: %s", cpus[i], diag.text);

@@ -5,9 +5,9 @@
  * work, and each thread takes a stretch of it: neighbours in memory stay with one thread from phase to phase,
  * and nobody asks for each piece. In long phases a thread takes half of what is left of its stretch at a time, and who
  * is done takes from the end of the others' stretches: a thread that another program holds up, or that the memory
- * serves badly, is not waited for longer than a piece lasts. Phases that are too small to be worth a second thread stay with the first,
- * and between phases of one and the same thread there is no barrier. Which thread does a piece never changes what it
- * computes: pieces are cut by the shape alone. */
+ * serves badly, is not waited for longer than a piece lasts. Phases that are too small to be worth a second thread stay
+ * with the first, and between phases of one and the same thread there is no barrier. Which thread does a piece never
+ * changes what it computes: pieces are cut by the shape alone. */
 #include "runtime/core/execute.h"
 
 #include <time.h>
@@ -139,8 +139,10 @@ static int64_t execute_take(atomic_uint_fast64_t *left, Side side, int64_t *firs
         if (begin >= end) return 0;
         count = (end - begin + 1) / 2;
         *first = side == FROM_FRONT ? begin : end - count;
-        if (side == FROM_FRONT) begin += count;
-        else end -= count;
+        if (side == FROM_FRONT)
+            begin += count;
+        else
+            end -= count;
         after = (uint_fast64_t)begin | (uint_fast64_t)end << 32;
     } while (!atomic_compare_exchange_weak_explicit(left, &before, after, memory_order_relaxed, memory_order_relaxed));
     return count;
@@ -180,8 +182,10 @@ static void execute_phase(const Worker *w, const Phase *phase) {
     for (uint32_t c = phase->first_call; c < phase->end_call; c++) {
         const int64_t *bounds = &w->execution->plan.bounds[c * (w->threads + 1) + w->thread];
         if (bounds[0] == bounds[1]) continue;
-        if (phase->is_shared) execute_stretch(w, c, w->thread, FROM_FRONT);
-        else execute_pieces_of(w, c, bounds[0], bounds[1]);
+        if (phase->is_shared)
+            execute_stretch(w, c, w->thread, FROM_FRONT);
+        else
+            execute_pieces_of(w, c, bounds[0], bounds[1]);
     }
     for (size_t step = 1; phase->is_shared && step < w->threads; step++)
         for (uint32_t c = phase->end_call; c-- > phase->first_call;)
