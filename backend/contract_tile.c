@@ -130,7 +130,7 @@ static void fetch_next_rows(Contract *c, const Tile *tile, LLVMValueRef a, LLVMV
     LLVMBuilderRef b = contract_builder(c);
     LLVMValueRef low = LLVMBuildAnd(b, k, number(c, 15), ""), high = LLVMBuildAnd(b, k, number(c, -16), "");
     LLVMValueRef row = mul(c, add(c, low, number(c, tile->rows)), c->a.row);
-    contract_fetch(c, contract_element(c, a, add(c, row, high)), TO_READ);
+    contract_fetch(c, a, c->f32, add(c, row, high), TO_READ);
 }
 
 /* The lines that the epilogue will read and write: step k asks for those of row k, one after the other, since only so
@@ -143,9 +143,8 @@ typedef struct {
 static void fetch_lines(Contract *c, const Lines *lines, LLVMValueRef base, DType dtype, Purpose purpose) {
     LLVMTypeRef element = pull_memory_type(c->p, dtype, 1);
     uint32_t bytes = lines->tile->vectors * c->lanes * dtype_info[dtype].bytes;
-    LLVMValueRef first = pull_address(c->p, base, element, lines->first);
     for (uint32_t at = 0; at < bytes; at += 64)
-        contract_fetch(c, pull_address(c->p, first, element, number(c, at / dtype_info[dtype].bytes)), purpose);
+        contract_fetch(c, base, element, add(c, lines->first, number(c, at / dtype_info[dtype].bytes)), purpose);
 }
 
 static bool has_shape_of_product(Contract *c, Type type) {
