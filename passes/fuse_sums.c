@@ -10,6 +10,7 @@
  * Nor may two products with their sums need one another. All sums of a kernel are over the same pieces of the rows, and
  * these are whole pictures where the rows are a convolution's places. */
 #include "passes/fuse.h"
+#include "passes/passes.h"
 
 #include "ir/patch.h"
 
@@ -40,17 +41,18 @@ static NodeId summed_value(const Graph *g, NodeId id) {
     return fits && cut->dim[0] > 1 && cut->dim[1] > 1 && cut->dim[2] > 1 ? pieces->in[0] : NO_NODE;
 }
 
-/* The only product that elementwise work in its shape leads to; NO_NODE: none, or several. */
-static NodeId product_under(const Graph *g, NodeId id, Type type, int levels) {
+static NodeId product_within(const Graph *g, NodeId id, Type type, int levels) {
     if (g->nodes[id].op == OP_matmul && shape_equal(g->nodes[id].type, type)) return id;
     NodeId found = NO_NODE;
-    if (!is_elementwise(g, id) || !levels) return NO_NODE;
-    for (uint32_t i = 0; i < op_info[g->nodes[id].op].inputs; i++) {
-        NodeId product = product_under(g, g->nodes[id].in[i], type, levels - 1);
-        if (product == NO_NODE || product == found) continue;
-        if (found == NO_NODE || product > found) found = product;
+    for (uint32_t i = 0; is_elementwise(g, id) && levels && i < op_info[g->nodes[id].op].inputs; i++) {
+        NodeId product = product_within(g, g->nodes[id].in[i], type, levels - 1);
+        if (product != NO_NODE && (found == NO_NODE || product > found)) found = product;
     }
     return found;
+}
+
+NodeId fuse_product_under(const Graph *graph, NodeId id) {
+    return product_within(graph, id, graph->nodes[id].type, MOST_CHAIN);
 }
 
 static bool depends(Chain *c, NodeId id);
@@ -161,7 +163,7 @@ void fuse_join_sums(Fusion *f) {
     for (NodeId id = 0; id < g->count; id++) {
         NodeId value = summed_value(g, id);
         if (value == NO_NODE || f->again[value]) continue;
-        NodeId product = product_under(g, value, g->nodes[value].type, MOST_CHAIN);
+        NodeId product = fuse_product_under(g, value);
         if (product == NO_NODE) continue;
         if (product != chain.product) memset(chain.state, 0, g->count);
         chain.product = product;

@@ -43,6 +43,9 @@ bool pipeline_run_named(const Graph *graph, const char *names, const PipelineOpt
 /* order.c: an estimate of a call's time in nanoseconds on one core: 50 operations or 10 bytes each. */
 double order_work(const Kernel *kernel);
 
+/* fuse_sums.c: the latest product that elementwise work in its shape leads to from `id`; NO_NODE: none. */
+NodeId fuse_product_under(const Graph *graph, NodeId id);
+
 /* autodiff.c: the gradient of node y with respect to nodes wanted[count], given dy (same shape as y): the tool of
  * the pass and of the gradient tests. Adds to g; result[i] is NO_NODE where y does not depend on wanted[i]. */
 void differentiate(Graph *g, NodeId y, NodeId dy, const NodeId *wanted, uint32_t count, NodeId *result, Arena *scratch);

@@ -151,21 +151,6 @@ static NodeId padded(Graph *g, OpKind op, NodeId a, uint32_t axis, int64_t piece
     return build_pad(g, a, to, before, neutral(op, to.dtype));
 }
 
-/* The product that elementwise work in its shape leads to, or NO_NODE. */
-static NodeId product_under(const Graph *g, NodeId a, Type type, int levels) {
-    const Node *node = &g->nodes[a];
-    if (!shape_equal(node->type, type) || node->op == OP_matmul)
-        return node->op == OP_matmul && shape_equal(node->type, type) ? a : NO_NODE;
-    OpClass class = op_info[node->op].class;
-    bool is_elementwise = class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
-    NodeId found = NO_NODE;
-    for (uint32_t i = 0; is_elementwise && levels && i < op_info[node->op].inputs; i++) {
-        NodeId product = product_under(g, node->in[i], type, levels - 1);
-        if (product != NO_NODE && (found == NO_NODE || product > found)) found = product;
-    }
-    return found;
-}
-
 /* Pieces of a product's rows for sums that are made with its tiles: some 16, of whole pictures if the rows are a
  * convolution's places, and of enough rows that the columns' panels are worth their packing. 0: the rows do not part
  * so. */
@@ -186,7 +171,7 @@ static NodeId split_row_sum(Graph *g, const Node *node, NodeId a) {
     Type from = g->nodes[a].type;
     if (node->op != OP_sum || from.rank != 2 || from.dim[0] <= 0 || from.dim[1] <= 1 || node->attr.axes != 1)
         return NO_NODE;
-    NodeId product = product_under(g, a, from, LEVELS);
+    NodeId product = fuse_product_under(g, a);
     int64_t pieces = product == NO_NODE ? 0 : row_pieces(g, product);
     if (!pieces) return NO_NODE;
     NodeId parts = build_reshape(g, a, 3, (Dim[]){pieces, from.dim[0] / pieces, from.dim[1]});
