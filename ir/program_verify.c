@@ -86,6 +86,17 @@ static const char *grid_problem(const Kernel *kernel) {
     return type_problem(space);
 }
 
+/* Sums of rows are made piece by piece of the product: each wants the same pieces. */
+static bool sums_its_rows(const Kernel *kernel, uint32_t output) {
+    const Graph *body = kernel->body;
+    const Node *sum = &body->nodes[body->outputs[output].node], *parts = &body->nodes[sum->in[0]];
+    const Type *product = &body->nodes[kernel->product].type;
+    if (parts->op != OP_reshape || parts->type.rank != 3 || sum->attr.axes != 1u << 1 || product->rank != 2)
+        return false;
+    return shape_equal(body->nodes[parts->in[0]].type, *product) && parts->type.dim[2] == product->dim[1] &&
+           parts->type.dim[1] == kernel_sum_rows(kernel);
+}
+
 static const char *contract_problem(const Kernel *kernel) {
     const Graph *body = kernel->body;
     if (count_products(body) != 1) return "a contraction has one product";
@@ -95,6 +106,9 @@ static const char *contract_problem(const Kernel *kernel) {
     for (uint32_t i = 0; i < kernel->grid.rank; i++) space.dim[i] = kernel->grid.axis[i].extent;
     if (!shape_equal(space, body->nodes[kernel->product].type)) return "the grid must have the axes of the product";
     if (kernel->reduced) return "a contraction reduces nothing but the product's own axis";
+    for (uint32_t i = 0; i < body->output_count; i++)
+        if (kernel_sums_rows(kernel, i) && !sums_its_rows(kernel, i))
+            return "a contraction sums up rows within equal pieces of its product alone";
     if (!kernel->tile_rows != !kernel->tile_vectors) return "a tile has both rows and vectors";
     return kernel->depth_block < 0 || kernel->row_block < 0 ? "the size of a block must not be negative" : NULL;
 }

@@ -105,6 +105,8 @@ static const struct {
     {"grid n by 8, 8", "grid n by 8, 4", "kernel 0 \"dense\": the grid must have the axes of the product"},
     {"product %2", "product %1", "the product must be named"},
     {"product %2", "product %2\n  tile 6 rows 0 vectors", "a tile has both rows and vectors"},
+    {"output \"\" %2\n  }\nkernel 1", "%3 = sum %2, axes=1 : f32[n,1]\n    output \"\" %3\n  }\nkernel 1",
+     "a contraction sums up rows within equal pieces of its product alone"},
     {"contract \"dense\"", "map \"dense\"", "kernel 0 \"dense\": a map kernel cannot hold a product"},
     {"map \"tanh\"", "contract \"tanh\"", "kernel 1 \"tanh\": a contraction has one product"},
     {"grid n, 8\n  reduced 1", "grid n, 8 by 4\n  reduced 1", "a reduced axis must not be cut"},
