@@ -46,6 +46,26 @@ static Value bound_value(Lower *l, const Scope *scope, const Port *port, Value v
     return value_tensor(build_constant(l->g, wanted, 0));
 }
 
+static bool begins_with_batch(const Port *port) {
+    const Expr *shape = port->shape;
+    return shape && shape->kind == EXPR_list && shape->count && shape->argument[0]->kind == EXPR_name &&
+           !strcmp(shape->argument[0]->name, "n");
+}
+
+/* Inside of a module, n is the batch that it is called with: two views of each sample, one behind the other, are a
+ * batch of 2 n. */
+static void bind_batch(Lower *l, const Block *block, Scope *scope, const Values *values) {
+    for (uint32_t i = 0; i < block->input_count && i < values->count; i++) {
+        if (!begins_with_batch(&block->inputs[i]) || values->item[i].kind != VALUE_tensor) continue;
+        Type given = value_type(l, values->item[i].node);
+        Dim first = given.rank ? given.dim[0] : 0;
+        if (!first || (first < 0) != (l->n < 0) || first % l->n) return;
+        scope_set(l, scope, "n",
+                  first < 0 ? (Value){.kind = VALUE_number, .per_n = (double)-first} : value_number((double)first));
+        return;
+    }
+}
+
 void bind_inputs(Lower *l, const Block *block, Scope *scope, Values *values, Spot spot, const Layer *call,
                  const char *what) {
     if (values->count != block->input_count) {
@@ -54,6 +74,7 @@ void bind_inputs(Lower *l, const Block *block, Scope *scope, Values *values, Spo
         *values = (Values){.count = block->input_count < MAX_VALUES ? block->input_count : MAX_VALUES};
         call = NULL;
     }
+    bind_batch(l, block, scope, values);
     for (uint32_t i = 0; i < values->count; i++) {
         const Port *port = &block->inputs[i];
         Spot given = call && call->input_count ? spot_expr(call->inputs[i]) : spot;

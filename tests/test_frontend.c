@@ -312,6 +312,21 @@ static void check_streams(void) {
     fixture_close(&fixture);
 }
 
+/* In a module, n is the batch that it is called with: a batch of two views is twice as long. */
+static void check_module_batch(void) {
+    Fixture fixture = fixture_open(
+        FUNCTION_OF("\"rows\": {\"inputs\": {\"x\": [\"n\", 4]}, \"layers\": [{\"layer\": \"reshape\", "
+                    "\"shape\": [\"n\", 2, 2], \"name\": \"y\"}]}",
+                    "{\"expr\": \"concat(x, 2 * x, axis=0)\", \"name\": \"views\"}, {\"module\": \"rows\"}"),
+        NULL, 0);
+    char text[128] = "";
+    Graph *graph = fixture.model ? lower_function(fixture.model, "f", &fixture.diag) : NULL;
+    if (graph) type_print(graph->nodes[graph->outputs[0].node].type, text);
+    EXPECT(!strcmp(text, "f32[2n,2,2]"), "%s: %s", text, fixture.diag.text ? fixture.diag.text : "");
+    graph_free(graph);
+    fixture_close(&fixture);
+}
+
 /* A byte order mark is no mistake, and neither are control characters between values. */
 static void check_byte_order_mark(void) {
     Fixture fixture = fixture_open("\xef\xbb\xbf" FUNCTION_OF("", "{\"layer\": \"relu\"}"), NULL, 0);
@@ -328,6 +343,7 @@ int main(void) {
     check_unknown_function();
     check_random_inputs();
     check_streams();
+    check_module_batch();
     check_byte_order_mark();
     return expect_failures();
 }
