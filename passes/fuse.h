@@ -54,7 +54,8 @@ typedef struct {
 
 /* fuse_join.c */
 Fusion *fuse_new(const Graph *graph, Arena *scratch);
-bool fuse_is_view(const Graph *graph, NodeId id); /* costs nothing to compute again: index operations, constants, iota */
+/* Costs nothing to compute again: index operations, constants, iota, and masks made of those. */
+bool fuse_is_view(const Graph *graph, NodeId id);
 bool fuse_is_free(const Fusion *f, NodeId id);    /* a view, or computed again: in no group of its own */
 NodeId fuse_value(const Graph *graph, NodeId id); /* the computed node whose bytes a reshape shows; else id */
 void fuse_start_group(Fusion *f, NodeId id);

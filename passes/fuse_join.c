@@ -19,9 +19,26 @@ typedef struct {
     bool aligned;
 } AxisMap;
 
-bool fuse_is_view(const Graph *graph, NodeId id) {
+static bool is_cheap_of_positions(OpKind op) {
+    return op == OP_equal || op == OP_less || op == OP_and || op == OP_or || op == OP_not || op == OP_add ||
+           op == OP_sub || op == OP_cast;
+}
+
+/* Little work on positions and constants alone, such as the mask of a diagonal: sooner computed than loaded. */
+static bool is_made_of_positions(const Graph *graph, NodeId id, uint32_t depth) {
     const Node *node = &graph->nodes[id];
-    return op_info[node->op].class == CLASS_index || node->op == OP_constant || node->op == OP_iota;
+    if (node->op == OP_constant || node->op == OP_iota) return true;
+    if (!depth || !(op_info[node->op].class == CLASS_index || is_cheap_of_positions(node->op))) return false;
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
+        if (!is_made_of_positions(graph, node->in[i], depth - 1)) return false;
+    return true;
+}
+
+bool fuse_is_view(const Graph *graph, NodeId id) {
+    enum { MOST_DEPTH = 4 };
+    const Node *node = &graph->nodes[id];
+    return op_info[node->op].class == CLASS_index || node->op == OP_constant || node->op == OP_iota ||
+           (is_cheap_of_positions(node->op) && is_made_of_positions(graph, id, MOST_DEPTH));
 }
 
 bool fuse_is_free(const Fusion *f, NodeId id) { return f->again[id] || fuse_is_view(f->graph, id); }
