@@ -10,7 +10,11 @@
  *   2. one that gives memory back or may keep some alive, as updates do, as early as it can,
  *   3. one that has to do with little memory where it fills up the phase that has the least work.
  * Deciding 1 before 2 matters: a gradient and its update follow one another at once only if the gradient is allowed
- * to be late exactly as far as its update is early. Hence the walk from the last call to the first. */
+ * to be late exactly as far as its update is early. Hence the walk from the last call to the first.
+ *
+ * Where a description does large work block by block, so that one block at a time is in memory, few phases would do
+ * all blocks side by side. So there is a second, narrow order: calls as they arrive, those that follow one another
+ * in one phase if nothing ties them. It is taken where it needs far less memory. */
 #include "passes/passes.h"
 
 #include <stdlib.h>
@@ -154,6 +158,58 @@ static void balance(Order *order, const bool *is_free) {
     }
 }
 
+/* Calls as they came; a call that is tied to one of the phase begins the next. */
+static uint32_t decide_narrow(const Order *order, uint32_t *phase) {
+    uint32_t last = 0;
+    for (uint32_t c = 0; c < order->program->call_count; c++) {
+        for (uint32_t i = 0; i < order->ties[c].count; i++)
+            if (phase[order->ties[c].before[i]] == last) {
+                last++;
+                break;
+            }
+        phase[c] = last;
+    }
+    return last + 1;
+}
+
+/* The most bytes of temporaries that are alive in one phase. */
+static int64_t most_alive(const Order *order, const uint32_t *phase, uint32_t phase_count) {
+    const Program *program = order->program;
+    int64_t *change = arena_array(order->arena, int64_t, phase_count + 1), alive = 0, most = 0;
+    uint32_t *first = arena_array(order->arena, uint32_t, program->buffer_count + 1),
+             *last = arena_array(order->arena, uint32_t, program->buffer_count + 1);
+    for (uint32_t b = 0; b < program->buffer_count; b++) first[b] = UINT32_MAX;
+    for (uint32_t c = 0; c < program->call_count; c++)
+        for (uint32_t i = 0; i < kernel_arg_count(kernel_of(program, c)); i++) {
+            uint32_t b = program->calls[c].args[i];
+            if (first[b] == UINT32_MAX || phase[c] < first[b]) first[b] = phase[c];
+            if (phase[c] > last[b]) last[b] = phase[c];
+        }
+    for (uint32_t b = 0; b < program->buffer_count; b++) {
+        if (program->buffers[b].kind != BUFFER_temporary || first[b] == UINT32_MAX) continue;
+        int64_t bytes = (int64_t)type_bytes_at(program->buffers[b].type, 1);
+        change[first[b]] += bytes;
+        change[last[b] + 1] -= bytes;
+    }
+    for (uint32_t p = 0; p < phase_count; p++) {
+        alive += change[p];
+        if (alive > most) most = alive;
+    }
+    return most;
+}
+
+/* Barriers are cheap beside 32 MB that leave the caches. */
+static void narrow_if_worth(Order *order) {
+    enum { WORTH = 32 << 20 };
+    uint32_t *narrow = arena_array(order->arena, uint32_t, order->program->call_count + 1);
+    uint32_t count = decide_narrow(order, narrow);
+    int64_t wide_bytes = most_alive(order, order->phase, order->phase_count),
+            narrow_bytes = most_alive(order, narrow, count);
+    if (wide_bytes - narrow_bytes < WORTH || narrow_bytes * 4 > wide_bytes * 3) return;
+    order->phase = narrow;
+    order->phase_count = count;
+}
+
 typedef struct {
     uint32_t call, phase;
 } Placed;
@@ -195,6 +251,7 @@ void pass_order(Program *program, const Machine *machine) {
     find_earliest(&order);
     decide_phases(&order, is_free);
     balance(&order, is_free);
+    narrow_if_worth(&order);
     apply(&order);
     arena_free(arena);
 }

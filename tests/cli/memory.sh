@@ -52,6 +52,11 @@ for name in contrastive gan; do
     same_tensors "$folder/$name/checkpoint.safetensors" "$folder/$name-again/checkpoint.safetensors"
 done
 
+# A contrastive loss works block by block: what it takes grows with the batch, not with its square.
+gives 0 "$selfc" show "$source_dir/examples/contrastive/model.json" --set training.batch=2048 --stage plan
+bytes=$(sed -n 's/^arena *\([0-9]*\) bytes.*/\1/p' "$folder/out")
+[ "$bytes" -lt 64000000 ] || fail "similarities of 4096 rows with one another are in memory: $bytes bytes"
+
 # Every pass keeps the meaning, on a network that is small enough for the evaluator.
 tiny=(--set training.batch=4 --set let.hidden=24)
 gives 1 "$selfc" check "$model" "${tiny[@]}" --memory 1KB
