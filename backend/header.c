@@ -57,6 +57,18 @@ static void header_workspace(const Driver *driver, FILE *out) {
     fprintf(out, ") /* bytes, at any address */\n");
 }
 
+/* VAE_GENERATE_Z_DIM1: what a caller would otherwise write a second time. */
+static void header_sizes(const SelfcProgram *program, const Driver *driver, FILE *out) {
+    for (uint32_t i = 0; i < program->input_count + program->output_count; i++)
+        for (int32_t axis = 0; axis < program->io[i].rank; axis++) {
+            if (program->io[i].dim[axis] < 0) continue;
+            fprintf(out, "#define %s_", driver->macro);
+            for (const char *c = driver->parameters[i]; *c; c++)
+                fputc(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c, out);
+            fprintf(out, "_DIM%d %lld\n", axis, (long long)program->io[i].dim[axis]);
+        }
+}
+
 static void header_prototype(const SelfcProgram *program, const Driver *driver, FILE *out) {
     fprintf(out, "int %s(", driver->symbol);
     for (uint32_t i = 0; i < program->input_count + program->output_count; i++)
@@ -84,6 +96,7 @@ static void header_function(const SelfcModule *module, const SelfcProgram *progr
     if (program->batch) fprintf(out, " * n must be %lld.\n", (long long)program->batch);
     fprintf(out, " * Returns 0; 1 if n is 0 or too large; 2 if a pointer is NULL or not aligned to its type%s. */\n",
             driver->wants_weights ? " (weights: to 64 bytes)" : "");
+    header_sizes(program, driver, out);
     header_workspace(driver, out);
     header_prototype(program, driver, out);
 }

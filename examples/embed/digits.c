@@ -6,9 +6,10 @@
 #include <stdlib.h>
 
 enum { ROWS = 3, COLUMNS = 4, SIDE = 28 };
+_Static_assert(VAE_GENERATE_IMAGE_DIM1 == SIDE * SIDE, "pictures of 28x28");
 
 int main(void) {
-    static float z[ROWS * COLUMNS][2], image[ROWS * COLUMNS][SIDE][SIDE];
+    static float z[ROWS * COLUMNS][VAE_GENERATE_Z_DIM1], image[ROWS * COLUMNS][SIDE][SIDE];
     for (int i = 0; i < ROWS * COLUMNS; i++) {
         z[i][0] = -2.0f + 4.0f * (float)(i % COLUMNS) / (COLUMNS - 1);
         z[i][1] = -2.0f + 4.0f * (float)(i / COLUMNS) / (ROWS - 1);
