@@ -208,9 +208,14 @@ static SelfcTraining manifest_training(const SelfcTraining *from, Arena *arena) 
     SelfcDataSpec *data = arena_array(arena, SelfcDataSpec, from->data_count);
     const char **reports = arena_array(arena, const char *, from->report_count);
     for (uint32_t i = 0; i < from->data_count; i++)
-        data[i] = (SelfcDataSpec){arena_copy(arena, from->data[i].input), arena_copy(arena, from->data[i].source),
-                                  arena_copy(arena, from->data[i].path), arena_copy(arena, from->data[i].field),
-                                  from->data[i].classes};
+        data[i] = (SelfcDataSpec){arena_copy(arena, from->data[i].input),
+                                  arena_copy(arena, from->data[i].source),
+                                  arena_copy(arena, from->data[i].path),
+                                  arena_copy(arena, from->data[i].field),
+                                  from->data[i].classes,
+                                  from->data[i].height,
+                                  from->data[i].width,
+                                  from->data[i].channels};
     for (uint32_t i = 0; i < from->report_count; i++) reports[i] = arena_copy(arena, from->reports[i]);
     training.data = data;
     training.reports = reports;

@@ -114,16 +114,10 @@ static const char *api_quote(const char *text, Arena *arena) {
 
 /* What kind of source stands at a path; NULL if none does. */
 static const char *api_source_kind(const char *path) {
-    static const char *const kinds[] = {"idx", "npy"};
-    SelfcSource *source = selfc_source_open(NULL, path, SELFC_TRAIN);
-    if (!source) return NULL;
+    SelfcSource *source = selfc_source_open(&(SelfcSourceOptions){.path = path, .split = SELFC_TRAIN});
+    const char *kind = source ? selfc_source_kind(source) : NULL; /* of the table of kinds, which stays */
     selfc_source_close(source);
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        source = selfc_source_open(kinds[i], path, SELFC_TRAIN);
-        selfc_source_close(source);
-        if (source) return kinds[i];
-    }
-    return NULL;
+    return kind;
 }
 
 /* --data as overrides of the description, so that a RUN says which data it was trained on. */

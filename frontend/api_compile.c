@@ -57,10 +57,15 @@ int api_need_shapes(SelfcModel *model) {
     SelfcSource *source = NULL;
     int failed = 0;
     for (uint32_t i = 0; i < count && !failed; i++) {
-        const char *data = model->options.data, *kind = data ? NULL : specs[i].source;
-        const char *path = data ? data : specs[i].path;
+        const char *data = model->options.data;
+        SelfcSourceOptions options = {.source = data ? NULL : specs[i].source,
+                                      .path = data ? data : specs[i].path,
+                                      .split = SELFC_TRAIN,
+                                      .height = specs[i].height,
+                                      .width = specs[i].width,
+                                      .channels = specs[i].channels};
         selfc_source_close(source);
-        source = selfc_source_open(kind, path, SELFC_TRAIN);
+        source = selfc_source_open(&options);
         failed = source ? api_shape_of(model, source, &specs[i], &model->shapes[i]) : api_fail("%s", selfc_failure());
     }
     if (source) model->samples = selfc_source_count(source);
@@ -139,8 +144,9 @@ static SelfcTraining api_training(const SelfcModel *model, const Program *train)
     uint32_t count = model_data(description, &specs);
     SelfcDataSpec *data = arena_array(model->arena, SelfcDataSpec, count + 1);
     for (uint32_t i = 0; i < count; i++)
-        data[i] = (SelfcDataSpec){specs[i].input, specs[i].source, specs[i].path, specs[i].field,
-                                  api_classes(train, specs[i].input)};
+        data[i] = (SelfcDataSpec){
+            specs[i].input,  specs[i].source, specs[i].path,    specs[i].field, api_classes(train, specs[i].input),
+            specs[i].height, specs[i].width,  specs[i].channels};
     SelfcTraining training = {.train = 0,
                               .evaluate = 1,
                               .data = data,

@@ -25,7 +25,13 @@ static const struct {
 /* The first batch of the field that the training input reads. */
 static int profile_fill_from_source(SelfcModel *model, const SelfcDataSpec *spec, int64_t n, void *out) {
     const char *data = model->options.data;
-    SelfcSource *source = selfc_source_open(data ? NULL : spec->source, data ? data : spec->path, SELFC_TRAIN);
+    SelfcSourceOptions options = {.source = data ? NULL : spec->source,
+                                  .path = data ? data : spec->path,
+                                  .split = SELFC_TRAIN,
+                                  .height = spec->height,
+                                  .width = spec->width,
+                                  .channels = spec->channels};
+    SelfcSource *source = selfc_source_open(&options);
     if (!source || selfc_source_load(source)) return selfc_source_close(source), api_fail("%s", selfc_failure());
     int64_t count = selfc_source_count(source);
     int32_t *index = calloc((size_t)n, sizeof *index);

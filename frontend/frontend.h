@@ -23,6 +23,7 @@ typedef struct {
     const char *input;   /* graph input it feeds */
     const char *source;  /* "glyphs", "idx", "npy" */
     const char *path, *field;
+    int64_t height, width, channels; /* asked of pictures; 0: the source decides */
 } DataSpec;
 
 /* What the rest of the compiler asks of a model. */

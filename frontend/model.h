@@ -116,6 +116,7 @@ typedef struct {
     const char *name; /* of the input */
     const Json *json, *shape_json;
     const char *source, *path, *field;
+    int64_t height, width, channels; /* 0: the source decides */
     bool flatten;
     const Expr *scale; /* NULL: the default */
     const Expr *shape; /* NULL: not described */

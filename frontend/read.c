@@ -140,7 +140,8 @@ static void list_results(Reader *r) {
     model->data_specs = arena_array(r->arena, DataSpec, training->data_count + 1);
     for (uint32_t i = 0; i < training->data_count; i++) {
         const Data *data = &training->data[i];
-        model->data_specs[i] = (DataSpec){data->name, data->source, data->path, data->field};
+        model->data_specs[i] =
+            (DataSpec){data->name, data->source, data->path, data->field, data->height, data->width, data->channels};
     }
 }
 

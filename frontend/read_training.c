@@ -26,6 +26,31 @@ static void set_sample(Data *data, const SourceInfo *source) {
                        : source && source->sample && !strcmp(data->field, source->field) ? source->sample
                                                                                          : NULL;
     data->has_sample = text && type_parse(&text, &data->sample);
+    if (data->has_sample && data->sample.rank == 2 && data->channels == 3) data->sample.dim[data->sample.rank++] = 3;
+}
+
+static bool is_number_or_formula(Reader *r, const Json *json) {
+    if (json->kind == JSON_number || json->kind == JSON_text) return true;
+    read_error(r, json, "this is %s, but must be a number or a formula", json_kind_name(json->kind));
+    return false;
+}
+
+/* What is asked of pictures. */
+static void read_picture(Reader *r, const Json *json, Data *data) {
+    enum { LARGEST_SIDE = 4096 };
+    const Json *size = read_key(json, OBJECT_data, "size"), *channels = read_key(json, OBJECT_data, "channels");
+    const Json *height = size && size->kind == JSON_list ? size->child : size;
+    const Json *width = size && size->kind == JSON_list && height ? height->next : size;
+    if (size && size->kind == JSON_list && size->count != 2) {
+        read_error(r, size, "'size' is a list of %u, but must be %s", size->count, accept_info[ACCEPT_pair].text);
+    } else if (size && is_number_or_formula(r, height) && is_number_or_formula(r, width)) {
+        data->height = (int64_t)read_number(r, height, 0, 1, LARGEST_SIDE);
+        data->width = width == height ? data->height : (int64_t)read_number(r, width, 0, 1, LARGEST_SIDE);
+    }
+    if (channels) data->channels = (int64_t)read_number(r, channels, 1, 1, LARGEST_SIDE);
+    if (channels && data->channels != 1 && data->channels != 3)
+        read_error(r, channels, "'channels' is %lld, but must be 1 for grey or 3 for colour",
+                   (long long)data->channels);
 }
 
 static void read_data(Reader *r, const Json *json, Data *data) {
@@ -50,6 +75,7 @@ static void read_data(Reader *r, const Json *json, Data *data) {
     data->flatten = flatten ? flatten->number != 0 : json_get(json, "flatten") != NULL;
     if (scale) data->scale = read_expr(r, scale);
     if (type) read_dtype(r, type, &data->dtype);
+    read_picture(r, json, data);
     data->shape_json = read_key(json, OBJECT_data, "shape");
     if (data->shape_json)
         data->shape = read_list(r, data->shape_json);

@@ -209,12 +209,12 @@ Constants read_constants(Reader *r, const Json *json) {
 }
 
 /* A word where a number is wanted is most likely no misspelt name: both are said. */
-static bool number_names(Reader *r, const Json *json, const Expr *expr) {
+static bool number_names(Reader *r, const Json *json, const char *title, const Expr *expr) {
     if (expr->kind != EXPR_name || !strcmp(expr->name, "pi")) return true;
     for (uint32_t i = 0; i < r->model->let.count; i++)
         if (!strcmp(r->model->let.items[i].name, expr->name)) return true;
-    read_error(r, json, "'%s' is \"%s\", but must be a number, or a formula over \"let\", which has no \"%s\"",
-               json->key, expr->name, expr->name);
+    read_error(r, json, "%s is \"%s\", but must be a number, or a formula over \"let\", which has no \"%s\"", title,
+               expr->name, expr->name);
     return false;
 }
 
@@ -226,12 +226,13 @@ double read_number(Reader *r, const Json *json, double standard, double least, d
     Lower l = {.model = r->model, .diag = r->diag, .arena = scratch, .n = -1, .root = &root};
     double number = standard;
     const Expr *expr = read_expr(r, json);
+    const char *title = json->key ? arena_printf(r->arena, "'%s'", json->key) : "this";
     if (expr) scope_bind_constants(&l, &root, &r->model->let);
-    bool known =
-        expr && number_names(r, json, expr) && to_number(&l, spot_json(json), formula_value(&l, &root, expr), &number);
+    bool known = expr && number_names(r, json, title, expr) &&
+                 to_number(&l, spot_json(json), formula_value(&l, &root, expr), &number);
     arena_free(scratch);
     if (!known) return standard;
     if (number >= least && number <= most && number == floor(number)) return number;
-    read_error(r, json, "'%s' is %.12g, but must be a whole number from %.0f to %.0f", json->key, number, least, most);
+    read_error(r, json, "%s is %.12g, but must be a whole number from %.0f to %.0f", title, number, least, most);
     return standard;
 }

@@ -7,7 +7,7 @@
 #define SELFC_RUNTIME_ABI_H
 #include <stdint.h>
 
-enum { SELFC_ABI_VERSION = 3, SELFC_MAX_RANK = 6 };
+enum { SELFC_ABI_VERSION = 4, SELFC_MAX_RANK = 6 };
 
 /* The order of ir/dtypes.def. */
 typedef enum { SELFC_f32, SELFC_bf16, SELFC_f16, SELFC_i8, SELFC_u8, SELFC_i32, SELFC_i64, SELFC_bool } SelfcDType;
@@ -78,6 +78,7 @@ typedef struct {
     const char *path;         /* may be NULL */
     const char *field;        /* "image" or "label" */
     int64_t classes;          /* labels: 0 to classes - 1; 0: anything */
+    int64_t height, width, channels; /* asked of pictures; 0: the source decides */
 } SelfcDataSpec;
 
 /* How the runtime drives training; all zero for a description without it. */

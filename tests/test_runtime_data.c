@@ -343,8 +343,12 @@ static void test_safetensors_truncated(void) {
 
 /* --- sources --- */
 
+static SelfcSource *open_source(const char *source, const char *path, SelfcSplit split) {
+    return selfc_source_open(&(SelfcSourceOptions){.source = source, .path = path, .split = split});
+}
+
 static const char *open_failure(const char *source, const char *path) {
-    SelfcSource *opened = selfc_source_open(source, path, SELFC_TRAIN);
+    SelfcSource *opened = open_source(source, path, SELFC_TRAIN);
     bool is_fine = opened && !selfc_source_load(opened);
     selfc_source_close(opened);
     return is_fine ? "was read" : selfc_failure();
@@ -370,7 +374,7 @@ static void test_idx_folder(bool is_packed) {
             put(name, bytes, size);
     }
     for (int split = SELFC_TRAIN; split <= SELFC_TEST; split++) {
-        SelfcSource *source = selfc_source_open(split ? "idx" : NULL, in_folder("mnist"), (SelfcSplit)split);
+        SelfcSource *source = open_source(split ? "idx" : NULL, in_folder("mnist"), (SelfcSplit)split);
         const SelfcField *fields;
         EXPECT(source && selfc_source_count(source) == 3 && selfc_source_fields(source, &fields) == 2, "%s",
                selfc_failure());
@@ -403,13 +407,13 @@ static void test_idx_types(void) {
     int32_t numbers[4], index[] = {0, 1};
     float value;
     put("numbers.idx", shorts, sizeof shorts);
-    SelfcSource *source = selfc_source_open(NULL, in_folder("numbers.idx"), SELFC_TRAIN);
+    SelfcSource *source = open_source(NULL, in_folder("numbers.idx"), SELFC_TRAIN);
     EXPECT(source && !selfc_source_load(source), "%s", selfc_failure());
     selfc_source_gather(source, 0, index, 2, numbers);
     EXPECT(!memcmp(numbers, expected, sizeof numbers), "%d %d %d %d", numbers[0], numbers[1], numbers[2], numbers[3]);
     selfc_source_close(source);
     put("numbers.idx", doubles, sizeof doubles);
-    source = selfc_source_open(NULL, in_folder("numbers.idx"), SELFC_TRAIN);
+    source = open_source(NULL, in_folder("numbers.idx"), SELFC_TRAIN);
     EXPECT(source && !selfc_source_load(source), "%s", selfc_failure());
     selfc_source_gather(source, 0, index, 1, &value);
     EXPECT(value == 1.5f, "%g", (double)value);
@@ -475,11 +479,11 @@ static void test_source_messages(void) {
     EXPECT(strstr(open_failure("idx", in_folder("train-images-idx3-ubyte")), "2 labels for 3 images"), "%s",
            selfc_failure());
     unlink(in_folder("train-labels-idx1-ubyte"));
-    SelfcSource *source = selfc_source_open(NULL, in_folder("train-images-idx3-ubyte"), SELFC_TEST);
+    SelfcSource *source = open_source(NULL, in_folder("train-images-idx3-ubyte"), SELFC_TEST);
     EXPECT(source && selfc_source_count(source) == 0 && !selfc_source_load(source), "no test data is no mistake: %s",
            selfc_failure());
     selfc_source_close(source);
-    source = selfc_source_open(NULL, in_folder("train-images-idx3-ubyte"), SELFC_TRAIN);
+    source = open_source(NULL, in_folder("train-images-idx3-ubyte"), SELFC_TRAIN);
     EXPECT(source && selfc_source_field(source, "label") == -1 && strstr(selfc_failure(), "labels was found"), "%s",
            selfc_failure());
     unlink(in_folder("train-images-idx3-ubyte"));
@@ -502,7 +506,7 @@ static void test_npy_source(void) {
     mkdir(in_folder("npy"), 0777);
     selfc_npy_write(in_folder("npy/x_train.npy"), &tensor, train, 0);
     selfc_npy_write(in_folder("npy/y_train.npy"), &labels, classes, 0);
-    SelfcSource *source = selfc_source_open(NULL, in_folder("npy"), SELFC_TRAIN);
+    SelfcSource *source = open_source(NULL, in_folder("npy"), SELFC_TRAIN);
     const SelfcField *fields;
     EXPECT(source && selfc_source_count(source) == 4 && selfc_source_fields(source, &fields) == 2, "%s",
            selfc_failure());
@@ -519,7 +523,7 @@ static void test_npy_source(void) {
                                        "classes: 0 to 6"),
            "%s", selfc_failure());
     selfc_source_close(source);
-    source = selfc_source_open(NULL, in_folder("npy"), SELFC_TEST);
+    source = open_source(NULL, in_folder("npy"), SELFC_TEST);
     EXPECT(source && selfc_source_count(source) == 0, "no test data is no mistake");
     selfc_source_close(source);
     selfc_npy_write(in_folder("npy/x_train.npy"), &tensor, bad, 0);
@@ -538,7 +542,7 @@ static void test_npy_source(void) {
 static void test_glyphs(void) {
     static uint8_t pixels[20000][784];
     static int32_t labels[20000], index[20000];
-    SelfcSource *source = selfc_source_open("glyphs", NULL, SELFC_TRAIN);
+    SelfcSource *source = open_source("glyphs", NULL, SELFC_TRAIN);
     EXPECT(source && selfc_source_count(source) == 20000, "%s", selfc_failure());
     for (int i = 0; i < 20000; i++) index[i] = i;
     selfc_source_gather(source, 0, index, 20000, pixels);
@@ -555,6 +559,62 @@ static void test_glyphs(void) {
     }
     for (int i = 0; i < 10; i++) EXPECT(seen[i] > 1800 && seen[i] < 2200, "%d samples of %d", seen[i], i);
     EXPECT(hash == 0x02957ded94c717f7u, "the glyphs have changed: hash %016llx", (unsigned long long)hash);
+}
+
+/* The same digits and labels; most of the picture is paper, of one colour. */
+static void test_colour_glyphs(void) {
+    enum { COUNT = 200 };
+    static uint8_t grey[COUNT][784], colour[COUNT][784][3], again[COUNT][784][3];
+    int32_t labels[2][COUNT], index[COUNT];
+    for (int i = 0; i < COUNT; i++) index[i] = 7 * i;
+    for (int channels = 1; channels <= 3; channels += 2) {
+        SelfcSource *source = selfc_source_open(&(SelfcSourceOptions){.source = "glyphs", .channels = channels});
+        EXPECT(source != NULL, "%s", selfc_failure());
+        if (!source) return;
+        selfc_source_gather(source, 0, index, COUNT, channels == 1 ? (void *)grey : colour);
+        selfc_source_gather(source, 1, index, COUNT, labels[channels == 3]);
+        if (channels == 3) selfc_source_gather(source, 0, index, COUNT, again);
+        selfc_source_close(source);
+    }
+    EXPECT(!memcmp(labels[0], labels[1], sizeof labels[0]) && !memcmp(colour, again, sizeof colour), "the same");
+    for (int i = 0; i < COUNT; i++) {
+        const uint8_t *paper = colour[i][0], *ink = paper;
+        for (int p = 0; p < 784; p++) {
+            EXPECT(grey[i][p] || !memcmp(colour[i][p], paper, 3), "sample %d has two papers", i);
+            if (grey[i][p] > grey[i][(ink - paper) / 3]) ink = colour[i][p];
+        }
+        int contrast = abs(ink[0] - paper[0]) + abs(ink[1] - paper[1]) + abs(ink[2] - paper[2]);
+        EXPECT(contrast > 150, "sample %d can hardly be read: %d", i, contrast);
+    }
+}
+
+static void expect_size_refused(const SelfcSourceOptions *options, const char *why) {
+    SelfcSource *source = selfc_source_open(options);
+    EXPECT(!source && strstr(selfc_failure(), why), "%s", selfc_failure());
+    selfc_source_close(source);
+}
+
+static void test_source_options(void) {
+    SelfcSource *source =
+        selfc_source_open(&(SelfcSourceOptions){.source = "glyphs", .height = 28, .width = 28, .channels = 1});
+    EXPECT(source && !strcmp(selfc_source_kind(source), "glyphs"), "%s", selfc_failure());
+    EXPECT(selfc_source_classes(source) == 10 && !strcmp(selfc_source_class(source, 7), "7"), "classes");
+    EXPECT(!selfc_source_class(source, 10) && !selfc_source_class(source, -1) && !selfc_source_name(source, 0),
+           "what has no name");
+    selfc_source_close(source);
+    expect_size_refused(&(SelfcSourceOptions){.source = "glyphs", .height = 32, .width = 28}, "asks for [32, 28]");
+    SelfcTensor tensor = {.dtype = SELFC_f32, .rank = 1, .dim = {4}};
+    EXPECT(!selfc_npy_write(in_folder("row.npy"), &tensor, (float[]){1, 2, 3, 4}, 0), "%s", selfc_failure());
+    expect_size_refused(&(SelfcSourceOptions){.path = in_folder("row.npy"), .height = 4}, "f32[] and no picture");
+    uint8_t picture[2 * 3 * 3] = {0};
+    tensor = (SelfcTensor){.dtype = SELFC_u8, .rank = 4, .dim = {1, 2, 3, 3}};
+    EXPECT(!selfc_npy_write(in_folder("row.npy"), &tensor, picture, 0), "%s", selfc_failure());
+    expect_size_refused(&(SelfcSourceOptions){.path = in_folder("row.npy"), .channels = 1}, "asks for 1");
+    source =
+        selfc_source_open(&(SelfcSourceOptions){.path = in_folder("row.npy"), .height = 2, .width = 3, .channels = 3});
+    EXPECT(source && !strcmp(selfc_source_kind(source), "npy") && selfc_source_classes(source) == 0, "%s",
+           selfc_failure());
+    selfc_source_close(source);
 }
 
 static void test_shuffle(void) {
@@ -608,6 +668,8 @@ int main(void) {
     test_source_messages();
     test_npy_source();
     test_glyphs();
+    test_colour_glyphs();
+    test_source_options();
     test_shuffle();
     test_png();
     char command[64];

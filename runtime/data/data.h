@@ -12,18 +12,33 @@ typedef struct {
 } SelfcField;
 
 typedef enum { SELFC_TRAIN, SELFC_TEST } SelfcSplit;
-/* `source` "glyphs", "idx", "npy", or NULL: recognise what stands at path (IDX files, gzipped or not, a folder of them,
- * .npy). `path` may be NULL for glyphs. Reads no more than the headers. NULL after selfc_fail. */
-SelfcSource *selfc_source_open(const char *source, const char *path, SelfcSplit split);
+typedef struct {
+    const char *source;       /* "glyphs", "idx", "npy", or NULL: what stands at path is recognised */
+    const char *path;         /* may be NULL for glyphs */
+    SelfcSplit split;
+    int64_t height, width;    /* of pictures; 0: the source decides */
+    int64_t channels;         /* 1: grey, 3: colour; 0: the source decides */
+    int32_t fill;             /* 1: a picture is cropped in its middle to the aspect of height:width and resized to fill
+                                 it; 0: one that is too large is shrunk until it fits, and stands at the top left */
+} SelfcSourceOptions;
+/* Reads no more than the headers. A source whose samples are of another size, or have other channels, than the options
+ * ask for, and stay so, is an error. NULL after selfc_fail. */
+SelfcSource *selfc_source_open(const SelfcSourceOptions *options);
 /* Reads or draws all samples and checks them: 0, or -1 after selfc_fail. Gather would do it, but cannot fail. */
 int selfc_source_load(SelfcSource *source);
 /* Whether each of the field's values, loaded whole numbers, is 0 to classes - 1: 0, or -1 after selfc_fail. */
 int selfc_source_check_labels(const SelfcSource *source, uint32_t field, int64_t classes);
 void selfc_source_close(SelfcSource *source);
+const char *selfc_source_kind(const SelfcSource *source);         /* "idx": what a source that was recognised is */
 int64_t selfc_source_count(const SelfcSource *source);            /* samples; 0: this split does not exist */
 uint32_t selfc_source_fields(const SelfcSource *source, const SelfcField **fields);
 /* The field called `name`; "image" and "value" both stand for the first field, a sample itself. -1 after selfc_fail. */
 int selfc_source_field(const SelfcSource *source, const char *name);
+/* The name of the file that a sample came from; NULL: it has none of its own. Lives as long as the source. */
+const char *selfc_source_name(const SelfcSource *source, int64_t index);
+/* Where the classes have names, how many there are (else 0), and the name of one (else NULL). */
+int64_t selfc_source_classes(const SelfcSource *source);
+const char *selfc_source_class(const SelfcSource *source, int64_t label);
 /* Copies field `field` of the samples index[0..n) to out, dense; zeros for numbers outside of the data
  * set. Thread-safe. */
 void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out);

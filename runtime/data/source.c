@@ -12,7 +12,7 @@
 
 static const struct {
     const char *name;
-    bool (*open)(SelfcSource *source, const char *path);
+    bool (*open)(SelfcSource *source, const SelfcSourceOptions *options);
     bool (*is_it)(const char *path); /* NULL: never found at a path */
 } source_kind[] = {
     {"glyphs", source_open_glyphs, NULL},
@@ -72,18 +72,43 @@ static int source_find_kind(const char *name) {
     return -1;
 }
 
-SelfcSource *selfc_source_open(const char *source_name, const char *path, SelfcSplit split) {
-    int kind = source_name ? source_find_kind(source_name) : source_recognise(path);
+/* Whether the samples are of the size and channels that were asked for, if any were. */
+static bool source_check_size(const SelfcSource *source, const SelfcSourceOptions *options, const char *what) {
+    if (source->field_count == 0 || (options->height == 0 && options->width == 0 && options->channels == 0))
+        return true;
+    const SelfcTensor *sample = &source->fields[0].sample;
+    int64_t channels = sample->rank == 3 ? sample->dim[2] : 1;
+    char shape[128];
+    selfc_tensor_print(sample, shape);
+    if (sample->rank != 2 && sample->rank != 3)
+        selfc_fail("%s: a sample is %s and no picture, so it has neither \"size\" nor \"channels\"", what, shape);
+    else if ((options->height && options->height != sample->dim[0]) ||
+             (options->width && options->width != sample->dim[1]))
+        selfc_fail("%s: a sample is %s, but \"size\" asks for [%lld, %lld], and this source does not resize", what,
+                   shape, (long long)options->height, (long long)options->width);
+    else if (options->channels && options->channels != channels)
+        selfc_fail("%s: a sample is %s, but \"channels\" asks for %lld, and this source does not convert", what, shape,
+                   (long long)options->channels);
+    else
+        return true;
+    return false;
+}
+
+SelfcSource *selfc_source_open(const SelfcSourceOptions *options) {
+    const char *path = options->path;
+    int kind = options->source ? source_find_kind(options->source) : source_recognise(path);
     if (kind < 0) return NULL;
     if (!path && source_kind[kind].is_it) {
-        selfc_fail("the source \"%s\" needs a path: give it in the description or as --data PATH", source_name);
+        selfc_fail("the source \"%s\" needs a path: give it in the description or as --data PATH", options->source);
         return NULL;
     }
     SelfcSource *source = calloc(1, sizeof *source);
     if (!source) return selfc_fail("no memory for a data set"), NULL;
-    source->split = split;
+    source->kind = source_kind[kind].name;
+    source->split = options->split;
     pthread_mutex_init(&source->loading, NULL);
-    bool is_fine = source_kind[kind].open(source, path);
+    bool is_fine = source_kind[kind].open(source, options) &&
+                   source_check_size(source, options, path ? path : source_kind[kind].name);
     if (is_fine && source->count > INT32_MAX) {
         selfc_fail("%s: %lld samples are more than selfc can count", path, (long long)source->count);
         is_fine = false;
@@ -103,6 +128,7 @@ void selfc_source_close(SelfcSource *source) {
     free(source);
 }
 
+const char *selfc_source_kind(const SelfcSource *source) { return source->kind; }
 int64_t selfc_source_count(const SelfcSource *source) { return source->count; }
 
 uint32_t selfc_source_fields(const SelfcSource *source, const SelfcField **fields) {
@@ -117,6 +143,16 @@ int selfc_source_field(const SelfcSource *source, const char *name) {
     selfc_fail("the data set has no field \"%s\"%s", name,
                strcmp(name, "label") ? "" : ": no file with labels was found");
     return -1;
+}
+
+const char *selfc_source_name(const SelfcSource *source, int64_t index) {
+    return source->names && index >= 0 && index < source->count ? source->names[index] : NULL;
+}
+
+int64_t selfc_source_classes(const SelfcSource *source) { return source->class_count; }
+
+const char *selfc_source_class(const SelfcSource *source, int64_t label) {
+    return label >= 0 && label < source->class_count ? source->classes[label] : NULL;
 }
 
 static bool source_is_finite(const void *data, int32_t dtype, int64_t element) {

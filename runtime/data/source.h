@@ -11,6 +11,7 @@
 enum { SOURCE_FIELDS = 2 };
 
 struct SelfcSource {
+    const char *kind;
     SelfcSplit split;
     int64_t count;
     uint32_t field_count;
@@ -20,6 +21,9 @@ struct SelfcSource {
     bool (*load)(SelfcSource *source); /* of the kind; false after selfc_fail */
     atomic_bool is_loaded;
     pthread_mutex_t loading;
+    const char *const *names;   /* of the kind: of count files, or NULL */
+    const char *const *classes; /* of the kind: class_count names */
+    int64_t class_count;
 };
 
 /* source.c */
@@ -30,10 +34,11 @@ char *source_replace_in_name(const char *path, const char *from, const char *to)
 /* The first file of the folder, by name, that `is_wanted`; NULL: none. free(). */
 char *source_find_in_folder(const char *folder, bool (*is_wanted)(const char *name));
 
-/* The kinds. Each opens one split at path; false after selfc_fail. A split that is not there has count 0. */
-bool source_open_glyphs(SelfcSource *source, const char *path);
-bool source_open_idx(SelfcSource *source, const char *path);
-bool source_open_npy(SelfcSource *source, const char *path);
+/* The kinds. Each opens the split that the options name; false after selfc_fail. A split that is not there has count 0.
+ */
+bool source_open_glyphs(SelfcSource *source, const SelfcSourceOptions *options);
+bool source_open_idx(SelfcSource *source, const SelfcSourceOptions *options);
+bool source_open_npy(SelfcSource *source, const SelfcSourceOptions *options);
 /* Whether the path looks like one of theirs. */
 bool source_is_idx(const char *path);
 bool source_is_npy(const char *path);

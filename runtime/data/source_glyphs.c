@@ -2,7 +2,8 @@
  * pixels, 20000 to train and 2000 to test, with labels.
  *
  * A digit is a few strokes through control points. Each sample moves the points a little, leans, turns, stretches and
- * shifts the whole, takes a pen of its own width, and is painted by distance to the stroke. Coordinates are whole
+ * shifts the whole, takes a pen of its own width, and is painted by distance to the stroke; in colour, with ink and
+ * paper of its own. Coordinates are whole
  * numbers (1/256 pixel) and what is done in floating point is single divisions and roots, which IEEE arithmetic rounds
  * alike everywhere: every machine draws the same bytes. */
 #include "runtime/data/source.h"
@@ -225,8 +226,13 @@ static void glyph_paint(const double *distance, const Hand *hand, uint8_t *pixel
     }
 }
 
+static Dice glyph_dice(SelfcSplit split, int64_t sample, uint32_t purpose) {
+    return (Dice){
+        .counter = {0, purpose, (uint32_t)sample, split == SELFC_TEST}, .key = {0x676C7970, 0x68730001}, .used = 4};
+}
+
 static void glyph_draw(SelfcSplit split, int64_t sample, uint8_t *pixels, int32_t *label) {
-    Dice dice = {.counter = {0, 0, (uint32_t)sample, split == SELFC_TEST}, .key = {0x676C7970, 0x68730001}, .used = 4};
+    Dice dice = glyph_dice(split, sample, 0);
     double distance[GLYPH_PIXELS];
     for (int i = 0; i < GLYPH_PIXELS; i++) distance[i] = 1e9;
     *label = dice_between(&dice, 0, 9);
@@ -238,15 +244,38 @@ static void glyph_draw(SelfcSplit split, int64_t sample, uint8_t *pixels, int32_
     glyph_paint(distance, &hand, pixels);
 }
 
+/* The same digit with ink and paper of colours that can be told apart. */
+static void glyph_colour(SelfcSplit split, int64_t sample, const uint8_t *grey, uint8_t *pixels) {
+    enum { GLYPH_CONTRAST = 192 }; /* of 765 */
+    Dice dice = glyph_dice(split, sample, 1);
+    int32_t ink[3], paper[3], contrast;
+    do {
+        contrast = 0;
+        for (int c = 0; c < 3; c++) {
+            ink[c] = dice_between(&dice, 0, 255);
+            paper[c] = dice_between(&dice, 0, 255);
+            contrast += abs(ink[c] - paper[c]);
+        }
+    } while (contrast < GLYPH_CONTRAST);
+    for (int i = 0; i < 3 * GLYPH_PIXELS; i++) {
+        int32_t covered = grey[i / 3];
+        pixels[i] = (uint8_t)((ink[i % 3] * covered + paper[i % 3] * (255 - covered) + 127) / 255);
+    }
+}
+
 static void glyph_draw_share(void *context, int thread, int threads) {
     SelfcSource *source = context;
     int64_t end = source->count * (thread + 1) / threads;
-    for (int64_t i = source->count * thread / threads; i < end; i++)
-        glyph_draw(source->split, i, (uint8_t *)source->data[0] + i * GLYPH_PIXELS, (int32_t *)source->data[1] + i);
+    bool is_colour = source->fields[0].sample.rank == 3;
+    for (int64_t i = source->count * thread / threads; i < end; i++) {
+        uint8_t grey[GLYPH_PIXELS], *pixels = (uint8_t *)source->data[0] + i * GLYPH_PIXELS * (is_colour ? 3 : 1);
+        glyph_draw(source->split, i, is_colour ? grey : pixels, (int32_t *)source->data[1] + i);
+        if (is_colour) glyph_colour(source->split, i, grey, pixels);
+    }
 }
 
 static bool glyph_load(SelfcSource *source) {
-    source->data[0] = malloc((size_t)source->count * GLYPH_PIXELS);
+    source->data[0] = malloc((size_t)source->count * selfc_tensor_bytes(&source->fields[0].sample, 0));
     source->data[1] = malloc((size_t)source->count * sizeof(int32_t));
     SelfcPool *pool = selfc_pool_new(0);
     if (!source->data[0] || !source->data[1] || !pool) {
@@ -259,12 +288,15 @@ static bool glyph_load(SelfcSource *source) {
     return true;
 }
 
-bool source_open_glyphs(SelfcSource *source, const char *path) {
-    (void)path;
+bool source_open_glyphs(SelfcSource *source, const SelfcSourceOptions *options) {
+    static const char *const classes[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
+    SelfcTensor image = {.dtype = SELFC_u8, .rank = options->channels == 3 ? 3 : 2, .dim = {GLYPH_SIDE, GLYPH_SIDE}};
+    if (image.rank == 3) image.dim[2] = 3;
     source->load = glyph_load;
     source->count = source->split == SELFC_TRAIN ? GLYPH_TRAIN : GLYPH_TEST;
-    source_add_field(source, "image", (SelfcTensor){.dtype = SELFC_u8, .rank = 2, .dim = {GLYPH_SIDE, GLYPH_SIDE}},
-                     NULL);
+    source_add_field(source, "image", image, NULL);
     source_add_field(source, "label", (SelfcTensor){.dtype = SELFC_i32}, NULL);
+    source->classes = classes;
+    source->class_count = 10;
     return true;
 }

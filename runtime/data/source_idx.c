@@ -250,7 +250,8 @@ static bool idx_open_labels(SelfcSource *source, char *path) {
     return false;
 }
 
-bool source_open_idx(SelfcSource *source, const char *path) {
+bool source_open_idx(SelfcSource *source, const SelfcSourceOptions *options) {
+    const char *path = options->path;
     char *train = file_is_folder(path) ? source_find_in_folder(path, idx_is_images_name) : strdup(path);
     if (!train) return selfc_fail("%s: no file here is called like train-images-idx3-ubyte", path), false;
     char *images = idx_images_of(train, source->split);

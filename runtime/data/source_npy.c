@@ -103,7 +103,8 @@ static bool npy_open_labels(SelfcSource *source, char *path) {
     return false;
 }
 
-bool source_open_npy(SelfcSource *source, const char *path) {
+bool source_open_npy(SelfcSource *source, const SelfcSourceOptions *options) {
+    const char *path = options->path;
     char *values = file_is_folder(path) ? source_find_in_folder(path, npy_is_train_name) : strdup(path);
     if (!values) return selfc_fail("%s: no file here is called train.npy or x_train.npy", path), false;
     if (source->split == SELFC_TEST) {

@@ -9,20 +9,28 @@ static bool feed_same_text(const char *a, const char *b) { return a == b || (a &
 
 static bool feed_open_source(FeedInput *input, const SelfcDataSpec *spec, const char *data) {
     for (int split = SELFC_TRAIN; split <= SELFC_TEST; split++) {
-        input->source[split] =
-            selfc_source_open(data ? NULL : spec->source, data ? data : spec->path, (SelfcSplit)split);
+        SelfcSourceOptions options = {.source = data ? NULL : spec->source,
+                                      .path = data ? data : spec->path,
+                                      .split = (SelfcSplit)split,
+                                      .height = spec->height,
+                                      .width = spec->width,
+                                      .channels = spec->channels};
+        input->source[split] = selfc_source_open(&options);
         if (!input->source[split] || selfc_source_load(input->source[split])) return false;
     }
     return true;
 }
 
-/* An earlier input with the same source and path. */
+static bool feed_same_source(const SelfcDataSpec *a, const SelfcDataSpec *b, const char *data) {
+    bool is_same_place = data || (feed_same_text(a->source, b->source) && feed_same_text(a->path, b->path));
+    return is_same_place && a->height == b->height && a->width == b->width && a->channels == b->channels;
+}
+
+/* An earlier input that reads the same. */
 static const FeedInput *feed_find_shared(const Feed *feed, const SelfcDataSpec *specs, uint32_t before,
                                          const char *data) {
     for (uint32_t i = 0; i < before; i++)
-        if (data || (feed_same_text(specs[i].source, specs[before].source) &&
-                     feed_same_text(specs[i].path, specs[before].path)))
-            return &feed->inputs[i];
+        if (feed_same_source(&specs[i], &specs[before], data)) return &feed->inputs[i];
     return NULL;
 }
 
