@@ -153,22 +153,29 @@ static LLVMValueRef index_vector(Pull *p, const Index *index, uint32_t lanes) {
 
 static bool index_is_uniform(const Index *index) { return !index->vector && index->step == 0; }
 
-/* Σ index·stride + offset, itself an index into the flat tensor. */
-static Index flat_index(Pull *p, const Position *at, const Extent *stride, uint32_t rank) {
+/* Σ index·stride: what is the same for all lanes, or grows evenly, and in *vectors the rest; NULL: none. */
+static Index flat_parts(Pull *p, const Position *at, const Extent *stride, uint32_t rank, LLVMValueRef *vectors) {
     Index flat = {pull_i64(p, 0), 0, NULL};
-    LLVMValueRef vectors = NULL;
+    *vectors = NULL;
     for (uint32_t i = 0; i < rank; i++) {
         const Index *index = &at->axis[i];
         LLVMValueRef size = pull_extent(p, stride[i]);
         if (index->vector || (index->step && !LLVMIsAConstantInt(size))) {
-            LLVMValueRef part =
-                LLVMBuildMul(builder(p), index_vector(p, index, at->lanes), pull_splat(p, size, at->lanes), "");
-            vectors = vectors ? LLVMBuildAdd(builder(p), vectors, part, "") : part;
+            LLVMValueRef part = index_vector(p, index, at->lanes);
+            if (!is_const(size, 1)) part = LLVMBuildMul(builder(p), part, pull_splat(p, size, at->lanes), "");
+            *vectors = *vectors ? LLVMBuildAdd(builder(p), *vectors, part, "") : part;
             continue;
         }
         flat.base = pull_add(p, flat.base, pull_mul(p, index->base, size));
         if (index->step) flat.step += index->step * LLVMConstIntGetSExtValue(size);
     }
+    return flat;
+}
+
+/* The same as one index into the flat tensor. */
+static Index flat_index(Pull *p, const Position *at, const Extent *stride, uint32_t rank) {
+    LLVMValueRef vectors;
+    Index flat = flat_parts(p, at, stride, rank, &vectors);
     if (vectors) flat.vector = LLVMBuildAdd(builder(p), index_vector(p, &flat, at->lanes), vectors, "");
     return flat;
 }
@@ -437,6 +444,28 @@ static LLVMValueRef pull_unwindow(Pull *p, const Node *node, const Position *at)
     return choose(p, inside, value, constant_of(p, node->type.dtype, 0), at->lanes);
 }
 
+static LLVMValueRef integer_extreme(Pull *p, LLVMIntPredicate better, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildSelect(builder(p), LLVMBuildICmp(builder(p), better, a, b, ""), a, b, "");
+}
+
+/* Where the index says, moved inside. */
+static LLVMValueRef pull_gather(Pull *p, const Node *node, const Position *at) {
+    LLVMBuilderRef b = builder(p);
+    uint32_t axis = node->attr.axis;
+    LLVMValueRef place = pull_value(p, node->in[1], at);
+    bool wide = is_vector(place);
+    LLVMTypeRef type = LLVMTypeOf(place), i64 = lanes_of(i64_type(p), wide ? at->lanes : 1);
+    Dim last = body(p)->nodes[node->in[0]].type.dim[axis] - 1;
+    LLVMValueRef most =
+        LLVMConstInt(pull_type(p, DTYPE_i32, 1), (unsigned long long)(last < INT32_MAX ? last : INT32_MAX), false);
+    place = integer_extreme(p, LLVMIntSGT, place, LLVMConstNull(type));
+    place = integer_extreme(p, LLVMIntSLT, place, wide ? pull_splat(p, most, at->lanes) : most);
+    place = LLVMBuildSExt(b, place, i64, "");
+    Position inner = *at;
+    inner.axis[axis] = wide ? (Index){pull_i64(p, 0), 0, place} : (Index){place, 0, NULL};
+    return pull_value(p, node->in[0], &inner);
+}
+
 /* ---- leaves ---- */
 
 static LLVMValueRef from_memory(Pull *p, DType dtype, LLVMValueRef value) {
@@ -444,22 +473,42 @@ static LLVMValueRef from_memory(Pull *p, DType dtype, LLVMValueRef value) {
     return LLVMBuildICmp(builder(p), LLVMIntNE, value, LLVMConstNull(LLVMTypeOf(value)), "");
 }
 
+/* The lanes the other way round. */
+static LLVMValueRef reversed(Pull *p, LLVMValueRef value, uint32_t lanes) {
+    LLVMValueRef order[64];
+    for (uint32_t i = 0; i < lanes; i++)
+        order[i] = LLVMConstInt(LLVMInt32TypeInContext(p->e->context), lanes - 1 - i, false);
+    return LLVMBuildShuffleVector(builder(p), value, value, LLVMConstVector(order, lanes), "");
+}
+
 static LLVMValueRef pull_input(Pull *p, const Node *node, const Position *at) {
     Extent dense[MAX_RANK];
+    LLVMValueRef vectors;
     strided_dense(&node->type, dense);
-    Index flat = flat_index(p, at, dense, node->type.rank);
+    Index flat = flat_parts(p, at, dense, node->type.rank, &vectors);
     DType dtype = node->type.dtype;
     uint32_t bytes = dtype_info[dtype].bytes;
     LLVMTypeRef element = pull_memory_type(p, dtype, 1), vector = pull_memory_type(p, dtype, at->lanes);
     LLVMValueRef base = p->args[node->attr.index], value;
     bool is_constant = p->is_constant[node->attr.index];
-    if (at->lanes == 1 || index_is_uniform(&flat)) {
+    if (!vectors && (at->lanes == 1 || flat.step == 0)) {
         value = pull_load(p, element, pull_address(p, base, element, flat.base), bytes, NULL, is_constant);
-    } else if (!flat.vector && flat.step == 1) {
+    } else if (!vectors && flat.step == 1) {
         value = pull_load(p, vector, pull_address(p, base, element, flat.base), bytes, at->mask, is_constant);
+    } else if (!vectors && flat.step == -1) {
+        LLVMValueRef last = pull_add(p, flat.base, pull_i64(p, 1 - (int64_t)at->lanes));
+        LLVMValueRef mask = at->mask ? reversed(p, at->mask, at->lanes) : NULL;
+        value = pull_load(p, vector, pull_address(p, base, element, last), bytes, mask, is_constant);
+        value = reversed(p, value, at->lanes);
     } else {
-        LLVMValueRef offsets = index_vector(p, &flat, at->lanes);
-        LLVMValueRef pointers = LLVMBuildGEP2(builder(p), element, base, &offsets, 1, "");
+        /* what all lanes share goes into the pointer, so that 32 bits of offset may be seen to be enough */
+        LLVMValueRef start = vectors ? pull_address(p, base, element, flat.base) : base, offsets = vectors;
+        Index even = {vectors ? pull_i64(p, 0) : flat.base, flat.step, NULL};
+        if (!offsets)
+            offsets = index_vector(p, &even, at->lanes);
+        else if (flat.step)
+            offsets = LLVMBuildAdd(builder(p), offsets, index_vector(p, &even, at->lanes), "");
+        LLVMValueRef pointers = LLVMBuildGEP2(builder(p), element, start, &offsets, 1, "");
         LLVMValueRef mask = at->mask ? at->mask : LLVMConstAllOnes(pull_type(p, DTYPE_bool, at->lanes));
         LLVMTypeRef types[] = {vector, LLVMTypeOf(pointers)};
         LLVMValueRef args[] = {pointers, mask, LLVMConstNull(vector)};
@@ -593,10 +642,6 @@ static LLVMValueRef shift_amount(Pull *p, LLVMValueRef amount, DType dtype, uint
     return LLVMBuildAnd(builder(p), amount, is_vector(amount) ? pull_splat(p, width, lanes) : width, "");
 }
 
-static LLVMValueRef integer_extreme(Pull *p, LLVMIntPredicate better, LLVMValueRef a, LLVMValueRef b) {
-    return LLVMBuildSelect(builder(p), LLVMBuildICmp(builder(p), better, a, b, ""), a, b, "");
-}
-
 static LLVMValueRef binary(Pull *p, const Node *node, LLVMValueRef x, LLVMValueRef y, uint32_t lanes) {
     LLVMBuilderRef b = builder(p);
     DType dtype = body(p)->nodes[node->in[0]].type.dtype;
@@ -688,6 +733,7 @@ static LLVMValueRef compute(Pull *p, NodeId id, const Position *at) {
     case OP_concat: return pull_concat(p, node, at);
     case OP_window: return pull_window(p, node, at);
     case OP_unwindow: return pull_unwindow(p, node, at);
+    case OP_gather: return pull_gather(p, node, at);
     case OP_broadcast: inner = broadcast_from(p, at, from); break;
     case OP_reshape: inner = reshaped(p, at, &node->type, from); break;
     case OP_transpose: inner = transposed(at, node); break;

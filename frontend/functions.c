@@ -348,6 +348,29 @@ Value function_concat(Lower *l, Call *call) {
     return try_node(l, call->spot, "concat", (Node){.op = OP_concat, .in = {a->node, b->node}, .attr.axis = axis});
 }
 
+/* Positions are repeated along the other axes of x, as operands of operators are. */
+Value function_gather(Lower *l, Call *call) {
+    Value *x = &call->argument[0], *at = &call->argument[1];
+    uint32_t axis;
+    if (!to_tensor(l, call->spots[0], x) || !to_tensor(l, call->spots[1], at)) return value_unknown();
+    Type from = value_type(l, x->node), places = value_type(l, at->node), to = from;
+    if (!to_axis(l, call->spots[2], from, call->argument[2], &axis)) return value_unknown();
+    if (places.dtype != DTYPE_i32)
+        return lower_fail(l, call->spots[1], "gather: positions are whole numbers (i32), not %s; cast them first",
+                          type_text(l, places));
+    uint32_t missing = from.rank - places.rank;
+    bool fits = places.rank <= from.rank;
+    if (fits) to.dim[axis] = axis < missing ? 1 : places.dim[axis - missing];
+    for (uint32_t i = missing; fits && i < from.rank; i++)
+        fits = i == axis || places.dim[i - missing] == 1 || places.dim[i - missing] == from.dim[i];
+    if (!fits)
+        return lower_fail(l, call->spot, "gather: positions %s do not fit %s: all axes but %u must be equal or 1",
+                          type_text(l, places), type_text(l, from), axis);
+    to.dtype = DTYPE_i32;
+    NodeId index = build_broadcast(l->g, at->node, to);
+    return try_node(l, call->spot, "gather", (Node){.op = OP_gather, .in = {x->node, index}, .attr.axis = axis});
+}
+
 /* A shape in which one -1 stands for what is left over. */
 static bool fill_rest(Lower *l, Spot spot, Type from, Value *list) {
     Dim others = 1, all = type_elements(from);

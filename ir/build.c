@@ -119,6 +119,10 @@ NodeId build_concat(Graph *g, NodeId a, NodeId b, uint32_t axis) {
     return graph_add(g, (Node){.op = OP_concat, .in = {a, b}, .attr.axis = axis});
 }
 
+NodeId build_gather(Graph *g, NodeId a, NodeId index, uint32_t axis) {
+    return graph_add(g, (Node){.op = OP_gather, .in = {a, index}, .attr.axis = axis});
+}
+
 NodeId build_sum(Graph *g, NodeId a, uint32_t axes) {
     return axes ? graph_add(g, (Node){.op = OP_sum, .in = {a}, .attr.axes = axes}) : a;
 }

@@ -207,6 +207,17 @@ static void eval_concat(const Node *node, const Shape *shape, const Shape *from_
     }
 }
 
+static void eval_gather(const Node *node, const Shape *shape, const Shape *from, const double *a, const double *index,
+                        double *out) {
+    int64_t at[MAX_RANK], last = from->size[node->attr.axis] - 1;
+    for (int64_t i = 0; i < shape->elements; i++) {
+        position_of(shape, i, at);
+        int64_t place = (int64_t)index[i];
+        at[node->attr.axis] = place < 0 ? 0 : place > last ? last : place;
+        out[i] = a[element_at(from, at)];
+    }
+}
+
 static void eval_sum(DType dtype, const Shape *shape, const Shape *from, const double *a, double *out) {
     int64_t at[MAX_RANK];
     for (int64_t i = 0; i < from->elements; i++) {
@@ -310,6 +321,7 @@ static void eval_node(const Graph *graph, NodeId id, int64_t n, const double *co
     case OP_concat: eval_concat(node, &shape, &from_a, &from_b, a, b, out); break;
     case OP_window: eval_window(node, &shape, &from_a, a, out); break;
     case OP_unwindow: eval_unwindow(node, &shape, &from_a, a, out); break;
+    case OP_gather: eval_gather(node, &shape, &from_a, a, b, out); break;
     case OP_sum: eval_sum(dtype, &shape, &from_a, a, out); break;
     case OP_reduce_max: eval_reduce_max(&shape, &from_a, a, out); break;
     case OP_matmul: eval_matmul(&shape, &from_a, a, b, out); break;

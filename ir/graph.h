@@ -75,7 +75,7 @@ typedef uint32_t NodeId;
 typedef union {
     uint32_t index;                /* input: position in graph->inputs */
     double value;                  /* constant */
-    uint32_t axis;                 /* iota, concat */
+    uint32_t axis;                 /* iota, concat, gather */
     uint32_t axes;                 /* reductions: a bit for each axis */
     struct { uint32_t stream, word; } random;
     uint8_t permutation[MAX_RANK];

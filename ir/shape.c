@@ -304,6 +304,25 @@ static bool type_unwindow(Rule *rule, Type *type) {
     return true;
 }
 
+static bool type_gather(Rule *rule, Type *type) {
+    Type from = rule->in[0]->type, index = rule->in[1]->type;
+    uint32_t axis = rule->node->attr.axis;
+    *type = type_with_dtype(index, from.dtype);
+    if (index.dtype != DTYPE_i32) return refuse(rule, "positions are i32, not %s", dtype_info[index.dtype].name);
+    if (from.rank != index.rank)
+        return refuse(rule, "%s and its positions %s must have equally many axes", text_of(rule, from),
+                      text_of(rule, index));
+    if (axis >= from.rank) return refuse(rule, "%s has no axis %u", text_of(rule, from), axis);
+    if (from.dim[axis] < 0 || index.dim[axis] < 0)
+        return refuse(rule, "axis %u of %s and its positions %s must not depend on the batch n", axis,
+                      text_of(rule, from), text_of(rule, index));
+    for (uint32_t i = 0; i < from.rank; i++)
+        if (i != axis && from.dim[i] != index.dim[i])
+            return refuse(rule, "%s and its positions %s may differ in axis %u only", text_of(rule, from),
+                          text_of(rule, index), axis);
+    return true;
+}
+
 static bool type_reduce(Rule *rule, Type *type) {
     uint32_t axes = rule->node->attr.axes;
     *type = rule->in[0]->type;

@@ -280,6 +280,22 @@ static void gradient_concat(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
     if (t->depends[in[1]]) flow(t, in[1], part_of_axis(t, dy, axis, type_of(t, in[0]).dim[axis], grad_type(t, in[1])));
 }
 
+/* Place j gets the sum of what was taken from it: dy[i] where index[i] is j. All pairs (j, i) are compared, which is
+ * slow where both are many. */
+static void gradient_gather(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    uint32_t axis = t->g->nodes[y].attr.axis;
+    Type to = grad_type(t, in[0]), taken = three_axes(type_of(t, in[1]), axis);
+    Dim one[4] = {taken.dim[0], 1, taken.dim[1], taken.dim[2]};
+    Type pairs = type_make(DTYPE_i32, 4, (Dim[]){taken.dim[0], to.dim[axis], taken.dim[1], taken.dim[2]});
+    NodeId least = binary(t, OP_max, in[1], build_like(t->g, in[1], 0));
+    NodeId place = binary(t, OP_min, least, build_like(t->g, in[1], (double)(to.dim[axis] - 1)));
+    place = build_broadcast(t->g, build_reshape(t->g, place, 4, one), pairs);
+    NodeId is_here = binary(t, OP_equal, place, build_iota(t->g, pairs, 1));
+    dy = build_broadcast(t->g, build_reshape(t->g, dy, 4, one), pairs);
+    NodeId all = build_sum(t->g, masked(t, is_here, dy), 1u << 2);
+    flow(t, in[0], build_reshape(t->g, all, to.rank, to.dim));
+}
+
 static void gradient_sum(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
     (void)y;
     flow(t, in[0], build_broadcast(t->g, dy, type_of(t, in[0])));

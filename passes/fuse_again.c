@@ -104,8 +104,9 @@ static Origin origin_of(Again *a, NodeId id) {
     return origin;
 }
 
-/* How many windows see an element. */
-static int64_t overlap(const Node *node) {
+/* How many windows see an element; how often a gather takes one, on average. */
+static int64_t overlap(const Graph *g, const Node *node) {
+    if (node->op == OP_gather) return node->type.dim[node->attr.axis] / g->nodes[node->in[0]].type.dim[node->attr.axis];
     if (node->op != OP_window) return INT64_MAX;
     return node->type.dim[3] * node->type.dim[4] / (node->attr.window.stride[0] * node->attr.window.stride[1]);
 }
@@ -118,8 +119,9 @@ static bool *find_kept(const Fusion *f) {
         if (g->nodes[id].op == OP_matmul) of_product[digits_of(g, g->nodes[id].in[0]).base] = true;
     for (NodeId id = 0; id < g->count; id++) {
         const Node *node = &g->nodes[id];
-        bool looks = node->op == OP_window || node->op == OP_unwindow || node->op == OP_concat || node->op == OP_pad;
-        if (looks && overlap(node) <= MOST_OVERLAP) continue;
+        bool looks = node->op == OP_window || node->op == OP_unwindow || node->op == OP_concat || node->op == OP_pad ||
+                     node->op == OP_gather;
+        if (looks && overlap(g, node) <= MOST_OVERLAP) continue;
         for (uint32_t i = 0; looks && !of_product[id] && i < op_info[node->op].inputs; i++)
             kept[behind_views(g, node->in[i])] = true;
     }

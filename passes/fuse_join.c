@@ -212,11 +212,12 @@ static AxisMap through_reshape(AxisMap map, const Type *from, const Type *to) {
 }
 
 /* The map of a view's operand, from the view's own. */
-static AxisMap through_view(const Graph *g, NodeId view, AxisMap map) {
+static AxisMap through_view(const Graph *g, NodeId view, uint32_t operand, AxisMap map) {
     const Node *node = &g->nodes[view];
     const Type *from = &g->nodes[node->in[0]].type;
     AxisMap result = map;
-    if (!fuse_is_view(g, view)) return result; /* computed again, element by element */
+    if (!fuse_is_view(g, view)) return result;                /* computed again, element by element */
+    if (node->op == OP_gather && operand == 1) return result; /* its positions are asked for where the result is */
     if (node->op == OP_broadcast) {
         for (uint32_t i = 0; i < from->rank; i++)
             if (from->dim[i] == 1) result.axis[i] = NO_AXIS;
@@ -299,7 +300,7 @@ static bool paths_fit(const Fusion *f, const Group *group, NodeId at, AxisMap ma
     if (!fuse_is_free(f, at) || f->stored[at]) return true;
     const Node *node = &f->graph->nodes[at];
     for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
-        if (!paths_fit(f, group, node->in[i], through_view(f->graph, at, map), id, space)) return false;
+        if (!paths_fit(f, group, node->in[i], through_view(f->graph, at, i, map), id, space)) return false;
     return true;
 }
 
@@ -315,7 +316,7 @@ static bool user_fits(const Fusion *f, const Group *group, NodeId user, NodeId i
     }
     if (fuse_is_view(f->graph, user)) { /* a stored view: the path begins with the view itself */
         for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
-            if (!paths_fit(f, group, node->in[i], through_view(f->graph, user, map), id, space)) return false;
+            if (!paths_fit(f, group, node->in[i], through_view(f->graph, user, i, map), id, space)) return false;
         return true;
     }
     for (uint32_t i = 0; i < op_info[node->op].inputs; i++)

@@ -724,6 +724,7 @@ static const struct {
     {OP_pad, pad_constant},
     {OP_pad, pad_pad},
     {OP_concat, concat_constants},
+    {OP_gather, index_constant},
     {OP_window, simplify_window_plain},
     {OP_window, simplify_window_repeated},
     {OP_window, simplify_window_constant},

@@ -136,6 +136,7 @@ static Fact fact_of(const Maker *m, const Node *node, Fact a, Fact b, Fact c) {
         return (Fact){fmax(a.bound, fabs(node->attr.window.value)), fraction, trained};
     }
     case OP_unwindow: return a;
+    case OP_gather: return a;
     case OP_sum: return (Fact){a.bound * reduced_count(node, from), a.fraction, trained};
     case OP_matmul:
         return (Fact){a.bound * b.bound * (double)dim_at(from.dim[from.rank - 1], LARGEST_BATCH), product, trained};
@@ -539,6 +540,28 @@ static NodeId add_unwindow(Maker *m) {
     return chance(m, 50) || !is_number(to.dtype) ? back : build_sum(m->g, tame(m, back), 1u << 3 | 1u << 4);
 }
 
+/* Positions of any kind, most of them inside: an axis is often walked backwards, in steps, or without order. */
+static NodeId add_gather(Maker *m) {
+    Want want = want_of(m, OP_gather);
+    want.least_rank = 1;
+    NodeId a = pick(m, want);
+    Type type = type_with_dtype(type_of(m, a), DTYPE_i32);
+    uint32_t axis = below(m, type.rank);
+    int64_t size = type.dim[axis];
+    if (size < 0) return a;
+    type.dim[axis] = 1 + below(m, chance(m, 50) ? 9 : 40);
+    if (!small_enough(m, type)) return a;
+    NodeId place = build_iota(m->g, type, axis);
+    if (chance(m, 40)) place = build_binary(m->g, OP_mul, place, build_like(m->g, place, (int)below(m, 7) - 3));
+    if (chance(m, 40)) place = build_binary(m->g, OP_add, place, build_like(m->g, place, (double)(size / 2)));
+    if (chance(m, 60)) {
+        Want whole = {.dtypes = 1u << DTYPE_i32, .untrained = true};
+        NodeId any = pick_like(m, type, whole), mask = build_like(m->g, any, size < 64 ? 15 : 127);
+        place = build_binary(m->g, OP_xor, place, build_binary(m->g, OP_and, any, mask));
+    }
+    return build_gather(m->g, a, place, axis);
+}
+
 /* Not every call adds its operation: a shape may be too large, a permutation may change nothing. */
 static NodeId add_operation(Maker *m, OpKind op) {
     switch (op) {
@@ -586,6 +609,7 @@ static NodeId add_operation(Maker *m, OpKind op) {
     case OP_concat: return add_concat(m);
     case OP_window: return add_window(m);
     case OP_unwindow: return add_unwindow(m);
+    case OP_gather: return add_gather(m);
     case OP_sum:
     case OP_reduce_max: return add_reduction(m, op);
     case OP_matmul: return add_matmul(m);

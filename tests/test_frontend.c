@@ -62,6 +62,8 @@ static const FormulaCase formula_cases[] = {
     {"transpose(x)", "f32[3,n]", {1, 4, 2, 5, 3, 6}},
     {"transpose(x, [1, 0])", "f32[3,n]", {1, 4, 2, 5, 3, 6}},
     {"concat(x, y)[:, 2:4]", "f32[n,2]", {3, 0.5, 6, -1}},
+    {"gather(x, position(x) * 2)", "f32[n,3]", {1, 3, 3, 4, 6, 6}},
+    {"gather(x, reshape(l, [n, 1]))", "f32[n,1]", {2, 4}},
     {"concat(y, y, axis=0)", "f32[2n,1]", {0.5, -1, 0.5, -1}},
     {"transpose(x) @ y", "f32[3,1]", {-3.5, -4, -4.5}},
     {"matmul(reshape(x, [n, 1, 3]), transpose(x)[:, 0:1])", NULL, {0}},

@@ -308,6 +308,26 @@ static void test_window(OpKind op) {
     }
 }
 
+/* Fewer and more positions than places, some of them outside: a place may be taken often or never. */
+static void test_gather(void) {
+    const struct {
+        Type a;
+        uint32_t axis;
+        Dim size;
+    } takes[] = {{F32(4), 0, 6},       {F32(2, 3), 1, 5}, {F32(5, 3), 0, 2},     {F32(2, 3, 4), 1, 7},
+                 {F32(-1, 5), 1, 3},   {F32(1, 3), 0, 4}, {F32(3, -1, 2), 0, 5}, {F32(2, 1, 2, 3, 1, 2), 3, 4},
+                 {F32(-2, 3, 2), 2, 3}};
+    for (size_t i = 0; i < sizeof takes / sizeof *takes; i++) {
+        Case c = new_case("gather");
+        Type type = takes[i].a;
+        NodeId a = add_operand(&c, type, -1, 1);
+        type.dim[takes[i].axis] = takes[i].size;
+        NodeId place = build_cast(c.g, add_operand(&c, type, -2, 6), DTYPE_i32);
+        c.y = build_gather(c.g, a, place, takes[i].axis);
+        check_case(c);
+    }
+}
+
 /* Every set of axes. */
 static void test_reduce(OpKind op) {
     const Type types[] = {F32(5), F32(3, 4), F32(2, 3, 4), F32(2, 1, 3), F32(-1, 3)};
@@ -346,6 +366,8 @@ static void test_index(OpKind op) {
         test_concat();
     else if (op == OP_window || op == OP_unwindow)
         test_window(op);
+    else if (op == OP_gather)
+        test_gather();
     else
         BUG("the index operation '%s' has no gradient test", op_info[op].name);
 }

@@ -121,6 +121,32 @@ static int views(const Target *target, int count) {
     return failed;
 }
 
+/* Elements taken from memory of every type: along the lanes, across them, by rows and backwards, with positions outside. */
+static int gathers(const Target *target, int count) {
+    const DType dtypes[] = {DTYPE_f32, DTYPE_u8, DTYPE_f32, DTYPE_i32, DTYPE_u8, DTYPE_i8, DTYPE_i64, DTYPE_bool};
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        Graph *g = graph_new("gathers");
+        Dim size[] = {pick(1, 5), pick(1, 20), pick(1, 50)}, taken[] = {size[0], size[1], size[2]};
+        uint32_t axis = (uint32_t)pick(0, 2);
+        taken[axis] = pick(1, 60);
+        NodeId x = build_input(g, "x", INPUT_data, type_make(dtypes[i % 8], 3, size), (Init){0});
+        Type type = type_make(DTYPE_i32, 3, taken), few = type;
+        for (uint32_t k = 0; k < 3; k++)
+            if (k != axis && pick(0, 1)) few.dim[k] = 1;
+        NodeId place = build_cast(g, build_input(g, "place", INPUT_data, type_with_dtype(few, DTYPE_f32), (Init){0}), DTYPE_i32);
+        if (pick(0, 1)) place = build_binary(g, OP_add, place, build_iota(g, few, axis));
+        NodeId y = build_gather(g, x, build_broadcast(g, place, type), axis);
+        int64_t start[] = {0, 0, taken[2] - 1}, step[] = {1, 1, -1};
+        if (pick(0, 1)) y = build_slice(g, y, g->nodes[y].type, start, step);
+        graph_add_output(g, "y", build_cast(g, y, DTYPE_f32), -1);
+        NodeId back = build_slice(g, x, g->nodes[x].type, (int64_t[]){0, 0, size[2] - 1}, step);
+        graph_add_output(g, "back", build_cast(g, back, DTYPE_f32), -1);
+        failed += check(g, target, 1, "gather");
+    }
+    return failed;
+}
+
 /* A convolution as the graph has it: a window, its taps and channels joined, and a product; and the sums that arise in
  * pooling and gradients. */
 static int windows(const Target *target, int count) {
@@ -217,7 +243,7 @@ int main(int argc, char **argv) {
         }
         diag_free(&diag);
         failed += products(&target, 24 * scale) + batched_products(&target, 4 * scale) + reductions(&target, 16 * scale) + views(&target, 8 * scale);
-        failed += windows(&target, 12 * scale) + narrow_tails(&target);
+        failed += windows(&target, 12 * scale) + gathers(&target, 16 * scale) + narrow_tails(&target);
         failed += same_bits(&target) + chains(&target);
         printf("%s: %d failed so far\n", target.cpu, failed);
     }
