@@ -7,7 +7,7 @@
 #define SELFC_RUNTIME_ABI_H
 #include <stdint.h>
 
-enum { SELFC_ABI_VERSION = 3, SELFC_MAX_RANK = 6 };
+enum { SELFC_ABI_VERSION = 4, SELFC_MAX_RANK = 6 };
 
 /* The order of ir/dtypes.def. */
 typedef enum { SELFC_f32, SELFC_bf16, SELFC_f16, SELFC_i8, SELFC_u8, SELFC_i32, SELFC_i64, SELFC_bool } SelfcDType;
@@ -41,7 +41,10 @@ typedef struct {
 /* Where a kernel's argument is. base 0: the state segment; 1: the program's arena; 2 + i: input or output i. */
 typedef struct {
     uint32_t base;
-    SelfcExtent offset;
+    SelfcExtent offset;   /* bytes */
+    int64_t elements;     /* of the buffer; as a dim: < 0 is -elements times n */
+    int32_t dtype;        /* SelfcDType */
+    int32_t is_written;   /* 1: the kernel writes it; those that are read come first */
 } SelfcArg;
 
 typedef struct {
