@@ -44,8 +44,9 @@ static void constants_small_types(Constants *c) {
     c->state = STRUCT(c, c->tensor, c->i64, c->i32, c->i32, c->i32, c->f64, c->f64);
     SAME_LAYOUT(c, c->state, SelfcState, AT(SelfcState, tensor), AT(SelfcState, offset), AT(SelfcState, is_parameter),
                 AT(SelfcState, is_weight), AT(SelfcState, init), AT(SelfcState, init_a), AT(SelfcState, init_b));
-    c->arg = STRUCT(c, c->i32, c->extent);
-    SAME_LAYOUT(c, c->arg, SelfcArg, AT(SelfcArg, base), AT(SelfcArg, offset));
+    c->arg = STRUCT(c, c->i32, c->extent, c->i64, c->i32, c->i32);
+    SAME_LAYOUT(c, c->arg, SelfcArg, AT(SelfcArg, base), AT(SelfcArg, offset), AT(SelfcArg, elements),
+                AT(SelfcArg, dtype), AT(SelfcArg, is_written));
     c->axis = STRUCT(c, c->i64, c->i64);
     SAME_LAYOUT(c, c->axis, SelfcGridAxis, AT(SelfcGridAxis, extent), AT(SelfcGridAxis, block));
     c->spec = STRUCT(c, c->pointer, c->pointer, c->pointer, c->pointer, c->i64, c->i64, c->i64, c->i64);
@@ -119,12 +120,16 @@ static LLVMValueRef constants_state(Constants *c, const SelfcState *state) {
                  LLVMConstReal(c->f64, state->init_b));
 }
 
+static LLVMValueRef constants_arg(Constants *c, const SelfcArg *arg) {
+    return VALUE(c, constants_i32(c, arg->base), constants_extent(c, arg->offset), constants_i64(c, arg->elements),
+                 constants_i32(c, arg->dtype), constants_i32(c, arg->is_written));
+}
+
 static LLVMValueRef constants_call(Constants *c, const SelfcCall *call, LLVMValueRef function) {
     LLVMValueRef axes[SELFC_MAX_RANK], *args = arena_array(c->arena, LLVMValueRef, call->arg_count);
     for (int i = 0; i < SELFC_MAX_RANK; i++)
         axes[i] = VALUE(c, constants_i64(c, call->grid[i].extent), constants_i64(c, call->grid[i].block));
-    for (uint32_t i = 0; i < call->arg_count; i++)
-        args[i] = VALUE(c, constants_i32(c, call->args[i].base), constants_extent(c, call->args[i].offset));
+    for (uint32_t i = 0; i < call->arg_count; i++) args[i] = constants_arg(c, &call->args[i]);
     return VALUE(c, function, constants_text(c, call->name), constants_text(c, call->origin),
                  constants_array(c, "args", c->arg, args, call->arg_count), constants_i32(c, call->arg_count),
                  constants_i32(c, call->phase), constants_i32(c, call->grid_rank),

@@ -133,12 +133,20 @@ static uint32_t manifest_kernel(Manifest *manifest, const Kernel *kernel) {
     return manifest->kernel_count++;
 }
 
+static SelfcArg manifest_arg(const Program *program, uint32_t buffer, SelfcArg place, bool is_written) {
+    place.elements = type_elements(program->buffers[buffer].type);
+    place.dtype = (int32_t)program->buffers[buffer].type.dtype;
+    place.is_written = is_written;
+    return place;
+}
+
 /* places: where each buffer of the program is. */
 static SelfcCall manifest_call(Maker *maker, const Program *program, const Call *call, const SelfcArg *places) {
     const Kernel *kernel = &program->kernels[call->kernel];
     uint32_t arg_count = kernel_arg_count(kernel);
     SelfcArg *args = arena_array(maker->arena, SelfcArg, arg_count);
-    for (uint32_t i = 0; i < arg_count; i++) args[i] = places[call->args[i]];
+    for (uint32_t i = 0; i < arg_count; i++)
+        args[i] = manifest_arg(program, call->args[i], places[call->args[i]], i >= kernel->body->input_count);
     SelfcCall made = {
         .name = arena_copy(maker->arena, kernel->name),
         .origin = arena_copy(maker->arena, call->origin),

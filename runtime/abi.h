@@ -41,7 +41,10 @@ typedef struct {
 /* Where a kernel's argument is. base 0: the state segment; 1: the program's arena; 2 + i: input or output i. */
 typedef struct {
     uint32_t base;
-    SelfcExtent offset;
+    SelfcExtent offset;   /* bytes */
+    int64_t elements;     /* of the buffer; as a dim: < 0 is -elements times n */
+    int32_t dtype;        /* SelfcDType */
+    int32_t is_written;   /* 1: the kernel writes it; those that are read come first */
 } SelfcArg;
 
 typedef struct {

@@ -167,8 +167,9 @@ static void test_straight_run(void) {
     EXPECT(strstr(report, "<svg") && strstr(report, "data:image/png;base64,") && strstr(report, "test_") == NULL,
            "report");
     EXPECT(!strstr(report, "http"), "the report wants a network");
-    static const char *const facts[] = {"<p>A test &lt;of> reports.</p>", "<td>784</td>", "<td>data</td>",
-                                        "<td>plain</td>", "<td>selfc ", "polyline.train{stroke", ">epochs</text>"};
+    static const char *const facts[] = {
+        "<p>A test &lt;of> reports.</p>", "<td>784</td>",  "<td>data</td>", "<td>plain</td>", "<td>selfc ",
+        "polyline.train{stroke",          ">epochs</text>"};
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
         EXPECT(strstr(report, facts[i]), "the report lacks %s", facts[i]);
     free(report);
@@ -340,7 +341,8 @@ static void sum_with_nan(void *const *args, int64_t n, int64_t first, int64_t en
 }
 
 static void test_nan_loss(void) {
-    static const SelfcArg args[] = {TINY_AT(1, TINY_PARTIAL), TINY_AT(5, 0), TINY_AT(3, 0)};
+    static const SelfcArg args[] = {TINY_READ(1, TINY_PARTIAL, TINY_BLOCKS, f32), TINY_WRITE(5, 0, 1),
+                                    TINY_READ(3, 0, 3, i32)};
     SelfcCall calls[3];
     SelfcProgram programs[4];
     SelfcModule module = tiny_module;
@@ -351,6 +353,9 @@ static void test_nan_loss(void) {
     module.programs = programs;
     SelfcTrainOptions options = small_options("nan");
     EXPECT(selfc_train(&module, &options) == 1 && strstr(selfc_failure(), "the loss is nan at step 51") &&
+               strstr(selfc_failure(),
+                      "step 51: layer \"tiny\" (layers[0]) in the kernel sum made the first value that "
+                      "is not finite: nan, 1 of 1 values; what it read was finite, the largest ") &&
                strstr(selfc_failure(), "the checkpoint of step 40 is kept, --resume --out nan goes on from it"),
            "%s", selfc_failure());
     SelfcTensors tensors;
@@ -376,14 +381,16 @@ static void test_nan_parameter(void) {
     memcpy(args, tiny_update_args, sizeof tiny_update_args);
     memcpy(calls, tiny_train_calls, sizeof calls);
     memcpy(programs, tiny_programs, sizeof programs);
-    args[5] = tiny_sum_args[1];
-    args[5].base = 3;
+    args[5] = tiny_difference_args[1];
     calls[2].run = update_with_nan, calls[2].args = args, calls[2].arg_count = 6;
     programs[0].calls = calls;
     module.programs = programs;
     module.training.evaluate = -1;
     SelfcTrainOptions options = small_options("infinite");
     EXPECT(selfc_train(&module, &options) == 1 && strstr(selfc_failure(), "after step 60 \"w\" holds values") &&
+               strstr(selfc_failure(),
+                      "step 60: layer \"tiny\" (layers[0]) in the kernel update made the first value that "
+                      "is not finite: inf, in \"w\", 1 of 784 values; what it read was finite") &&
                strstr(selfc_failure(), "the checkpoint of step 40 is kept"),
            "%s", selfc_failure());
 }

@@ -81,21 +81,34 @@ static void tiny_encode(void *const *args, int64_t n, int64_t first, int64_t end
 }
 
 enum { TINY_W = 0, TINY_MOMENTUM = 3136, TINY_PARTIAL = 0, TINY_GRADIENT = 64 };
-#define TINY_AT(where, bytes) {where, {bytes, 0}}
-static const SelfcArg tiny_difference_args[] = {TINY_AT(2, 0),
-                                                TINY_AT(3, 0),
-                                                TINY_AT(4, 0),
-                                                TINY_AT(0, TINY_W),
-                                                TINY_AT(1, TINY_PARTIAL),
-                                                TINY_AT(1, TINY_GRADIENT)};
-static const SelfcArg tiny_sum_args[] = {TINY_AT(1, TINY_PARTIAL), TINY_AT(5, 0)};
-static const SelfcArg tiny_update_args[] = {TINY_AT(1, TINY_GRADIENT), TINY_AT(0, TINY_W), TINY_AT(0, TINY_MOMENTUM),
-                                            TINY_AT(0, TINY_W), TINY_AT(0, TINY_MOMENTUM)};
-static const SelfcArg tiny_generate_args[] = {TINY_AT(2, 0), TINY_AT(0, TINY_W), TINY_AT(3, 0)};
-static const SelfcArg tiny_encode_args[] = {TINY_AT(2, 0), TINY_AT(3, 0)};
-#define TINY_CALL(kernel, phase, ...)                                                                                \
-    {tiny_##kernel, #kernel, "tiny", tiny_##kernel##_args, sizeof tiny_##kernel##_args / sizeof(SelfcArg), phase, 1, \
-     {__VA_ARGS__}, 100000,  100000}
+#define TINY_READ(where, bytes, elements, dtype) {where, {bytes, 0}, elements, SELFC_##dtype, 0}
+#define TINY_WRITE(where, bytes, elements) {where, {bytes, 0}, elements, SELFC_f32, 1}
+enum { TINY_BLOCKS = (TINY_PIXELS + TINY_BLOCK - 1) / TINY_BLOCK };
+static const SelfcArg tiny_difference_args[] = {TINY_READ(2, 0, -TINY_PIXELS, u8),
+                                                TINY_READ(3, 0, 3, i32),
+                                                TINY_READ(4, 0, -1, i32),
+                                                TINY_READ(0, TINY_W, TINY_PIXELS, f32),
+                                                TINY_WRITE(1, TINY_PARTIAL, TINY_BLOCKS),
+                                                TINY_WRITE(1, TINY_GRADIENT, TINY_PIXELS)};
+static const SelfcArg tiny_sum_args[] = {TINY_READ(1, TINY_PARTIAL, TINY_BLOCKS, f32), TINY_WRITE(5, 0, 1)};
+static const SelfcArg tiny_update_args[] = {
+    TINY_READ(1, TINY_GRADIENT, TINY_PIXELS, f32), TINY_READ(0, TINY_W, TINY_PIXELS, f32),
+    TINY_READ(0, TINY_MOMENTUM, TINY_PIXELS, f32), TINY_WRITE(0, TINY_W, TINY_PIXELS),
+    TINY_WRITE(0, TINY_MOMENTUM, TINY_PIXELS)};
+static const SelfcArg tiny_generate_args[] = {TINY_READ(2, 0, -2, f32), TINY_READ(0, TINY_W, TINY_PIXELS, f32),
+                                              TINY_WRITE(3, 0, -TINY_PIXELS)};
+static const SelfcArg tiny_encode_args[] = {TINY_READ(2, 0, -TINY_PIXELS, f32), TINY_WRITE(3, 0, -2)};
+#define TINY_CALL(kernel, phase, ...)                \
+    {tiny_##kernel,                                  \
+     #kernel,                                        \
+     "tiny (layers[0])",                             \
+     tiny_##kernel##_args,                           \
+     sizeof tiny_##kernel##_args / sizeof(SelfcArg), \
+     phase,                                          \
+     1,                                              \
+     {__VA_ARGS__},                                  \
+     100000,                                         \
+     100000}
 static const SelfcCall tiny_train_calls[] = {
     TINY_CALL(difference, 0, {TINY_PIXELS, TINY_BLOCK}),
     TINY_CALL(sum, 1, {1, 1}),
@@ -130,7 +143,8 @@ static const char *const tiny_reports[] = {"distance"};
 static const SelfcModule tiny_module = {
     .abi_version = SELFC_ABI_VERSION,
     .name = "tiny",
-    .description = "{\"name\": \"tiny\", \"about\": \"A test <of> reports.\", \"training\": {\"optimizer\": \"plain\"}}\n",
+    .description =
+        "{\"name\": \"tiny\", \"about\": \"A test <of> reports.\", \"training\": {\"optimizer\": \"plain\"}}\n",
     .states = tiny_states,
     .state_count = 2,
     .state_bytes = 6272,

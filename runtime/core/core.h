@@ -41,6 +41,11 @@ SelfcSession *selfc_session_new(const SelfcModule *module, int threads, uint64_t
 void selfc_session_free(SelfcSession *session);
 int selfc_session_reserve(SelfcSession *session, const SelfcProgram *program, int64_t n); /* 0, or -1: no memory */
 void selfc_execute(SelfcSession *session, const SelfcProgram *program, void *const *io, int64_t n);
+/* The same run, to the same bits, call by call on this thread. `watch` sees each call before and after it is done;
+ * false ends the run there. */
+typedef int SelfcWatch(void *context, const SelfcCall *call, void *const *args, int is_done);
+void selfc_execute_watched(SelfcSession *session, const SelfcProgram *program, void *const *io, int64_t n,
+                           SelfcWatch *watch, void *context);
 
 const SelfcProgram *selfc_find_program(const SelfcModule *module, const char *name); /* NULL: none */
 const SelfcState *selfc_find_state(const SelfcModule *module, const char *name);

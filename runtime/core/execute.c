@@ -249,3 +249,17 @@ void selfc_execute(SelfcSession *session, const SelfcProgram *program, void *con
     selfc_pool_run(session->pool, execute_share, execution);
     if (session->times) execute_add_times(execution, (size_t)threads);
 }
+
+/* Calls stand in order of phase, and those of one phase do not depend on one another. */
+void selfc_execute_watched(SelfcSession *session, const SelfcProgram *program, void *const *io, int64_t n,
+                           SelfcWatch *watch, void *context) {
+    Execution *execution = (Execution *)session;
+    execute_bind(execution, program, io, n);
+    for (uint32_t c = 0; c < program->call_count; c++) {
+        const SelfcCall *call = &program->calls[c];
+        void *const *args = execution->plan.args[c];
+        if (!watch(context, call, args, 0)) return;
+        call->run(args, n, 0, execute_pieces(call, n), session->scratch);
+        if (!watch(context, call, args, 1)) return;
+    }
+}

@@ -6,7 +6,6 @@
 #include "runtime/data/file.h"
 #include "runtime/train/trainer.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,26 +22,14 @@ static char *checkpoint_text(const char *format, ...) {
     return text;
 }
 
-/* Zero times a number is zero, unless the number is infinite or NaN. */
-static bool checkpoint_all_finite(const float *values, int64_t count) {
-    float sum = 0;
-    for (int64_t i = 0; i < count; i++) sum += values[i] * 0.0f;
-    return sum == 0;
-}
-
-/* The loss may be fine while a parameter that it hardly depends on has blown up. */
-static bool checkpoint_check_parameters(const Trainer *trainer) {
+const char *checkpoint_bad_state(const Trainer *trainer) {
     for (uint32_t i = 0; i < trainer->module->state_count; i++) {
         const SelfcState *state = &trainer->module->states[i];
         const void *values = (const char *)trainer->session->state + state->offset;
-        if (!state->is_parameter || state->tensor.dtype != SELFC_f32) continue;
-        if (checkpoint_all_finite(values, selfc_tensor_elements(&state->tensor, 0))) continue;
-        selfc_fail(
-            "%s: after step %lld \"%s\" holds values that are no finite numbers; a smaller learning rate may help",
-            trainer->folder, (long long)trainer->step, state->tensor.name);
-        return false;
+        if (!scan_is_finite(values, state->tensor.dtype, selfc_tensor_elements(&state->tensor, 0)))
+            return state->tensor.name;
     }
-    return true;
+    return NULL;
 }
 
 static bool checkpoint_write_states(const Trainer *trainer, const char *name, bool only_weights,
@@ -89,7 +76,6 @@ static void checkpoint_set_epoch_sums(Trainer *trainer, const char *text) {
 
 bool checkpoint_write(Trainer *trainer) {
     if (trainer->saved_step == trainer->step) return true;
-    if (!checkpoint_check_parameters(trainer)) return false;
     int64_t epoch = trainer->step / trainer->epoch_steps, position = trainer->step % trainer->epoch_steps;
     char *numbers[] = {
         checkpoint_text("%lld", (long long)trainer->step),

@@ -218,9 +218,7 @@ static bool train_write_epoch(Trainer *trainer, Progress *progress, double rate)
     return is_fine;
 }
 
-/* One step on the next batch; its loss. */
-static double train_step(Trainer *trainer) {
-    double start = progress_clock();
+void train_fill(Trainer *trainer) {
     int64_t epoch = trainer->step / trainer->epoch_steps, position = trainer->step % trainer->epoch_steps,
             batch = trainer->train.capacity;
     if (trainer->order_epoch != epoch) {
@@ -230,7 +228,13 @@ static double train_step(Trainer *trainer) {
     feed_fill(&trainer->feed, SELFC_TRAIN, &trainer->train, trainer->order + position * batch, batch,
               trainer->session->pool);
     binding_set_key(&trainer->train, trainer->seed, trainer->step);
-    selfc_execute(trainer->session, trainer->train.program, trainer->train.io, batch);
+}
+
+/* One step on the next batch; its loss. */
+static double train_step(Trainer *trainer) {
+    double start = progress_clock();
+    train_fill(trainer);
+    selfc_execute(trainer->session, trainer->train.program, trainer->train.io, trainer->train.capacity);
     for (uint32_t i = 0; i < trainer->module->training.report_count; i++) {
         double value = *train_report(trainer, &trainer->train, i);
         trainer->window[i] += value;
@@ -245,9 +249,22 @@ static double train_step(Trainer *trainer) {
     return *train_report(trainer, &trainer->train, 0);
 }
 
-static void train_fail_loss(const Trainer *trainer, double loss) {
-    selfc_fail("%s: the loss is %g at step %lld (epoch %.2f); a smaller learning rate may help", trainer->folder, loss,
-               (long long)trainer->step, (double)trainer->step / (double)trainer->epoch_steps);
+static TrainEnd train_fail_loss(Trainer *trainer, double loss) {
+    selfc_fail("%s: the loss is %g at step %lld (epoch %.2f); a smaller learning rate may help", trainer->folder,
+               isnan(loss) ? (double)NAN : loss, (long long)trainer->step,
+               (double)trainer->step / (double)trainer->epoch_steps);
+    nonfinite_explain(trainer);
+    return TRAIN_failed;
+}
+
+/* The loss may be fine while a parameter that it hardly depends on has blown up; such states are never saved. */
+static bool train_save(Trainer *trainer) {
+    const char *bad = checkpoint_bad_state(trainer);
+    if (!bad) return checkpoint_write(trainer);
+    selfc_fail("%s: after step %lld \"%s\" holds values that are no finite numbers; a smaller learning rate may help",
+               trainer->folder, (long long)trainer->step, bad);
+    nonfinite_explain(trainer);
+    return false;
 }
 
 /* What the failure leaves. */
@@ -273,7 +290,7 @@ static TrainEnd train_loop(Trainer *trainer, Progress *progress) {
     bool is_last = trainer->step >= trainer->step_limit;
     while (!is_last) {
         double loss = train_step(trainer);
-        if (!isfinite(loss)) return train_fail_loss(trainer, loss), TRAIN_failed;
+        if (!isfinite(loss)) return train_fail_loss(trainer, loss);
         double now = progress_clock();
         bool is_interrupted = train_is_asked_to_stop(trainer, loss);
         is_last = trainer->step >= trainer->step_limit ||
@@ -285,7 +302,7 @@ static TrainEnd train_loop(Trainer *trainer, Progress *progress) {
         progress_step(progress, trainer, loss, rate > 0 ? rate : train_samples_per_second(trainer));
         if ((is_epoch || (is_last && !is_interrupted)) && !train_write_epoch(trainer, progress, rate))
             return TRAIN_failed;
-        if (is_saved && !checkpoint_write(trainer)) return TRAIN_failed;
+        if (is_saved && !train_save(trainer)) return TRAIN_failed;
         if (is_saved) saved = progress_clock();
         if (is_interrupted) return TRAIN_interrupted;
         if (is_epoch && !is_last && now - reported > train_report_pause) {
@@ -305,7 +322,7 @@ static TrainEnd train_run(Trainer *trainer) {
     train_catch_signals(kept);
     TrainEnd end = train_loop(trainer, &progress);
     progress_end(&progress);
-    if (end != TRAIN_failed && !(checkpoint_write(trainer) && train_write_results(trainer))) end = TRAIN_failed;
+    if (end != TRAIN_failed && !(train_save(trainer) && train_write_results(trainer))) end = TRAIN_failed;
     train_release_signals(kept);
     if (end == TRAIN_failed) train_fail_kept(trainer);
     if (end == TRAIN_interrupted && !trainer->options->quiet)

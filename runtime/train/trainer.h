@@ -87,6 +87,24 @@ void run_folder_clean(const char *folder); /* removes temporary files that a kil
 bool checkpoint_write(Trainer *trainer);
 bool checkpoint_read(Trainer *trainer);
 bool checkpoint_write_weights(const Trainer *trainer);
+/* The name of a state that holds a value which is not finite; NULL: there is none. */
+const char *checkpoint_bad_state(const Trainer *trainer);
+
+/* train.c: the inputs of the step that comes next. */
+void train_fill(Trainer *trainer);
+
+/* nonfinite.c: which layer made the first value that is not finite on the way to where the run stands; added to the
+ * failure's text. Ends the run: states and step are no longer its own. */
+void nonfinite_explain(Trainer *trainer);
+
+/* scan.c: numbers in memory that are not finite. */
+typedef struct {
+    int64_t count, first; /* of elements that are not finite; the first of them, or -1 */
+    double value;         /* of the first */
+    double largest;       /* magnitude of those that are finite */
+} Scan;
+bool scan_is_finite(const void *values, int32_t dtype, int64_t elements); /* fast */
+Scan scan_values(const void *values, int32_t dtype, int64_t elements);
 
 /* progress.c: for people, on stderr. */
 typedef struct {
