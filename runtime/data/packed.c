@@ -38,7 +38,7 @@ static struct archive *packed_begin(const char *path, int *status) {
     struct archive *in = archive_read_new();
     if (!in) return NULL;
     archive_read_support_format_tar(in);
-    archive_read_support_format_zip(in);
+    archive_read_support_format_zip_seekable(in); /* the other way takes half a file for a whole one */
     archive_read_support_filter_gzip(in);
     archive_read_support_filter_bzip2(in);
     archive_read_support_filter_compress(in);

@@ -94,11 +94,19 @@ static uint8_t *store_slot_of(const PictureStore *store, int64_t index) {
     return store->slots + (size_t)index * store->options.slot_bytes;
 }
 
+/* Names and what libraries say of bytes may hold anything; a terminal is shown letters alone. */
+static const char *store_plain(char *text) {
+    for (char *at = text; at && *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7F) *at = '?';
+    return text ? text : "?";
+}
+
 /* A broken sample is said once. The run stops when more than 1 % of those tried are broken, and 10 at least. */
-static void store_report(PictureStore *store, int64_t index, const char *reason) {
+static void store_report(PictureStore *store, int64_t index, char *reason) {
     enum { STORE_BROKEN_LEAST = 10, STORE_BROKEN_SHARE = 100 };
     char *name = store->options.name(store->options.context, index);
-    fprintf(stderr, "selfc: %s: not a picture that can be read (%s); skipped\n", name ? name : "?", reason);
+    fprintf(stderr, "selfc: %s: not a picture that can be read (%s); skipped\n", store_plain(name),
+            store_plain(reason));
     free(name);
     store->broken++;
     bool is_much = store->broken >= STORE_BROKEN_LEAST && store->broken * STORE_BROKEN_SHARE > store->tried;
