@@ -122,6 +122,8 @@ bool link_program(const char *object, const char *out, const Target *target, Dia
                              (char *)object,
                              (char *)runtime,
                              LINK_SANITIZERS "-lpng",
+                             "-ljpeg",
+                             "-larchive",
                              "-lz",
                              "-lpthread",
                              "-lm",

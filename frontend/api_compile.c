@@ -63,7 +63,8 @@ int api_need_shapes(SelfcModel *model) {
                                       .split = SELFC_TRAIN,
                                       .height = specs[i].height,
                                       .width = specs[i].width,
-                                      .channels = specs[i].channels};
+                                      .channels = specs[i].channels,
+                                      .cache = model->options.cache ? model->options.cache : ""};
         selfc_source_close(source);
         source = selfc_source_open(&options);
         failed = source ? api_shape_of(model, source, &specs[i], &model->shapes[i]) : api_fail("%s", selfc_failure());

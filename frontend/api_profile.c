@@ -30,7 +30,8 @@ static int profile_fill_from_source(SelfcModel *model, const SelfcDataSpec *spec
                                   .split = SELFC_TRAIN,
                                   .height = spec->height,
                                   .width = spec->width,
-                                  .channels = spec->channels};
+                                  .channels = spec->channels,
+                                  .cache = model->options.cache ? model->options.cache : ""};
     SelfcSource *source = selfc_source_open(&options);
     if (!source || selfc_source_load(source)) return selfc_source_close(source), api_fail("%s", selfc_failure());
     int64_t count = selfc_source_count(source);
@@ -39,9 +40,10 @@ static int profile_fill_from_source(SelfcModel *model, const SelfcDataSpec *spec
     for (int64_t i = 0; i < n && count; i++) index[i] = (int32_t)(i % count);
     int field = selfc_source_field(source, spec->field);
     if (count && field >= 0) selfc_source_gather(source, (uint32_t)field, index, n, out);
+    int failed = selfc_source_check(source) ? api_fail("%s", selfc_failure()) : 0;
     free(index);
     selfc_source_close(source);
-    return 0;
+    return failed;
 }
 
 /* Numbers of an ordinary size; integers stay 0 or 1, so that they are valid positions and labels. */

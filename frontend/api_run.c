@@ -137,6 +137,7 @@ int selfc_train_run(SelfcModel *model, const SelfcTrainRun *run) {
                                  .seed = model->options.seed,
                                  .has_seed = model->options.has_seed,
                                  .threads = model->options.threads,
+                                 .cache = model->options.cache ? model->options.cache : "",
                                  .resume = settings.resume,
                                  .quiet = settings.quiet,
                                  .prepare_seconds = api_seconds() - model->opened};

@@ -20,12 +20,26 @@ static const SourceInfo *read_source(Reader *r, const Json *json) {
     return NULL;
 }
 
+/* What is known of pictures in files: their box, if its size is asked for. */
+static bool set_picture_sample(Data *data) {
+    if (!strcmp(data->field, "size")) {
+        data->sample = (Type){.dtype = DTYPE_i32, .rank = 1, .dim = {2}};
+    } else if (!strcmp(data->field, "image") && data->height) {
+        data->sample = (Type){.dtype = DTYPE_u8, .rank = 2, .dim = {data->height, data->width}};
+        if (data->channels != 1) data->sample.dim[data->sample.rank++] = 3;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 /* What the source says about a sample before any data is opened. */
 static void set_sample(Data *data, const SourceInfo *source) {
     const char *text = data->field && !strcmp(data->field, "label")                      ? "i32[]"
                        : source && source->sample && !strcmp(data->field, source->field) ? source->sample
                                                                                          : NULL;
-    data->has_sample = text && type_parse(&text, &data->sample);
+    data->has_sample = text ? type_parse(&text, &data->sample)
+                            : source && !strcmp(source->name, "pictures") && set_picture_sample(data);
     if (data->has_sample && data->sample.rank == 2 && data->channels == 3) data->sample.dim[data->sample.rank++] = 3;
 }
 

@@ -7,25 +7,32 @@
 /* source.c: a data set: named fields ("image", "label", "value"), each with its samples. */
 typedef struct SelfcSource SelfcSource;
 typedef struct {
-    const char *name;         /* "image", "label", "value" */
+    const char *name;         /* "image", "label", "value", "size" */
     SelfcTensor sample;       /* of one sample: u8[28,28]; i32[] for labels */
 } SelfcField;
 
 typedef enum { SELFC_TRAIN, SELFC_TEST } SelfcSplit;
 typedef struct {
-    const char *source;       /* "glyphs", "idx", "npy", or NULL: what stands at path is recognised */
+    const char *source;       /* "glyphs", "idx", "npy", "pictures", or NULL: what stands at path is recognised */
     const char *path;         /* may be NULL for glyphs */
     SelfcSplit split;
     int64_t height, width;    /* of pictures; 0: the source decides */
     int64_t channels;         /* 1: grey, 3: colour; 0: the source decides */
     int32_t fill;             /* 1: a picture is cropped in its middle to the aspect of height:width and resized to fill
                                  it; 0: one that is too large is shrunk until it fits, and stands at the top left */
+    const char *cache;        /* folder for decoded pictures that do not fit into memory; NULL: the user's cache, "": none
+                                 that outlives the process */
 } SelfcSourceOptions;
 /* Reads no more than the headers. A source whose samples are of another size, or have other channels, than the options
  * ask for, and stay so, is an error. NULL after selfc_fail. */
 SelfcSource *selfc_source_open(const SelfcSourceOptions *options);
-/* Reads or draws all samples and checks them: 0, or -1 after selfc_fail. Gather would do it, but cannot fail. */
+/* Reads or draws all samples and checks them: 0, or -1 after selfc_fail. Gather would do it, but cannot fail. Pictures
+ * are decoded in the background from now on. */
 int selfc_source_load(SelfcSource *source);
+/* Once loaded: samples that come one by one are made in this order, and the others behind. */
+void selfc_source_ahead(const SelfcSource *source, const int32_t *index, int64_t n);
+/* Whether what was gathered can be used: -1 after selfc_fail if too many files are broken. */
+int selfc_source_check(const SelfcSource *source);
 /* Whether each of the field's values, loaded whole numbers, is 0 to classes - 1: 0, or -1 after selfc_fail. */
 int selfc_source_check_labels(const SelfcSource *source, uint32_t field, int64_t classes);
 void selfc_source_close(SelfcSource *source);
@@ -40,7 +47,7 @@ const char *selfc_source_name(const SelfcSource *source, int64_t index);
 int64_t selfc_source_classes(const SelfcSource *source);
 const char *selfc_source_class(const SelfcSource *source, int64_t label);
 /* Copies field `field` of the samples index[0..n) to out, dense; zeros for numbers outside of the data
- * set. Thread-safe. */
+ * set. Thread-safe. A picture that is broken is replaced by the next whole one. */
 void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out);
 
 /* A permutation of 0..count-1 that depends on (seed, epoch) alone. */

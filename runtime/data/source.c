@@ -1,6 +1,6 @@
 /* Data sets: which kind stands at a path, and what all kinds do alike. Opening reads headers only, since the compiler
  * wants to know the shape of a sample long before anything is trained; the samples are read in one go when
- * training begins, so that a file that vanishes or changes later cannot hurt. */
+ * training begins, so that a file that vanishes or changes later cannot hurt. Pictures alone come one by one. */
 #include "runtime/data/source.h"
 #include "runtime/data/file.h"
 
@@ -18,6 +18,7 @@ static const struct {
     {"glyphs", source_open_glyphs, NULL},
     {"idx", source_open_idx, source_is_idx},
     {"npy", source_open_npy, source_is_npy},
+    {"pictures", source_open_pictures, source_is_pictures},
 };
 enum { SOURCE_KINDS = sizeof source_kind / sizeof *source_kind };
 
@@ -61,14 +62,17 @@ static int source_recognise(const char *path) {
     if (!file_exists(path)) return selfc_fail("cannot read %s: %s", path, strerror(errno)), -1;
     for (int i = 0; i < SOURCE_KINDS; i++)
         if (source_kind[i].is_it && source_kind[i].is_it(path)) return i;
-    selfc_fail("%s: neither IDX files (as MNIST's train-images-idx3-ubyte.gz) nor .npy files (train.npy)", path);
+    selfc_fail(
+        "%s: neither IDX files (as MNIST's train-images-idx3-ubyte.gz) nor .npy files (train.npy) nor pictures: a "
+        "folder or an archive (tar, zip) of PNG and JPEG files, or a list of their paths",
+        path);
     return -1;
 }
 
 static int source_find_kind(const char *name) {
     for (int i = 0; i < SOURCE_KINDS; i++)
         if (!strcmp(source_kind[i].name, name)) return i;
-    selfc_fail("no data source is called \"%s\"; there are glyphs, idx and npy", name);
+    selfc_fail("no data source is called \"%s\"; there are glyphs, idx, npy and pictures", name);
     return -1;
 }
 
@@ -120,6 +124,7 @@ SelfcSource *selfc_source_open(const SelfcSourceOptions *options) {
 
 void selfc_source_close(SelfcSource *source) {
     if (!source) return;
+    if (source->close) source->close(source);
     for (int i = 0; i < SOURCE_FIELDS; i++) {
         free(source->path[i]);
         free(source->data[i]);
@@ -140,8 +145,9 @@ int selfc_source_field(const SelfcSource *source, const char *name) {
     if (!name || !strcmp(name, "image") || !strcmp(name, "value")) return 0;
     for (uint32_t i = 0; i < source->field_count; i++)
         if (!strcmp(source->fields[i].name, name)) return (int)i;
-    selfc_fail("the data set has no field \"%s\"%s", name,
-               strcmp(name, "label") ? "" : ": no file with labels was found");
+    const char *why = source->no_labels ? source->no_labels : "no file with labels was found";
+    bool is_label = !strcmp(name, "label");
+    selfc_fail("the data set has no field \"%s\"%s%s", name, is_label ? ": " : "", is_label ? why : "");
     return -1;
 }
 
@@ -172,6 +178,12 @@ static bool source_check_finite(const SelfcSource *source, uint32_t field) {
     }
     return true;
 }
+
+void selfc_source_ahead(const SelfcSource *source, const int32_t *index, int64_t n) {
+    if (source->ahead && atomic_load(&source->is_loaded)) source->ahead(source, index, n);
+}
+
+int selfc_source_check(const SelfcSource *source) { return source->check && !source->check(source) ? -1 : 0; }
 
 int selfc_source_load(SelfcSource *source) {
     if (atomic_load(&source->is_loaded) || source->count == 0) return 0;
@@ -204,6 +216,10 @@ void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_
     enum { SOURCE_AHEAD = 4 }; /* samples stand anywhere in memory: ask for the next ones early */
     size_t bytes = selfc_tensor_bytes(&source->fields[field].sample, 0);
     if (!atomic_load(&source->is_loaded)) selfc_source_load((SelfcSource *)source);
+    if (source->gather) {
+        source->gather(source, field, index, n, out);
+        return;
+    }
     const char *data = source->data[field];
     for (int64_t i = 0; i < n; i++) {
         char *to = (char *)out + (size_t)i * bytes;

@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum { SOURCE_FIELDS = 2 };
+enum { SOURCE_FIELDS = 3 };
 
 struct SelfcSource {
     const char *kind;
@@ -17,8 +17,15 @@ struct SelfcSource {
     uint32_t field_count;
     SelfcField fields[SOURCE_FIELDS];
     char *path[SOURCE_FIELDS];         /* the file of each field; NULL for glyphs */
-    void *data[SOURCE_FIELDS];         /* count samples each, once loaded */
+    void *data[SOURCE_FIELDS];         /* count samples each, once loaded; NULL where the kind gathers itself */
     bool (*load)(SelfcSource *source); /* of the kind; false after selfc_fail */
+    /* Of kinds whose samples come one by one; NULL: all are in `data`. */
+    void (*gather)(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out);
+    void (*ahead)(const SelfcSource *source, const int32_t *index, int64_t n);
+    bool (*check)(const SelfcSource *source); /* false after selfc_fail: the run cannot go on */
+    void (*close)(SelfcSource *source);
+    void *own;                         /* of the kind, for these */
+    const char *no_labels;             /* why there are none; NULL: no file with them was found */
     atomic_bool is_loaded;
     pthread_mutex_t loading;
     const char *const *names;   /* of the kind: of count files, or NULL */
@@ -39,9 +46,11 @@ char *source_find_in_folder(const char *folder, bool (*is_wanted)(const char *na
 bool source_open_glyphs(SelfcSource *source, const SelfcSourceOptions *options);
 bool source_open_idx(SelfcSource *source, const SelfcSourceOptions *options);
 bool source_open_npy(SelfcSource *source, const SelfcSourceOptions *options);
+bool source_open_pictures(SelfcSource *source, const SelfcSourceOptions *options);
 /* Whether the path looks like one of theirs. */
 bool source_is_idx(const char *path);
 bool source_is_npy(const char *path);
+bool source_is_pictures(const char *path);
 
 /* npy.c: only the header. */
 bool npy_read_shape(const char *path, SelfcTensor *tensor);

@@ -7,14 +7,15 @@
 
 static bool feed_same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
 
-static bool feed_open_source(FeedInput *input, const SelfcDataSpec *spec, const char *data) {
+static bool feed_open_source(FeedInput *input, const SelfcDataSpec *spec, const char *data, const char *cache) {
     for (int split = SELFC_TRAIN; split <= SELFC_TEST; split++) {
         SelfcSourceOptions options = {.source = data ? NULL : spec->source,
                                       .path = data ? data : spec->path,
                                       .split = (SelfcSplit)split,
                                       .height = spec->height,
                                       .width = spec->width,
-                                      .channels = spec->channels};
+                                      .channels = spec->channels,
+                                      .cache = cache};
         input->source[split] = selfc_source_open(&options);
         if (!input->source[split] || selfc_source_load(input->source[split])) return false;
     }
@@ -98,7 +99,7 @@ static bool feed_check_count(Feed *feed, const FeedInput *input) {
     return true;
 }
 
-bool feed_open(Feed *feed, const SelfcModule *module, const char *data) {
+bool feed_open(Feed *feed, const SelfcModule *module, const char *data, const char *cache) {
     const SelfcTraining *training = &module->training;
     *feed = (Feed){.inputs = calloc(training->data_count + 1, sizeof *feed->inputs)};
     if (!feed->inputs) return selfc_fail("no memory for the data"), false;
@@ -109,7 +110,7 @@ bool feed_open(Feed *feed, const SelfcModule *module, const char *data) {
         input->input = training->data[i].input;
         if (shared)
             memcpy(input->source, shared->source, sizeof input->source);
-        else if (!feed_open_source(input, &training->data[i], data))
+        else if (!feed_open_source(input, &training->data[i], data, cache))
             return false;
         int field = selfc_source_field(input->source[SELFC_TRAIN], training->data[i].field);
         if (field < 0) return false;
@@ -155,7 +156,12 @@ static void feed_gather_share(void *context, int thread, int threads) {
                         gather->out + (size_t)first * gather->sample_bytes);
 }
 
-void feed_fill(const Feed *feed, SelfcSplit split, Binding *binding, const int32_t *index, int64_t n, SelfcPool *pool) {
+void feed_ahead(const Feed *feed, SelfcSplit split, const int32_t *index, int64_t n) {
+    for (uint32_t i = 0; i < feed->input_count; i++)
+        if (feed_is_first_with(feed, i)) selfc_source_ahead(feed->inputs[i].source[split], index, n);
+}
+
+bool feed_fill(const Feed *feed, SelfcSplit split, Binding *binding, const int32_t *index, int64_t n, SelfcPool *pool) {
     enum { FEED_WORTH_THREADS = 1 << 15 }; /* bytes; less is copied sooner than others are called */
     if (binding->sample) memcpy(binding->sample, index, (size_t)n * sizeof *index);
     for (uint32_t i = 0; i < feed->input_count; i++) {
@@ -174,5 +180,7 @@ void feed_fill(const Feed *feed, SelfcSplit split, Binding *binding, const int32
             feed_gather_share(&gather, 0, 1);
         else
             selfc_pool_run(pool, feed_gather_share, &gather);
+        if (selfc_source_check(gather.source)) return false;
     }
+    return true;
 }

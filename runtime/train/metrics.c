@@ -55,7 +55,8 @@ static void metrics_put_line(FILE *out, const Metrics *metrics, const Record *re
     fprintf(out, "{\"step\": %lld, \"epoch\": %.6g", (long long)record->step, record->epoch);
     metrics_put_values(out, metrics, "", record->values);
     if (record->test) metrics_put_values(out, metrics, "test_", record->test);
-    fprintf(out, ", \"seconds\": %.6f, \"samples_per_second\": %.6g}\n", record->seconds, record->samples_per_second);
+    fprintf(out, ", \"seconds\": %.6f, \"samples_per_second\": %.6g, \"data_wait\": %.4g}\n", record->seconds,
+            record->samples_per_second, record->data_wait);
 }
 
 static bool metrics_fail_write(const Metrics *metrics) {
@@ -99,6 +100,8 @@ static void metrics_set(const Metrics *metrics, Record *record, const char *key,
         record->seconds = number;
     else if (!strcmp(key, "samples_per_second"))
         record->samples_per_second = number;
+    else if (!strcmp(key, "data_wait"))
+        record->data_wait = number;
     for (uint32_t i = 0; i < metrics->name_count; i++) {
         const char *name = metrics_name(metrics, i);
         if (!strcmp(key, name)) record->values[i] = number;

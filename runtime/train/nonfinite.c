@@ -75,7 +75,7 @@ static bool nonfinite_find_step(Search *search, int64_t end) {
     search->is_learning = end - trainer->step > 1;
     while (trainer->step < end) {
         memcpy(search->before, trainer->session->state, (size_t)trainer->module->state_bytes);
-        train_fill(trainer);
+        if (!train_fill(trainer)) return false;
         if (search->is_learning)
             selfc_execute_watched(trainer->session, search->program, trainer->train.io, trainer->train.capacity,
                                   nonfinite_watch, search);

@@ -99,7 +99,7 @@ static bool train_open(Trainer *trainer) {
     const SelfcTraining *training = &module->training;
     const SelfcTrainOptions *options = trainer->options;
     if (!train_check_module(module) || !train_check_options(options)) return false;
-    if (!feed_open(&trainer->feed, module, options->data)) return false;
+    if (!feed_open(&trainer->feed, module, options->data, options->cache)) return false;
     trainer->seed = options->has_seed ? options->seed : training->seed;
     trainer->session = selfc_session_new(module, options->threads, trainer->seed);
     if (!trainer->session) return false;
@@ -153,8 +153,9 @@ static void train_close(Trainer *trainer) {
     free(trainer->folder);
 }
 
-/* Mean of the reports over the test data; the last batch may be smaller, and counts by its size. */
-static void train_evaluate(Trainer *trainer, double *means) {
+/* Mean of the reports over the test data, false after selfc_fail; the last batch may be smaller, and counts by its
+ * size. */
+static bool train_evaluate(Trainer *trainer, double *means) {
     Binding *binding = &trainer->evaluate;
     int64_t count = trainer->feed.count[SELFC_TEST], done = 0;
     uint32_t reports = trainer->module->training.report_count;
@@ -165,12 +166,13 @@ static void train_evaluate(Trainer *trainer, double *means) {
         int64_t n = train_smaller(binding->capacity, count - done);
         if (n < binding->capacity && binding->program->batch) break;
         for (int64_t i = 0; i < n; i++) index[i] = (int32_t)(done + i);
-        feed_fill(&trainer->feed, SELFC_TEST, binding, index, n, trainer->session->pool);
+        if (!feed_fill(&trainer->feed, SELFC_TEST, binding, index, n, trainer->session->pool)) return false;
         selfc_execute(trainer->session, binding->program, binding->io, n);
         for (uint32_t i = 0; i < reports; i++) means[i] += *train_report(trainer, binding, i) * (double)n;
         done += n;
     }
     for (uint32_t i = 0; i < reports; i++) means[i] = done ? means[i] / (double)done : NAN;
+    return true;
 }
 
 static double train_samples_per_second(const Trainer *trainer) {
@@ -187,12 +189,15 @@ static bool train_write_window(Trainer *trainer, double *last_rate) {
                      .epoch = (double)trainer->step / (double)trainer->epoch_steps,
                      .seconds = trainer->seconds,
                      .samples_per_second = train_samples_per_second(trainer),
+                     .data_wait = trainer->window_seconds > 0 ? trainer->window_waited / trainer->window_seconds : 0,
                      .values = trainer->window};
     bool is_fine = metrics_append(&trainer->metrics, &record);
     *last_rate = record.samples_per_second;
+    trainer->data_wait = record.data_wait;
     memset(trainer->window, 0, reports * sizeof *trainer->window);
     trainer->window_steps = 0;
     trainer->window_seconds = 0;
+    trainer->window_waited = 0;
     return is_fine;
 }
 
@@ -202,12 +207,13 @@ static bool train_write_epoch(Trainer *trainer, Progress *progress, double rate)
     double *test = malloc(reports * sizeof *test);
     if (!test) return selfc_fail("no memory to evaluate"), false;
     bool has_test = trainer->evaluate.program != NULL;
-    if (has_test) train_evaluate(trainer, test);
+    if (has_test && !train_evaluate(trainer, test)) return free(test), false;
     for (uint32_t i = 0; i < reports; i++) trainer->epoch_sum[i] /= (double)trainer->epoch_sum_steps;
     Record record = {.step = trainer->step,
                      .epoch = (double)trainer->step / (double)trainer->epoch_steps,
                      .seconds = trainer->seconds,
                      .samples_per_second = rate,
+                     .data_wait = trainer->data_wait,
                      .values = trainer->epoch_sum,
                      .test = has_test ? test : NULL};
     bool is_fine = metrics_append(&trainer->metrics, &record);
@@ -218,22 +224,28 @@ static bool train_write_epoch(Trainer *trainer, Progress *progress, double rate)
     return is_fine;
 }
 
-void train_fill(Trainer *trainer) {
+bool train_fill(Trainer *trainer) {
+    double start = progress_clock();
     int64_t epoch = trainer->step / trainer->epoch_steps, position = trainer->step % trainer->epoch_steps,
             batch = trainer->train.capacity;
     if (trainer->order_epoch != epoch) {
         selfc_shuffle(trainer->order, trainer->feed.count[SELFC_TRAIN], trainer->seed, epoch);
         trainer->order_epoch = epoch;
+        feed_ahead(&trainer->feed, SELFC_TRAIN, trainer->order + position * batch,
+                   (trainer->epoch_steps - position) * batch);
     }
-    feed_fill(&trainer->feed, SELFC_TRAIN, &trainer->train, trainer->order + position * batch, batch,
-              trainer->session->pool);
+    if (!feed_fill(&trainer->feed, SELFC_TRAIN, &trainer->train, trainer->order + position * batch, batch,
+                   trainer->session->pool))
+        return false;
+    trainer->window_waited += progress_clock() - start;
     binding_set_key(&trainer->train, trainer->seed, trainer->step);
+    return true;
 }
 
-/* One step on the next batch; its loss. */
-static double train_step(Trainer *trainer) {
+/* One step on the next batch, with its loss; false after selfc_fail. */
+static bool train_step(Trainer *trainer, double *loss) {
     double start = progress_clock();
-    train_fill(trainer);
+    if (!train_fill(trainer)) return false;
     selfc_execute(trainer->session, trainer->train.program, trainer->train.io, trainer->train.capacity);
     for (uint32_t i = 0; i < trainer->module->training.report_count; i++) {
         double value = *train_report(trainer, &trainer->train, i);
@@ -246,7 +258,8 @@ static double train_step(Trainer *trainer) {
     double seconds = progress_clock() - start;
     trainer->seconds += seconds;
     trainer->window_seconds += seconds;
-    return *train_report(trainer, &trainer->train, 0);
+    *loss = *train_report(trainer, &trainer->train, 0);
+    return true;
 }
 
 static TrainEnd train_fail_loss(Trainer *trainer, double loss) {
@@ -289,7 +302,8 @@ static TrainEnd train_loop(Trainer *trainer, Progress *progress) {
     double began = progress_clock(), saved = began, reported = began, rate = 0;
     bool is_last = trainer->step >= trainer->step_limit;
     while (!is_last) {
-        double loss = train_step(trainer);
+        double loss;
+        if (!train_step(trainer, &loss)) return TRAIN_failed;
         if (!isfinite(loss)) return train_fail_loss(trainer, loss);
         double now = progress_clock();
         bool is_interrupted = train_is_asked_to_stop(trainer, loss);

@@ -12,6 +12,7 @@ typedef struct {
     uint64_t seed;
     int has_seed;            /* 0: as described */
     int threads;             /* 0: all that this process may use */
+    const char *cache;       /* folder for decoded data; NULL: the user's cache, "": none that outlives the run */
     int resume;              /* go on from the checkpoint in `out` */
     int quiet;
     double prepare_seconds;  /* spent before (reading, compiling), for the first line */

@@ -31,15 +31,20 @@ typedef struct {
     uint32_t input_count;
     int64_t count[2];            /* samples of each split */
 } Feed;
-bool feed_open(Feed *feed, const SelfcModule *module, const char *data); /* false after selfc_fail */
+/* data: path that replaces the description's, or NULL; cache: see SelfcSourceOptions. False after selfc_fail. */
+bool feed_open(Feed *feed, const SelfcModule *module, const char *data, const char *cache);
 void feed_close(Feed *feed);
-/* Copies the samples index[0..n) into the binding's inputs, and their numbers to $sample. */
-void feed_fill(const Feed *feed, SelfcSplit split, Binding *binding, const int32_t *index, int64_t n, SelfcPool *pool);
+/* Says in which order the samples will be wanted: what is made in the background is made in this order. */
+void feed_ahead(const Feed *feed, SelfcSplit split, const int32_t *index, int64_t n);
+/* Copies the samples index[0..n) into the binding's inputs, and their numbers to $sample. False after selfc_fail: too
+ * many are broken. */
+bool feed_fill(const Feed *feed, SelfcSplit split, Binding *binding, const int32_t *index, int64_t n, SelfcPool *pool);
 
 /* metrics.c: what was measured, in memory and as lines of metrics.jsonl. values and test: one for each report. */
 typedef struct {
     int64_t step;
     double epoch, seconds, samples_per_second;
+    double data_wait;            /* share of the time in which steps waited for their data */
     double *values, *test;       /* test NULL: not at the end of an epoch, or no test data */
 } Record;
 typedef struct {
@@ -74,6 +79,8 @@ typedef struct {
     double *window, *epoch_sum;  /* sums of reports since the last line of metrics; since the epoch began */
     int64_t window_steps, epoch_sum_steps;
     double seconds, window_seconds; /* spent training */
+    double window_waited;        /* of window_seconds: until the data were there */
+    double data_wait;            /* of the last line of metrics */
     int64_t saved_step;          /* of the checkpoint on disk, or -1 */
 } Trainer;
 
@@ -91,7 +98,7 @@ bool checkpoint_write_weights(const Trainer *trainer);
 const char *checkpoint_bad_state(const Trainer *trainer);
 
 /* train.c: the inputs of the step that comes next. */
-void train_fill(Trainer *trainer);
+bool train_fill(Trainer *trainer); /* false after selfc_fail */
 
 /* nonfinite.c: which layer made the first value that is not finite on the way to where the run stands; added to the
  * failure's text. Ends the run: states and step are no longer its own. */
