@@ -226,8 +226,9 @@ static int eval_write(Eval *eval, const char *path, FILE *report) {
     return failed;
 }
 
-/* For people: on `report` if the result goes to a file. */
+/* For people: on `report` if the result goes to a file, else a note. */
 static void eval_say(const Eval *eval, double accuracy, const char *path, FILE *report) {
+    if (!path && !eval->model->options.notes) return;
     fprintf(
         path ? report : stderr,
         "%s: %.2f %% of %lld test samples right, by \"%s\" of %s (%s weights), %lld of %lld labels, seed %llu%s%s\n",
