@@ -213,6 +213,32 @@ SelfcModel *selfc_open(const char *text, size_t length, const SelfcOptions *opti
     return model;
 }
 
+SelfcModel *api_open_made(const SelfcModel *parent, const char *text) {
+    SelfcOptions options = {.size = sizeof options,
+                            .cpu = parent->options.cpu,
+                            .cache = parent->options.cache ? parent->options.cache : "",
+                            .threads = parent->options.threads,
+                            .seed = api_seed(parent),
+                            .has_seed = 1,
+                            .untuned = parent->options.untuned};
+    Arena *arena = arena_new();
+    SelfcModel *model = arena_array(arena, SelfcModel, 1);
+    model->arena = arena;
+    api_copy_options(model, &options);
+    model->opened = api_seconds();
+    Diag diag;
+    diag_init(&diag);
+    model->description = model_parse_made(arena_copy(arena, text), parent->options.file, arena, &diag);
+    if (!model->description) {
+        api_fail_with(&diag);
+        selfc_close(model);
+        return NULL;
+    }
+    diag_free(&diag);
+    model->has_shapes = true;
+    return model;
+}
+
 static bool api_is_folder(const char *path) {
     struct stat status;
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);

@@ -47,6 +47,10 @@ int api_make_folders(const char *folder, Arena *arena); /* and those above it; e
 void api_note(const SelfcModel *model, const char *format, ...) __attribute__((format(printf, 2, 3)));
 double api_seconds(void);
 uint64_t api_seed(const SelfcModel *model);
+/* A description that was made for a purpose of our own, and may have parts that nothing uses. It runs as `parent` does,
+ * with its seed, and is closed by selfc_close. Its data are given to selfc_train_step and never opened, so the shapes of
+ * samples stand in it. NULL after api_fail. */
+SelfcModel *api_open_made(const SelfcModel *parent, const char *text);
 
 /* api_compile.c. 0, or 1 after api_fail. */
 int api_need_target(SelfcModel *model);
@@ -70,6 +74,13 @@ void api_input_free(CompileInput *input);
 /* Compiled code; and with a session, whose states are initialised or loaded. */
 int api_need_code(SelfcModel *model, bool training);
 int api_need_session(SelfcModel *model, bool training);
+/* api_run.c */
+bool api_is_hidden(const SelfcTensor *tensor); /* "$key" and "$sample": no input that callers see */
+bool api_reads_states(const SelfcProgram *program);
+const SelfcProgram *api_compiled_program(SelfcModel *model, const char *function); /* NULL after api_fail */
+/* Runs a compiled program on n samples, whose numbers are sample[n]; inputs without the hidden ones. */
+int api_execute(SelfcModel *model, const SelfcProgram *program, int64_t n, const int32_t *sample,
+                const void *const *inputs, void *const *outputs);
 /* api_tensor.c: states from a safetensors file. All parameters must be in it. */
 int api_load(Compiled *compiled, const char *path);
 void api_compiled_free(Compiled *compiled);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool api_is_hidden(const SelfcTensor *tensor) { return tensor->name[0] == '$'; }
+bool api_is_hidden(const SelfcTensor *tensor) { return tensor->name[0] == '$'; }
 
 static void api_io_describe(const SelfcTensor *tensor, SelfcTensorInfo *info) {
     *info = (SelfcTensorInfo){.name = tensor->name, .dtype = selfc_dtype_name(tensor->dtype), .rank = tensor->rank};
@@ -19,8 +19,7 @@ static void api_io_describe(const SelfcTensor *tensor, SelfcTensorInfo *info) {
     if (!has_batch) info->bytes = selfc_tensor_bytes(tensor, 1);
 }
 
-/* NULL after api_fail. */
-static const SelfcProgram *api_compiled_program(SelfcModel *model, const char *function) {
+const SelfcProgram *api_compiled_program(SelfcModel *model, const char *function) {
     const char *name = api_function(model, function);
     if (!name || api_need_code(model, !strcmp(name, "train") || !strcmp(name, "evaluate"))) return NULL;
     return selfc_find_program(model->compiled.module, name);
@@ -62,25 +61,32 @@ static void api_bind_inputs(Compiled *compiled, const SelfcProgram *program, con
     }
 }
 
-int selfc_run(SelfcModel *model, const char *function, int64_t n, const void *const *inputs, void *const *outputs) {
-    const SelfcProgram *program = api_compiled_program(model, function);
-    if (!program) return 1;
-    if (!strcmp(program->name, "train")) return api_fail("\"train\" is run by selfc_train_step");
-    if (n < 1) return api_fail("%s: the batch is %lld, but must be at least 1", program->name, (long long)n);
+int api_execute(SelfcModel *model, const SelfcProgram *program, int64_t n, const int32_t *sample,
+                const void *const *inputs, void *const *outputs) {
     if (api_need_session(model, model->compiled.has_training)) return 1;
     Compiled *compiled = &model->compiled;
     if (selfc_session_reserve(compiled->session, program, n)) return api_fail("%s", selfc_failure());
     void **io = calloc(program->input_count + program->output_count + 1, sizeof *io);
-    int32_t *sample = calloc((size_t)n, sizeof *sample);
-    if (!io || !sample) return free(io), free(sample), api_fail("no memory for %lld samples", (long long)n);
-    for (int64_t i = 0; i < n; i++) sample[i] = (int32_t)i;
+    if (!io) return api_fail("no memory to run %s", program->name);
     api_set_key(compiled, api_seed(model), 0);
     api_bind_inputs(compiled, program, inputs, sample, io);
     for (uint32_t i = 0; i < program->output_count; i++) io[program->input_count + i] = outputs[i];
     selfc_execute(compiled->session, program, io, n);
     free(io);
-    free(sample);
     return 0;
+}
+
+int selfc_run(SelfcModel *model, const char *function, int64_t n, const void *const *inputs, void *const *outputs) {
+    const SelfcProgram *program = api_compiled_program(model, function);
+    if (!program) return 1;
+    if (!strcmp(program->name, "train")) return api_fail("\"train\" is run by selfc_train_step");
+    if (n < 1) return api_fail("%s: the batch is %lld, but must be at least 1", program->name, (long long)n);
+    int32_t *sample = calloc((size_t)n, sizeof *sample);
+    if (!sample) return api_fail("no memory for %lld samples", (long long)n);
+    for (int64_t i = 0; i < n; i++) sample[i] = (int32_t)i;
+    int failed = api_execute(model, program, n, sample, inputs, outputs);
+    free(sample);
+    return failed;
 }
 
 /* --- the training step --- */
@@ -257,7 +263,7 @@ static int api_run_arrays(SelfcModel *model, const SelfcProgram *program, const 
     return selfc_run(model, program->name, n, inputs, outputs);
 }
 
-static bool api_reads_states(const SelfcProgram *program) {
+bool api_reads_states(const SelfcProgram *program) {
     for (uint32_t i = 0; i < program->call_count; i++)
         for (uint32_t k = 0; k < program->calls[i].arg_count; k++)
             if (program->calls[i].args[k].base == 0) return true;

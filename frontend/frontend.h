@@ -18,6 +18,8 @@ typedef struct {
 /* `sets` are "training.batch=64" overrides, applied to the JSON before it is read. NULL after errors in diag
  * (all of them, not just the first). The model lives as long as arena. */
 Model *model_parse(const char *text, const char *file, const char *const *sets, size_t set_count, Arena *arena, Diag *diag);
+/* The same for a description that was made from another: parts that nothing uses are no mistake. */
+Model *model_parse_made(const char *text, const char *file, Arena *arena, Diag *diag);
 
 typedef struct {
     const char *input;   /* graph input it feeds */
@@ -36,6 +38,8 @@ uint64_t model_seed(const Model *model);
 /* Are there enough samples for one batch? false, with an error in diag. */
 bool model_check_samples(const Model *model, int64_t samples, Diag *diag);
 uint32_t model_data(const Model *model, const DataSpec **specs);
+/* What elements of a data input that are stored as `stored` are multiplied with on their way into the layers. */
+double model_data_scale(const Model *model, uint32_t data, DType stored);
 uint32_t model_reports(const Model *model, const char *const **names); /* the loss first */
 uint32_t model_functions(const Model *model, const char *const **names);
 

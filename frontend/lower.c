@@ -108,6 +108,22 @@ static bool sample_type(Lower *l, const Data *data, const DataShape *shapes, siz
     return false;
 }
 
+static bool data_scale(Lower *l, const Data *data, DType stored, double *scale) {
+    *scale = stored == DTYPE_u8 ? 1.0 / 255 : 1;
+    return !data->scale || to_number(l, spot_expr(data->scale), formula_value(l, l->root, data->scale), scale);
+}
+
+double model_data_scale(const Model *model, uint32_t data, DType stored) {
+    Diag quiet;
+    diag_init(&quiet);
+    Lower l = lower_begin(model, "scale", -1, false, &quiet);
+    double scale;
+    data_scale(&l, &model->training.data[data], stored, &scale);
+    graph_free(l.g);
+    diag_free(&quiet);
+    return scale;
+}
+
 /* The input in its stored type, made ready for layers: pictures as f32 in 0..1, whole numbers as they are. */
 static Value data_value(Lower *l, const Data *data, Type sample) {
     Type type = {.dtype = sample.dtype, .rank = sample.rank + 1, .dim = {l->n}};
@@ -116,10 +132,9 @@ static Value data_value(Lower *l, const Data *data, Type sample) {
                           data->name, type_text(l, sample));
     memcpy(type.dim + 1, sample.dim, sizeof(Dim) * sample.rank);
     Value x = value_tensor(build_input(l->g, data->name, INPUT_data, type, (Init){0}));
-    double scale = sample.dtype == DTYPE_u8 ? 1.0 / 255 : 1;
+    double scale;
     bool is_whole = sample.dtype == DTYPE_i32 || sample.dtype == DTYPE_i64;
-    if (data->scale && !to_number(l, spot_expr(data->scale), formula_value(l, l->root, data->scale), &scale))
-        return value_unknown();
+    if (!data_scale(l, data, sample.dtype, &scale)) return value_unknown();
     if (!is_whole || data->scale) to_float(l, spot_json(data->json), &x);
     if (data->flatten) x = function_unary(l, function_find("flatten"), spot_json(data->json), x);
     if (scale == 1 || x.kind != VALUE_tensor) return x;

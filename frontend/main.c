@@ -81,6 +81,41 @@ static int main_run(const Options *o) {
                                              o->output.count));
 }
 
+static bool main_one(const OptionList *list, const char *command, const char *option) {
+    if (list->count <= 1) return true;
+    fprintf(stderr, "selfc: %s wants one %s\n", command, option);
+    return false;
+}
+
+static int main_embed(const Options *o) {
+    if (!main_one(&o->output, "embed", "-o FILE") || !main_one(&o->function, "embed", "--function")) return 2;
+    SelfcModel *model = main_open(o);
+    if (!model) return 1;
+    SelfcEmbed embed = {
+        .size = sizeof embed, .function = o->function.item[0], .split = o->split, .out = o->output.item[0]};
+    return main_close(model, selfc_embed(model, &embed, stdout));
+}
+
+static int main_eval(const Options *o) {
+    if (!main_one(&o->output, "eval", "-o FILE") || !main_one(&o->function, "eval", "--function")) return 2;
+    if (!o->protocol) {
+        fprintf(stderr, "selfc: --protocol is missing: --protocol knn, linear or finetune\n");
+        return 2;
+    }
+    SelfcModel *model = main_open(o);
+    if (!model) return 1;
+    SelfcEval eval = {.size = sizeof eval,
+                      .protocol = o->protocol,
+                      .function = o->function.item[0],
+                      .labels = o->labels,
+                      .k = o->k,
+                      .temperature = o->temperature,
+                      .epochs = o->epochs,
+                      .batch = o->batch,
+                      .out = o->output.item[0]};
+    return main_close(model, selfc_eval(model, &eval, stdout));
+}
+
 static int main_build(const Options *o) {
     if (o->output.count != 1) {
         fprintf(stderr, "selfc: build wants one -o FILE\n");
@@ -144,6 +179,8 @@ static int main_command(const Options *o) {
     case COMMAND_check: return main_check(o);
     case COMMAND_train: return main_train(o);
     case COMMAND_run: return main_run(o);
+    case COMMAND_embed: return main_embed(o);
+    case COMMAND_eval: return main_eval(o);
     case COMMAND_build: return main_build(o);
     case COMMAND_show: return main_show(o);
     case COMMAND_profile: return main_profile(o);

@@ -2,8 +2,8 @@
 #include "frontend/library.h"
 #include "frontend/lower.h"
 
-Model *model_parse(const char *text, const char *file, const char *const *sets, size_t set_count, Arena *arena,
-                   Diag *diag) {
+static Model *parse(const char *text, const char *file, const char *const *sets, size_t set_count, bool is_made,
+                    Arena *arena, Diag *diag) {
     int errors = diag->errors;
     Json *json = json_parse(text, file, arena, diag);
     if (!json) return NULL;
@@ -18,8 +18,17 @@ Model *model_parse(const char *text, const char *file, const char *const *sets, 
                NULL;
     read_model(model, json, library, library_file_count, diag);
     lower_trial(model, diag);
-    model_check_unused(model, diag);
+    if (!is_made) model_check_unused(model, diag);
     return diag->errors == errors ? model : NULL;
+}
+
+Model *model_parse(const char *text, const char *file, const char *const *sets, size_t set_count, Arena *arena,
+                   Diag *diag) {
+    return parse(text, file, sets, set_count, false, arena, diag);
+}
+
+Model *model_parse_made(const char *text, const char *file, Arena *arena, Diag *diag) {
+    return parse(text, file, NULL, 0, true, arena, diag);
 }
 
 const char *model_name(const Model *model) { return model->name; }

@@ -101,6 +101,31 @@ int selfc_run(SelfcModel *model, const char *function, int64_t n, const void *co
 int selfc_run_files(SelfcModel *model, const char *function, const char *const *inputs, size_t input_count,
                     const char *const *outputs, size_t output_count);
 
+/* Runs a function over all samples of a data set and writes its first result, a row for each sample, as .npy; beside it,
+ * in NAME.labels.npy, their labels if they have any. Prints to `report` what was written. */
+typedef struct {
+    size_t size;          /* sizeof(SelfcEmbed) */
+    const char *function; /* NULL: "encode", or the only one that takes such data */
+    const char *split;    /* "train" or "test"; NULL: "train" */
+    const char *out;      /* NULL: "embeddings.npy" */
+} SelfcEmbed;
+int selfc_embed(SelfcModel *model, const SelfcEmbed *embed, FILE *report);
+
+/* Judges a function's features by the labels of the data: how many of the test samples get their own, after some or all
+ * of the training samples' labels have been seen. Prints a line to `report`; the result is a JSON object. */
+typedef struct {
+    size_t size;          /* sizeof(SelfcEval) */
+    const char *protocol; /* "knn", "linear", "finetune" */
+    const char *function; /* as in SelfcEmbed */
+    double labels;        /* share of the training labels, of each class the same; 0: all */
+    int64_t k;            /* knn; 0: 200 */
+    double temperature;   /* knn; 0: 0.07 */
+    int64_t epochs;       /* linear and finetune; 0: by the number of samples */
+    int64_t batch;        /* finetune; 0: 64 */
+    const char *out;      /* NULL: RUN/result-PROTOCOL.json, or `report` where no RUN was opened */
+} SelfcEval;
+int selfc_eval(SelfcModel *model, const SelfcEval *eval, FILE *report);
+
 /* kind by the ending of `out`: .o .a .so .ll .s, or a program. functions: NULL means all. */
 int selfc_build(SelfcModel *model, const char *out, const char *const *functions, size_t function_count,
                 int embed_weights);

@@ -230,6 +230,44 @@ static void test_threads(void) {
     for (int i = 0; i < THREADS; i++) EXPECT(!pthread_join(thread[i], NULL) && good[i]);
 }
 
+static char *judge(SelfcModel *model, const SelfcEval *eval) {
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    int failed = selfc_eval(model, eval, out);
+    fclose(out);
+    EXPECT(!failed == (length > 0));
+    return text;
+}
+
+/* The function that takes such data is found; what it is worth follows its weights, and leaves them as they are. */
+static void test_judging(void) {
+    SelfcModel *model = open_tiny(NULL, 0);
+    SelfcEval eval = {.size = sizeof eval, .protocol = "knn", .labels = 0.01, .k = 3};
+    char *drawn = judge(model, &eval), *again = judge(model, &eval);
+    EXPECT(strstr(drawn, "\"function\":\t\"body\"") && strstr(drawn, "\"features\":\t3"));
+    EXPECT(!strcmp(drawn, again));
+    eval.protocol = "finetune", eval.k = 0, eval.epochs = 1;
+    free(judge(model, &eval));
+    eval.protocol = "knn", eval.k = 3, eval.epochs = 0;
+    free(again);
+    again = judge(model, &eval);
+    EXPECT(!strcmp(drawn, again));
+    static float w[784 * 3];
+    EXPECT(selfc_tensor_write(model, "body.y.weight", w, sizeof w) == 0);
+    char *blank = judge(model, &eval);
+    EXPECT(strcmp(drawn, blank) && strstr(blank, "\"trained\""));
+    free(drawn), free(again), free(blank);
+    EXPECT(selfc_eval(model, NULL, stdout) == 1 && has_error("knn, linear or finetune"));
+    eval.labels = -1;
+    EXPECT(selfc_eval(model, &eval, stdout) == 1 && has_error("above 0, up to 1"));
+    SelfcEmbed embed = {.size = sizeof embed, .function = "double", .out = "/nowhere/features.npy"};
+    EXPECT(selfc_embed(model, &embed, stdout) == 1 && has_error("takes a f32[n,2]"));
+    embed.function = NULL;
+    EXPECT(selfc_embed(model, &embed, stdout) == 1 && has_error("/nowhere/features.npy"));
+    selfc_close(model);
+}
+
 int main(void) {
     EXPECT(strlen(selfc_version()) > 0 && selfc_cpus() >= 1);
     test_functions();
@@ -239,6 +277,7 @@ int main(void) {
     test_errors();
     test_run_folder();
     test_threads();
+    test_judging();
     if (!failures) printf("all of the public API behaves\n");
     return failures != 0;
 }

@@ -17,6 +17,8 @@ void file_write(FileWriter *writer, const void *bytes, size_t size);   /* failur
 void file_print(FileWriter *writer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int file_commit(FileWriter *writer);                                   /* 0, or -1 after selfc_fail: nothing changed */
 void file_abandon(FileWriter *writer);
+/* npy.c: begins a .npy file whose elements follow by file_write, row after row. */
+bool npy_begin(FileWriter *writer, const char *path, const SelfcTensor *tensor, int64_t n);
 
 char *file_join(const char *folder, const char *name); /* "folder/name"; free(). Aborts when memory is out. */
 bool file_exists(const char *path);

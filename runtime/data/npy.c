@@ -256,7 +256,7 @@ static void npy_write_widened(FileWriter *writer, const uint16_t *data, size_t c
 }
 
 /* The elements begin at a multiple of 64, as NumPy's own do. */
-int selfc_npy_write(const char *path, const SelfcTensor *tensor, const void *data, int64_t n) {
+bool npy_begin(FileWriter *writer, const char *path, const SelfcTensor *tensor, int64_t n) {
     char text[512];
     int used =
         snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (", npy_name_of(tensor->dtype));
@@ -269,10 +269,15 @@ int selfc_npy_write(const char *path, const SelfcTensor *tensor, const void *dat
     while ((10 + used + 1) % 64) text[used++] = ' ';
     text[used++] = '\n';
     unsigned char start[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)used, (unsigned char)(used >> 8)};
+    if (!file_begin(writer, path)) return false;
+    file_write(writer, start, sizeof start);
+    file_write(writer, text, (size_t)used);
+    return true;
+}
+
+int selfc_npy_write(const char *path, const SelfcTensor *tensor, const void *data, int64_t n) {
     FileWriter writer;
-    if (!file_begin(&writer, path)) return -1;
-    file_write(&writer, start, sizeof start);
-    file_write(&writer, text, (size_t)used);
+    if (!npy_begin(&writer, path, tensor, n)) return -1;
     if (tensor->dtype == SELFC_bf16)
         npy_write_widened(&writer, data, (size_t)selfc_tensor_elements(tensor, n));
     else

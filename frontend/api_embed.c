@@ -1,0 +1,359 @@
+/* include/selfc.h, selfc_embed: the features that a function gives to every sample of a data set.
+ *
+ * Which function, and which of its inputs takes which field of the data, follows from names and shapes. Samples are
+ * gathered, made what training makes of them, and run in batches; rows are handed over as they come, so that memory
+ * does not grow with the data. */
+#include "frontend/api_embed.h"
+
+#include "runtime/data/file.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+ApiProgress api_progress_begin(const SelfcModel *model, const char *what) {
+    return (ApiProgress){.what = what, .is_wanted = model->options.notes && isatty(STDERR_FILENO)};
+}
+
+void api_progress(ApiProgress *progress, int64_t done, int64_t total) {
+    static const double pause = 0.1;
+    if (!progress->is_wanted || (done < total && api_seconds() - progress->shown_at < pause)) return;
+    progress->shown_at = api_seconds();
+    fprintf(stderr, "\r\033[K");
+    if (done < total)
+        fprintf(stderr, "%s: %lld of %lld, %.0f %%", progress->what, (long long)done, (long long)total,
+                100.0 * (double)done / (double)total);
+    fflush(stderr);
+}
+
+/* --- which function --- */
+
+static bool embed_takes(const SelfcTensor *tensor, const SelfcTensor *sample) {
+    if (tensor->rank < 1 || tensor->dim[0] != -1) return false;
+    for (int32_t i = 1; i < tensor->rank; i++)
+        if (tensor->dim[i] < 0) return false;
+    bool is_number = sample->dtype == SELFC_u8 || sample->dtype == SELFC_i8 || sample->dtype == SELFC_i32;
+    return (tensor->dtype == sample->dtype || (tensor->dtype == SELFC_f32 && is_number)) &&
+           selfc_tensor_elements(tensor, 1) == selfc_tensor_elements(sample, 0);
+}
+
+/* The field of the same name; else the first, which is the sample itself. */
+static uint32_t embed_field(const SelfcSource *source, const char *name) {
+    const SelfcField *fields;
+    uint32_t count = selfc_source_fields(source, &fields);
+    for (uint32_t i = 0; i < count; i++)
+        if (!strcmp(fields[i].name, name)) return i;
+    return 0;
+}
+
+/* What the training multiplies this field with. */
+static double embed_scale(const SelfcModel *model, const SelfcSource *source, uint32_t field) {
+    const DataSpec *specs;
+    const SelfcField *fields;
+    uint32_t count = model_data(model->description, &specs);
+    selfc_source_fields(source, &fields);
+    for (uint32_t i = 0; i < count; i++)
+        if (embed_field(source, specs[i].field) == field)
+            return model_data_scale(model->description, i, (DType)fields[field].sample.dtype);
+    return fields[field].sample.dtype == SELFC_u8 ? 1.0 / 255 : 1;
+}
+
+/* Whether the function takes samples of the data and gives a row for each; if not, api_fail says why. */
+static bool embed_bind(Embed *embed, const SelfcProgram *program) {
+    const SelfcField *fields;
+    const SelfcSource *source = embed->source[SELFC_TRAIN];
+    char want[128], have[128];
+    bool has_sample = false;
+    selfc_source_fields(source, &fields);
+    embed->program = program;
+    embed->input_count = 0;
+    for (uint32_t i = 0; i < program->input_count; i++) {
+        const SelfcTensor *tensor = &program->io[i];
+        if (api_is_hidden(tensor)) continue;
+        uint32_t field = embed_field(source, tensor->name), at = embed->input_count;
+        const SelfcTensor *sample = &fields[field].sample;
+        if (at == EMBED_MOST_INPUTS || (field == 0 && has_sample))
+            return api_fail("function \"%s\": its input \"%s\" is none of the data's fields", program->name,
+                            tensor->name),
+                   false;
+        if (!embed_takes(tensor, sample))
+            return api_fail("function \"%s\" takes %s %s, but the data's \"%s\" is %s a sample", program->name,
+                            tensor->name, selfc_tensor_print(tensor, want), fields[field].name,
+                            selfc_tensor_print(sample, have)),
+                   false;
+        has_sample |= field == 0;
+        embed->input[at].tensor = tensor;
+        embed->input[at].field = field;
+        embed->input[at].scale = tensor->dtype == SELFC_f32 ? embed_scale(embed->model, source, field) : 1;
+        embed->input_count++;
+    }
+    embed->output = &program->io[program->input_count];
+    if (!has_sample) return api_fail("function \"%s\" takes no samples of the data", program->name), false;
+    if (embed->output->dtype == SELFC_f32 && embed->output->rank && embed->output->dim[0] == -1) return true;
+    api_fail("function \"%s\" gives %s %s, which is no row of f32 numbers for each sample", program->name,
+             embed->output->name, selfc_tensor_print(embed->output, have));
+    return false;
+}
+
+void embed_close(Embed *embed) {
+    for (int split = SELFC_TRAIN; split <= SELFC_TEST; split++) {
+        selfc_source_close(embed->source[split]);
+        embed->source[split] = NULL;
+    }
+}
+
+/* Pictures of the size that the function takes, cropped in their middle; of other functions, as the training has them.
+ */
+static int embed_open_source(Embed *embed, const SelfcProgram *program) {
+    const SelfcModel *model = embed->model;
+    const DataSpec *specs;
+    uint32_t count = model_data(model->description, &specs);
+    const char *path = model->options.data;
+    if (!path && !count)
+        return api_fail("%s: error: the description names no data; use --data PATH", model->options.file);
+    SelfcSourceOptions options = {.path = path, .fill = 1};
+    if (count) options.height = specs[0].height, options.width = specs[0].width, options.channels = specs[0].channels;
+    if (!path) options.path = specs[0].path, options.source = specs[0].source;
+    for (uint32_t i = 0; i < program->input_count; i++)
+        if (program->io[i].rank == 4 && program->io[i].dim[1] > 0) {
+            const int64_t *dim = program->io[i].dim;
+            options.height = dim[1], options.width = dim[2], options.channels = dim[3];
+        }
+    embed->data = options.path ? options.path : options.source;
+    embed_close(embed);
+    for (int split = SELFC_TRAIN; split <= SELFC_TEST; split++) {
+        options.split = (SelfcSplit)split;
+        embed->source[split] = selfc_source_open(&options);
+        if (!embed->source[split]) return api_fail("%s", selfc_failure());
+    }
+    return 0;
+}
+
+static bool embed_try(Embed *embed, const char *function) {
+    const SelfcProgram *program = selfc_find_program(embed->model->compiled.module, function);
+    return !embed_open_source(embed, program) && embed_bind(embed, program);
+}
+
+/* "encode", or the only function that fits. */
+static const char *embed_choose(Embed *embed) {
+    const char *const *names, *chosen = NULL;
+    uint32_t count = model_functions(embed->model->description, &names), fitting = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (count == 1 || !strcmp(names[i], "encode")) return names[i];
+    for (uint32_t i = 0; i < count; i++)
+        if (embed_try(embed, names[i])) {
+            chosen = names[i];
+            fitting++;
+        }
+    if (fitting == 1) return chosen;
+    if (fitting)
+        api_fail("%s: error: %u functions take such data, and none is called \"encode\": say --function %s, or another",
+                 embed->model->options.file, fitting, chosen);
+    else
+        api_fail("%s: error: it has no function \"encode\", nor another that takes such data",
+                 embed->model->options.file);
+    return NULL;
+}
+
+/* --- the data --- */
+
+int embed_load(Embed *embed, SelfcSplit split) {
+    if (selfc_source_count(embed->source[split]) == 0)
+        return api_fail("%s: there is no %s data", embed->data, split == SELFC_TRAIN ? "training" : "test");
+    return selfc_source_load(embed->source[split]) ? api_fail("%s", selfc_failure()) : 0;
+}
+
+int embed_label_field(const Embed *embed) {
+    uint32_t field = embed_field(embed->source[SELFC_TRAIN], "label");
+    return field ? (int)field : -1;
+}
+
+/* As many samples at once as keep temporaries small. */
+static int64_t embed_batch(const SelfcProgram *program) {
+    enum { EMBED_BATCH = 256, EMBED_BYTES = 256 << 20 };
+    int64_t per_sample = program->arena_bytes.per_n > 0 ? program->arena_bytes.per_n : 1,
+            most = EMBED_BYTES / per_sample;
+    return most < 1 ? 1 : most < EMBED_BATCH ? most : EMBED_BATCH;
+}
+
+int embed_open(Embed *embed, SelfcModel *model, const char *function) {
+    *embed = (Embed){.model = model};
+    if (!model_functions(model->description, &(const char *const *){NULL}))
+        return api_fail("%s: error: the description has no functions", model->options.file);
+    const char *name = function ? api_function(model, function) : NULL;
+    if (function && !name) return 1;
+    if (name && (!strcmp(name, "train") || !strcmp(name, "evaluate")))
+        return api_fail("\"%s\" gives losses, not features: name a function of the description", name);
+    if (api_need_session(model, false)) return 1;
+    if (!name && !(name = embed_choose(embed))) return 1;
+    if (!embed_try(embed, name)) return 1;
+    embed->features = selfc_tensor_elements(embed->output, 1);
+    embed->batch = embed_batch(embed->program);
+    return 0;
+}
+
+/* --- running --- */
+
+typedef struct {
+    const Embed *embed;
+    SelfcSplit split;
+    const int32_t *index;
+    int64_t n;
+    void *const *inputs;
+} Fill;
+
+/* Stored numbers, which stand where the last quarter or all of the f32 ones will, become those. */
+static void embed_widen(const void *stored, int32_t dtype, int64_t count, float scale, float *to) {
+    for (int64_t i = 0; i < count; i++) {
+        float number = 0;
+        switch (dtype) {
+        case SELFC_u8: number = ((const uint8_t *)stored)[i]; break;
+        case SELFC_i8: number = ((const int8_t *)stored)[i]; break;
+        case SELFC_i32: number = (float)((const int32_t *)stored)[i]; break;
+        case SELFC_f32: number = ((const float *)stored)[i]; break;
+        }
+        to[i] = number * scale;
+    }
+}
+
+static void embed_fill_input(const Fill *fill, uint32_t input, int64_t first, int64_t end) {
+    const Embed *embed = fill->embed;
+    const SelfcSource *source = embed->source[fill->split];
+    const SelfcField *fields;
+    selfc_source_fields(source, &fields);
+    uint32_t field = embed->input[input].field;
+    const SelfcTensor *sample = &fields[field].sample, *tensor = embed->input[input].tensor;
+    int64_t elements = selfc_tensor_elements(sample, 0);
+    size_t bytes = selfc_tensor_bytes(sample, 0), out_bytes = selfc_tensor_bytes(tensor, 1);
+    for (int64_t i = first; i < end; i++) {
+        char *to = (char *)fill->inputs[input] + (size_t)i * out_bytes, *stored = to + out_bytes - bytes;
+        selfc_source_gather(source, field, fill->index + i, 1, stored);
+        if (tensor->dtype == SELFC_f32)
+            embed_widen(stored, sample->dtype, elements, (float)embed->input[input].scale, (float *)to);
+    }
+}
+
+static void embed_fill_share(void *context, int thread, int threads) {
+    const Fill *fill = context;
+    for (uint32_t i = 0; i < fill->embed->input_count; i++)
+        embed_fill_input(fill, i, fill->n * thread / threads, fill->n * (thread + 1) / threads);
+}
+
+void embed_fill(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t n, void *const *inputs) {
+    Fill fill = {embed, split, index, n, inputs};
+    selfc_pool_run(embed->model->compiled.session->pool, embed_fill_share, &fill);
+}
+
+static int embed_run_batches(Embed *embed, SelfcSplit split, const int32_t *index, int64_t count, EmbedTake *take,
+                             void *context, void **inputs, void **outputs, int32_t *sample) {
+    ApiProgress progress = api_progress_begin(embed->model, split == SELFC_TRAIN ? "training data" : "test data");
+    int failed = 0;
+    for (int64_t first = 0; first < count && !failed; first += embed->batch) {
+        int64_t n = count - first < embed->batch ? count - first : embed->batch;
+        for (int64_t i = 0; i < n; i++) sample[i] = index ? index[first + i] : (int32_t)(first + i);
+        embed_fill(embed, split, sample, n, inputs);
+        failed = api_execute(embed->model, embed->program, n, sample, (const void *const *)inputs, outputs) ||
+                 take(context, outputs[0], n);
+        api_progress(&progress, first + n, count);
+    }
+    return failed;
+}
+
+int embed_run(Embed *embed, SelfcSplit split, const int32_t *index, int64_t count, EmbedTake *take, void *context) {
+    const SelfcProgram *program = embed->program;
+    void *inputs[EMBED_MOST_INPUTS] = {0}, **outputs = calloc(program->output_count + 1, sizeof *outputs);
+    int32_t *sample = calloc((size_t)embed->batch, sizeof *sample);
+    bool is_fine = outputs && sample;
+    for (uint32_t i = 0; is_fine && i < embed->input_count; i++)
+        is_fine =
+            (inputs[i] = aligned_alloc(64, (selfc_tensor_bytes(embed->input[i].tensor, embed->batch) + 127) & ~63ull));
+    for (uint32_t i = 0; is_fine && i < program->output_count; i++)
+        is_fine = (outputs[i] = aligned_alloc(
+                       64, (selfc_tensor_bytes(&program->io[program->input_count + i], embed->batch) + 127) & ~63ull));
+    int failed = is_fine ? embed_run_batches(embed, split, index, count, take, context, inputs, outputs, sample)
+                         : api_fail("no memory for %lld samples at once", (long long)embed->batch);
+    for (uint32_t i = 0; i < embed->input_count; i++) free(inputs[i]);
+    for (uint32_t i = 0; outputs && i < program->output_count; i++) free(outputs[i]);
+    free(outputs);
+    free(sample);
+    return failed;
+}
+
+/* --- selfc_embed --- */
+
+typedef struct {
+    FileWriter writer;
+    size_t row_bytes;
+} EmbedFile;
+
+static int embed_write_rows(void *context, const float *rows, int64_t n) {
+    EmbedFile *file = context;
+    file_write(&file->writer, rows, (size_t)n * file->row_bytes);
+    return 0; /* what failed is said at the end */
+}
+
+static int embed_write_features(Embed *embed, SelfcSplit split, const char *path) {
+    int64_t count = selfc_source_count(embed->source[split]);
+    EmbedFile file = {.row_bytes = (size_t)embed->features * sizeof(float)};
+    SelfcTensor tensor = {.dtype = SELFC_f32, .rank = 2, .dim = {count, embed->features}};
+    if (!npy_begin(&file.writer, path, &tensor, 0)) return api_fail("%s", selfc_failure());
+    if (embed_run(embed, split, NULL, count, embed_write_rows, &file)) return file_abandon(&file.writer), 1;
+    return file_commit(&file.writer) ? api_fail("%s", selfc_failure()) : 0;
+}
+
+static int embed_write_labels(Embed *embed, SelfcSplit split, int field, const char *path) {
+    int64_t count = selfc_source_count(embed->source[split]);
+    int32_t *numbers = malloc(2 * (size_t)count * sizeof *numbers), *labels = numbers + count;
+    if (!numbers) return api_fail("no memory for %lld labels", (long long)count);
+    for (int64_t i = 0; i < count; i++) numbers[i] = (int32_t)i;
+    selfc_source_gather(embed->source[split], (uint32_t)field, numbers, count, labels);
+    SelfcTensor tensor = {.dtype = SELFC_i32, .rank = 1, .dim = {count}};
+    int failed = selfc_npy_write(path, &tensor, labels, 0);
+    free(numbers);
+    return failed ? api_fail("%s", selfc_failure()) : 0;
+}
+
+/* Of the files that the samples came from, one a line. */
+static int embed_write_names(Embed *embed, SelfcSplit split, const char *path) {
+    FileWriter writer;
+    if (!file_begin(&writer, path)) return api_fail("%s", selfc_failure());
+    for (int64_t i = 0; i < selfc_source_count(embed->source[split]); i++) {
+        const char *name = selfc_source_name(embed->source[split], i);
+        file_print(&writer, "%s\n", name ? name : "");
+    }
+    return file_commit(&writer) ? api_fail("%s", selfc_failure()) : 0;
+}
+
+static int embed_write(Embed *embed, SelfcSplit split, const char *out, FILE *report) {
+    size_t length = strlen(out), stem = length > 4 && !strcmp(out + length - 4, ".npy") ? length - 4 : length;
+    int label = embed_label_field(embed);
+    char *labels = arena_printf(embed->model->arena, "%.*s.labels.npy", (int)stem, out);
+    char *names = arena_printf(embed->model->arena, "%.*s.files.txt", (int)stem, out);
+    if (embed_load(embed, split) || embed_write_features(embed, split, out)) return 1;
+    fprintf(report, "%s: f32[%lld,%lld], \"%s\" of \"%s\" on the %s data\n", out,
+            (long long)selfc_source_count(embed->source[split]), (long long)embed->features, embed->output->name,
+            embed->program->name, split == SELFC_TRAIN ? "training" : "test");
+    if (label >= 0 && embed_write_labels(embed, split, label, labels)) return 1;
+    if (label >= 0) fprintf(report, "%s: their labels\n", labels);
+    if (!selfc_source_name(embed->source[split], 0)) return 0;
+    if (embed_write_names(embed, split, names)) return 1;
+    fprintf(report, "%s: the files that they came from\n", names);
+    return 0;
+}
+
+int selfc_embed(SelfcModel *model, const SelfcEmbed *given, FILE *report) {
+    SelfcEmbed settings = {.size = sizeof settings};
+    if (given) memcpy(&settings, given, given->size < sizeof settings ? given->size : sizeof settings);
+    const char *split = settings.split ? settings.split : "train",
+               *out = settings.out ? settings.out : "embeddings.npy";
+    if (strcmp(split, "train") && strcmp(split, "test"))
+        return api_fail("the split is \"%s\", but must be \"train\" or \"test\"", split);
+    Embed embed;
+    int failed = embed_open(&embed, model, settings.function);
+    if (!failed && !model->is_trained && api_reads_states(embed.program))
+        api_note(model, "\"%s\" runs with untrained weights, as the seed made them; name a RUN for trained ones",
+                 embed.program->name);
+    failed = failed || embed_write(&embed, strcmp(split, "test") ? SELFC_TRAIN : SELFC_TEST, out, report);
+    embed_close(&embed);
+    return failed;
+}

@@ -1,0 +1,241 @@
+/* Fine-tuning for selfc_eval: the function with a linear classifier behind it, trained as one on the labelled samples.
+ *
+ * The description is made from the model's own: its modules and numbers stay, its function becomes the module
+ * `selfc_features`, and training and functions are new. So the function's weight `encode.h.weight` is called
+ * `selfc_features.encode.h.weight` there, and begins as the model has it: as learnt in a RUN, as the seed drew it
+ * otherwise, which is training from scratch. */
+#include "frontend/api_eval.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { FINETUNE_BATCH = 64, FINETUNE_LEAST_STEPS = 1000, FINETUNE_MOST_STEPS = 20000, FINETUNE_EPOCHS = 10 };
+static const double finetune_rate = 0.001, finetune_decay = 0.01;
+static const char *const finetune_prefix = "selfc_features.";
+
+static const char *input_name(const Eval *eval, uint32_t input) {
+    return arena_printf(eval->model->arena, "selfc_input%u", input);
+}
+
+/* --- the description --- */
+
+/* What takes a function's place as a module: {"inputs", "layers", "outputs"}, its first result alone. */
+static cJSON *made_module(const Eval *eval, const cJSON *function) {
+    const Embed *embed = &eval->embed;
+    cJSON *module = cJSON_CreateObject();
+    if (cJSON_GetObjectItemCaseSensitive(function, "module")) {
+        cJSON *inputs = cJSON_AddArrayToObject(module, "inputs");
+        for (uint32_t i = 0; i < embed->input_count; i++)
+            cJSON_AddItemToArray(inputs, cJSON_CreateString(embed->input[i].tensor->name));
+        cJSON_AddItemToArray(cJSON_AddArrayToObject(module, "layers"), cJSON_Duplicate(function, true));
+    } else {
+        static const char *const kept[] = {"inputs", "layers", "outputs"};
+        for (int i = 0; i < 3; i++) {
+            const cJSON *item = cJSON_GetObjectItemCaseSensitive(function, kept[i]);
+            if (item) cJSON_AddItemToObject(module, kept[i], cJSON_Duplicate(item, true));
+        }
+    }
+    if (embed->program->output_count == 1) return module;
+    cJSON_DeleteItemFromObjectCaseSensitive(module, "outputs");
+    cJSON_AddStringToObject(module, "outputs", embed->output->name);
+    return module;
+}
+
+static cJSON *made_shape(const SelfcTensor *tensor, bool has_batch) {
+    cJSON *shape = cJSON_CreateArray();
+    if (has_batch) cJSON_AddItemToArray(shape, cJSON_CreateString("n"));
+    for (int32_t i = 1; i < tensor->rank; i++) cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)tensor->dim[i]));
+    return shape;
+}
+
+/* Adds {"shape", "type"} under the input's name. */
+static cJSON *add_input(const Eval *eval, cJSON *inputs, uint32_t input, bool has_batch) {
+    const SelfcTensor *tensor = eval->embed.input[input].tensor;
+    cJSON *item = cJSON_AddObjectToObject(inputs, input_name(eval, input));
+    cJSON_AddItemToObject(item, "shape", made_shape(tensor, has_batch));
+    cJSON_AddStringToObject(item, "type", selfc_dtype_name(tensor->dtype));
+    return item;
+}
+
+/* The function's inputs as it takes them. Training makes f32 numbers of u8 data; a function of bytes gets them back. */
+static cJSON *made_arguments(const Eval *eval, bool is_training) {
+    cJSON *arguments = cJSON_CreateArray();
+    for (uint32_t i = 0; i < eval->embed.input_count; i++) {
+        int32_t dtype = eval->embed.input[i].tensor->dtype;
+        const char *name = input_name(eval, i);
+        if (is_training && dtype != SELFC_f32 && dtype != SELFC_i32 && dtype != SELFC_i64)
+            name = arena_printf(eval->model->arena, "cast(%s, '%s')", name, selfc_dtype_name(dtype));
+        cJSON_AddItemToArray(arguments, cJSON_CreateString(name));
+    }
+    return arguments;
+}
+
+static cJSON *add_layer(cJSON *layers, const char *kind, const char *what) {
+    cJSON *layer = cJSON_CreateObject();
+    cJSON_AddStringToObject(layer, kind, what);
+    cJSON_AddItemToArray(layers, layer);
+    return layer;
+}
+
+/* The features as rows, and the classifier. */
+static cJSON *made_layers(const Eval *eval, bool is_training) {
+    cJSON *layers = cJSON_CreateArray(), *layer = add_layer(layers, "module", "selfc_features"), *shape;
+    cJSON_AddItemToObject(layer, "input", made_arguments(eval, is_training));
+    layer = add_layer(layers, "layer", "reshape");
+    shape = cJSON_AddArrayToObject(layer, "shape");
+    cJSON_AddItemToArray(shape, cJSON_CreateString("n"));
+    cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)eval->embed.features));
+    layer = add_layer(layers, "layer", "dense");
+    cJSON_AddNumberToObject(layer, "units", (double)eval->classes);
+    cJSON_AddStringToObject(layer, "name", "selfc_head");
+    if (!is_training) return layers;
+    layer = add_layer(layers, "expr", "mean(cross_entropy(selfc_head, selfc_label))");
+    cJSON_AddStringToObject(layer, "name", "selfc_loss");
+    return layers;
+}
+
+static cJSON *made_training(const Eval *eval, int64_t batch, int64_t steps) {
+    cJSON *training = cJSON_CreateObject(), *data = cJSON_AddObjectToObject(training, "data"), *item;
+    for (uint32_t i = 0; i < eval->embed.input_count; i++) {
+        item = add_input(eval, data, i, false);
+        cJSON_AddStringToObject(item, "source", "npy");
+        cJSON_AddNumberToObject(item, "scale", 1);
+        int32_t dtype = eval->embed.input[i].tensor->dtype;
+        if (dtype == SELFC_i32 || dtype == SELFC_i64) cJSON_DeleteItemFromObjectCaseSensitive(item, "scale");
+    }
+    item = cJSON_AddObjectToObject(data, "selfc_label");
+    cJSON_AddStringToObject(item, "source", "npy");
+    cJSON_AddStringToObject(item, "field", "label");
+    cJSON_AddItemToObject(training, "layers", made_layers(eval, true));
+    cJSON_AddStringToObject(training, "minimize", "selfc_loss");
+    cJSON *optimizer = cJSON_AddObjectToObject(training, "optimizer");
+    long long warm_up = (long long)(steps / 10);
+    cJSON_AddStringToObject(optimizer, "name", "adamw");
+    cJSON_AddStringToObject(
+        optimizer, "learning_rate",
+        arena_printf(eval->model->arena, "%g * min(1, step / %lld) * cosine_decay(step, %lld, start=%lld)",
+                     finetune_rate, warm_up > 0 ? warm_up : 1, (long long)steps - warm_up, warm_up));
+    cJSON_AddNumberToObject(optimizer, "weight_decay", finetune_decay);
+    cJSON_AddNumberToObject(training, "batch", (double)batch);
+    return training;
+}
+
+static void replace(cJSON *object, const char *key, cJSON *item) {
+    cJSON_DeleteItemFromObjectCaseSensitive(object, key);
+    cJSON_AddItemToObject(object, key, item);
+}
+
+/* NULL after api_fail. */
+static SelfcModel *finetune_open(const Eval *eval, int64_t batch, int64_t steps) {
+    SelfcModel *model = eval->model;
+    cJSON *made = cJSON_Parse(model_resolved(model->description, model->arena));
+    if (!made) die("the resolved description is no JSON");
+    const cJSON *functions = cJSON_GetObjectItemCaseSensitive(made, "functions");
+    cJSON *module = made_module(eval, cJSON_GetObjectItemCaseSensitive(functions, eval->embed.program->name));
+    cJSON *modules = cJSON_GetObjectItemCaseSensitive(made, "modules");
+    if (!modules) modules = cJSON_AddObjectToObject(made, "modules");
+    cJSON_AddItemToObject(modules, "selfc_features", module);
+    cJSON_DeleteItemFromObjectCaseSensitive(made, "optimizers"); /* they may take the names of the library's */
+    replace(made, "training", made_training(eval, batch, steps));
+    cJSON *classify = cJSON_CreateObject(), *inputs = cJSON_AddObjectToObject(classify, "inputs");
+    for (uint32_t i = 0; i < eval->embed.input_count; i++) add_input(eval, inputs, i, true);
+    cJSON_AddItemToObject(classify, "layers", made_layers(eval, false));
+    replace(made, "functions", cJSON_CreateObject());
+    cJSON_AddItemToObject(cJSON_GetObjectItemCaseSensitive(made, "functions"), "classify", classify);
+    char *text = cJSON_Print(made);
+    if (!text) die("no memory");
+    SelfcModel *opened = api_open_made(model, text);
+    free(text);
+    cJSON_Delete(made);
+    return opened;
+}
+
+/* --- weights --- */
+
+/* Copies the function's weights to where they are called the same; says how many of how many there are. */
+static int finetune_begin(Eval *eval, SelfcModel *made) {
+    if (api_need_session(made, true)) return 1;
+    const Compiled *from = &eval->model->compiled, *to = &made->compiled;
+    size_t prefix = strlen(finetune_prefix);
+    uint32_t matched = 0, all = 0;
+    for (uint32_t i = 0; i < to->module->state_count; i++) {
+        const SelfcState *state = &to->module->states[i];
+        if (!state->is_weight || strncmp(state->tensor.name, finetune_prefix, prefix)) continue;
+        const SelfcState *own = selfc_find_state(from->module, state->tensor.name + prefix);
+        all++;
+        if (!own || selfc_tensor_bytes(&own->tensor, 1) != selfc_tensor_bytes(&state->tensor, 1)) continue;
+        memcpy((char *)to->session->state + state->offset, (char *)from->session->state + own->offset,
+               selfc_tensor_bytes(&own->tensor, 1));
+        matched++;
+    }
+    cJSON_AddNumberToObject(eval->result, "weights_matched", matched);
+    cJSON_AddNumberToObject(eval->result, "weights_of_function", all);
+    if (matched == all) return 0;
+    return api_fail("%s: only %u of the %u weights of \"%s\" were found again by name", eval->model->options.file,
+                    matched, all, eval->embed.program->name);
+}
+
+/* --- training and test --- */
+
+static void finetune_fill(void *context, const int32_t *index, int64_t n, void *const *inputs) {
+    const Eval *eval = context;
+    int32_t *label = inputs[eval->embed.input_count];
+    for (int64_t i = 0; i < n; i++) label[i] = eval->chosen[index[i]];
+    embed_fill(&eval->embed, SELFC_TRAIN, label, n, inputs);
+    for (int64_t i = 0; i < n; i++) label[i] = eval->train_label[index[i]];
+}
+
+static int finetune_train(Eval *eval, SelfcModel *made, int64_t batch, int64_t epochs) {
+    Fit fit = {.made = made,
+               .what = "fine-tuning",
+               .input_count = eval->embed.input_count + 1,
+               .count = eval->train_count,
+               .batch = batch,
+               .epochs = epochs,
+               .seed = eval->seed,
+               .shown_for = eval->model,
+               .fill = finetune_fill,
+               .context = eval};
+    for (uint32_t i = 0; i < eval->embed.input_count; i++) fit.input[i] = input_name(eval, i);
+    fit.input[eval->embed.input_count] = "selfc_label";
+    return eval_fit(&fit);
+}
+
+typedef struct {
+    int32_t *next;
+    int64_t classes;
+} Classified;
+
+static int finetune_take(void *context, const float *rows, int64_t n) {
+    Classified *classified = context;
+    for (int64_t i = 0; i < n; i++)
+        *classified->next++ = eval_best(rows + i * classified->classes, classified->classes);
+    return 0;
+}
+
+/* The made function takes the inputs that the model's own does, so the same samples fit. */
+static int finetune_test(Eval *eval, SelfcModel *made) {
+    Embed test = eval->embed;
+    test.model = made;
+    test.program = selfc_find_program(made->compiled.module, "classify");
+    Classified classified = {eval->predicted, eval->classes};
+    return embed_run(&test, SELFC_TEST, NULL, eval->test_count, finetune_take, &classified);
+}
+
+int eval_finetune(Eval *eval) {
+    int64_t batch = eval->settings.batch ? eval->settings.batch : FINETUNE_BATCH;
+    if (batch > eval->train_count) batch = eval->train_count;
+    int64_t epochs = eval->settings.epochs;
+    if (!epochs)
+        epochs = eval_epochs(eval->train_count, batch, FINETUNE_LEAST_STEPS, FINETUNE_MOST_STEPS, FINETUNE_EPOCHS);
+    SelfcModel *made = finetune_open(eval, batch, epochs * (eval->train_count / batch));
+    int failed =
+        !made || finetune_begin(eval, made) || finetune_train(eval, made, batch, epochs) || finetune_test(eval, made);
+    selfc_close(made);
+    cJSON_AddStringToObject(eval->result, "optimizer", "adamw");
+    cJSON_AddNumberToObject(eval->result, "learning_rate", finetune_rate);
+    cJSON_AddNumberToObject(eval->result, "weight_decay", finetune_decay);
+    cJSON_AddNumberToObject(eval->result, "epochs", (double)epochs);
+    cJSON_AddNumberToObject(eval->result, "batch", (double)batch);
+    return failed;
+}
