@@ -9,10 +9,13 @@
  *
  * A stage holds the reductions whose operands need only earlier stages: softmax is max | sum of exp | quotient.
  * Elementwise work is done again in each stage rather than stored: it is in registers or L1 anyway. Sums are kept in
- * `unroll` vectors, so that the order of additions follows from shape and machine alone. */
+ * `unroll` vectors, so that the order of additions follows from shape and machine alone.
+ *
+ * A last axis of 2 to 4 elements, as of colours, would fill no vector. Where nothing is reduced, lanes run along the
+ * axis before it instead: the vectors of all colours are computed one after the other, then interleaved and stored. */
 #include "backend/pull.h"
 
-enum { MOST_UNROLL = 4 };
+enum { MOST_UNROLL = 4, MOST_INTERLEAVED = 4 };
 
 typedef struct {
     Pull *p;
@@ -29,10 +32,11 @@ typedef struct {
     LLVMValueRef *sums;             /* [node * MOST_UNROLL + u]: memory of the running value */
     LLVMValueRef *results;          /* the same, finished */
     uint32_t now;                   /* stage that is being emitted */
+    uint32_t colours;               /* size of a last axis that is interleaved, or 0 */
 } Map;
 
 static bool has_lane_axis(const Map *m) { return m->kernel->grid.rank > 0; }
-static uint32_t lane_axis(const Map *m) { return m->kernel->grid.rank - 1; }
+static uint32_t lane_axis(const Map *m) { return m->kernel->grid.rank - (m->colours ? 2 : 1); }
 static bool is_reduced(const Map *m, uint32_t axis) { return m->kernel->reduced >> axis & 1; }
 static bool lanes_are_reduced(const Map *m) { return has_lane_axis(m) && is_reduced(m, lane_axis(m)); }
 
@@ -175,6 +179,24 @@ static void walk_lanes(Map *m, LLVMValueRef from, LLVMValueRef to, void (*emit)(
     m->mask = NULL;
 }
 
+/* The same where a short last axis is interleaved. */
+static void emit_colours(Map *m) {
+    uint32_t outputs = m->body->output_count;
+    LLVMValueRef *values = arena_array(m->p->e->arena, LLVMValueRef, outputs * MOST_INTERLEAVED + 1);
+    for (uint32_t colour = 0; colour < m->colours; colour++) {
+        m->index[lane_axis(m) + 1] = pull_i64(m->p, colour);
+        for (uint32_t i = 0; i < outputs; i++) {
+            Position at = position_of(m, m->body->outputs[i].node, 0);
+            values[i * MOST_INTERLEAVED + colour] = pull_value(m->p, m->body->outputs[i].node, &at);
+        }
+    }
+    m->index[lane_axis(m) + 1] = pull_i64(m->p, 0);
+    for (uint32_t i = 0; i < outputs; i++) {
+        Position at = position_of(m, m->body->outputs[i].node, 0);
+        pull_store_interleaved(m->p, i, &at, &values[i * MOST_INTERLEAVED], m->colours);
+    }
+}
+
 static void walk_reduced(Map *m, uint32_t axis) {
     if (axis == m->kernel->grid.rank) {
         emit_elements(m);
@@ -247,7 +269,7 @@ static void emit_index(Map *m) {
     uint32_t unroll = m->unroll, lanes = m->lanes, mark = pull_mark(m->p);
     if (!m->kernel->reduced) {
         m->now = 0;
-        emit_elements(m);
+        (m->colours ? emit_colours : emit_elements)(m);
         return;
     }
     for (uint32_t stage = 0; stage < m->stages; stage++) {
@@ -282,6 +304,13 @@ static void walk_parallel(Map *m, uint32_t axis) {
     }
 }
 
+static bool has_colours(const Map *m) {
+    const Grid *grid = &m->kernel->grid;
+    if (m->kernel->reduced || grid->rank < 2) return false;
+    Dim last = grid->axis[grid->rank - 1].extent;
+    return last > 1 && last <= MOST_INTERLEAVED && grid->axis[grid->rank - 1].block == 0;
+}
+
 /* Short axes get short vectors; bodies with much in them are not repeated. */
 static void choose_lanes(Map *m) {
     const Machine *machine = &m->p->e->target->machine;
@@ -293,7 +322,7 @@ static void choose_lanes(Map *m) {
                      node->op == OP_sin || node->op == OP_cos || node->op == OP_random || node->op == OP_concat || node->op == OP_pad;
         work += heavy ? 8 : op_info[node->op].class != CLASS_leaf;
     }
-    m->most_unroll = work <= 8 ? 4 : work <= 24 ? 2 : 1;
+    m->most_unroll = m->colours ? 1 : work <= 8 ? 4 : work <= 24 ? 2 : 1;
     if (!has_lane_axis(m)) {
         m->width = 1;
         return;
@@ -312,6 +341,7 @@ void map_emit(Pull *p) {
     m->results = arena_array(p->e->arena, LLVMValueRef, (size_t)body->count * MOST_UNROLL + 1);
     for (NodeId id = 0; id < body->count; id++)
         if (m->stage[id] + 1 > m->stages) m->stages = m->stage[id] + 1;
+    if (has_colours(m)) m->colours = (uint32_t)m->kernel->grid.axis[m->kernel->grid.rank - 1].extent;
     choose_lanes(m);
     Loop pieces = loop_begin(p, LLVMGetParam(p->e->function, 2), LLVMGetParam(p->e->function, 3), pull_i64(p, 1));
     loop_piece(p, pieces.index, m->from, m->to);

@@ -350,6 +350,13 @@ static LLVMValueRef pull_one_of(Pull *p, const Node *node, const Position *at, L
 
 static LLVMValueRef pull_concat(Pull *p, const Node *node, const Position *at) {
     uint32_t axis = node->attr.axis;
+    if (index_is_uniform(&at->axis[axis]) && LLVMIsAConstantInt(at->axis[axis].base)) {
+        int64_t place = LLVMConstIntGetSExtValue(at->axis[axis].base);
+        Dim first = body(p)->nodes[node->in[0]].type.dim[axis];
+        Position inner = *at;
+        if (first > 0 && place >= first) inner.axis[axis].base = pull_i64(p, place - first);
+        if (first > 0) return pull_value(p, node->in[place >= first], &inner);
+    }
     if (index_is_uniform(&at->axis[axis])) {
         LLVMValueRef limit = pull_dim(p, body(p)->nodes[node->in[0]].type.dim[axis]);
         return pull_one_of(p, node, at, LLVMBuildICmp(builder(p), LLVMIntSLT, at->axis[axis].base, limit, ""));
@@ -481,6 +488,28 @@ static LLVMValueRef reversed(Pull *p, LLVMValueRef value, uint32_t lanes) {
     return LLVMBuildShuffleVector(builder(p), value, value, LLVMConstVector(order, lanes), "");
 }
 
+enum { LONGEST_STEP = 4 };
+
+/* Elements `step` apart: all that lies between the first and the last is loaded, and shuffled. */
+static LLVMValueRef strided_load(Pull *p, LLVMTypeRef element, LLVMValueRef start, int64_t step, uint32_t lanes,
+                                 uint32_t bytes, bool is_constant) {
+    int64_t last = (int64_t)(lanes - 1) * (step - 1); /* where the last load begins */
+    LLVMValueRef result = NULL;
+    for (int64_t k = 0; k < step; k++) {
+        int64_t from = k * lanes < last ? k * lanes : last;
+        LLVMValueRef order[64], pointer = pull_address(p, start, element, pull_i64(p, from));
+        LLVMValueRef part = pull_load(p, LLVMVectorType(element, lanes), pointer, bytes, NULL, is_constant);
+        for (uint32_t i = 0; i < lanes; i++) {
+            int64_t inside = (int64_t)i * step - from;
+            bool is_here = inside >= 0 && inside < lanes;
+            order[i] = LLVMConstInt(LLVMInt32TypeInContext(p->e->context),
+                                    is_here ? lanes + (uint64_t)inside : i, false);
+        }
+        result = LLVMBuildShuffleVector(builder(p), result ? result : part, part, LLVMConstVector(order, lanes), "");
+    }
+    return result;
+}
+
 static LLVMValueRef pull_input(Pull *p, const Node *node, const Position *at) {
     Extent dense[MAX_RANK];
     LLVMValueRef vectors;
@@ -500,6 +529,8 @@ static LLVMValueRef pull_input(Pull *p, const Node *node, const Position *at) {
         LLVMValueRef mask = at->mask ? reversed(p, at->mask, at->lanes) : NULL;
         value = pull_load(p, vector, pull_address(p, base, element, last), bytes, mask, is_constant);
         value = reversed(p, value, at->lanes);
+    } else if (!vectors && flat.step > 0 && flat.step <= LONGEST_STEP && !at->mask) {
+        value = strided_load(p, element, pull_address(p, base, element, flat.base), flat.step, at->lanes, bytes, is_constant);
     } else {
         /* what all lanes share goes into the pointer, so that 32 bits of offset may be seen to be enough */
         LLVMValueRef start = vectors ? pull_address(p, base, element, flat.base) : base, offsets = vectors;
@@ -804,6 +835,44 @@ void pull_store(Pull *p, uint32_t output, const Position *at, LLVMValueRef value
         return;
     }
     pull_store_to(p, value, pointer, dtype_info[type->dtype].bytes, lanes == 1 ? NULL : at->mask);
+}
+
+/* Vector `part` of what comes out when `count` vectors are dealt out element by element. */
+static LLVMValueRef interleaved(Pull *p, const LLVMValueRef *values, uint32_t count, uint32_t lanes, uint32_t part) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(p->e->context);
+    LLVMValueRef result = values[0];
+    for (uint32_t k = 0; k < count; k++) {
+        LLVMValueRef order[64];
+        for (uint32_t i = 0; i < lanes; i++) {
+            uint32_t element = part * lanes + i, from = element % count;
+            order[i] = LLVMConstInt(i32, from == k ? lanes + element / count : k ? i : 0, false);
+        }
+        result = LLVMBuildShuffleVector(builder(p), result, values[k], LLVMConstVector(order, lanes), "");
+    }
+    return result;
+}
+
+void pull_store_interleaved(Pull *p, uint32_t output, const Position *at, const LLVMValueRef *values, uint32_t count) {
+    const Type *type = &body(p)->nodes[body(p)->outputs[output].node].type;
+    LLVMTypeRef element = pull_memory_type(p, type->dtype, 1);
+    uint32_t bytes = dtype_info[type->dtype].bytes, lanes = at->lanes;
+    LLVMValueRef base = p->args[body(p)->input_count + output], all[64];
+    Extent dense[MAX_RANK];
+    strided_dense(type, dense);
+    Index flat = flat_index(p, at, dense, type->rank);
+    CHECK(!flat.vector && (lanes == 1 || flat.step == (int64_t)count));
+    for (uint32_t k = 0; k < count; k++) {
+        all[k] = pull_splat(p, values[k], lanes);
+        if (type->dtype == DTYPE_bool) all[k] = LLVMBuildZExt(builder(p), all[k], lanes_of(element, lanes), "");
+    }
+    for (uint32_t part = 0; part < count; part++) {
+        LLVMValueRef offset = pull_add(p, flat.base, pull_i64(p, (int64_t)(part * lanes)));
+        LLVMValueRef pointer = pull_address(p, base, element, offset), masks[64], mask = NULL;
+        for (uint32_t k = 0; k < count; k++) masks[k] = at->mask;
+        if (lanes > 1 && at->mask) mask = interleaved(p, masks, count, lanes, part);
+        LLVMValueRef value = lanes == 1 ? all[part] : interleaved(p, all, count, lanes, part);
+        pull_store_to(p, value, pointer, bytes, mask);
+    }
 }
 
 Pull *pull_begin(Emitter *e) {

@@ -54,6 +54,10 @@ void pull_forget(Pull *p, uint32_t mark);
 /* Stores to output `output` of the body, whose lanes are contiguous. */
 void pull_store(Pull *p, uint32_t output, const Position *at, LLVMValueRef value);
 
+/* The same for `count` vectors that are one element each of a last axis of that size: `at` is that of the first, with
+ * lanes along the axis before. */
+void pull_store_interleaved(Pull *p, uint32_t output, const Position *at, const LLVMValueRef *values, uint32_t count);
+
 /* Small things that every emitter needs. Integers are i64. */
 LLVMTypeRef pull_type(Pull *p, DType dtype, uint32_t lanes);        /* of a value in registers */
 LLVMTypeRef pull_memory_type(Pull *p, DType dtype, uint32_t lanes); /* of the same in memory */

@@ -61,13 +61,13 @@ static bool whole_number(const LayerCall *call, Spot spot, const char *key, Valu
            false;
 }
 
-/* A list of two, or what stands for both. */
-static bool pair_of(const LayerCall *call, const char *key, Spot *spot, Value pair[2]) {
+/* A list of two, which `what` describes, or what stands for both. */
+static bool pair_of(const LayerCall *call, const char *key, const char *what, Spot *spot, Value pair[2]) {
     Value value = option_value(call, key, spot);
     if (value.kind == VALUE_unknown) return false;
     if (value.kind == VALUE_list && value.count != 2)
-        return lower_fail(call->l, *spot, "'%s' is a list of %u, but must be [height, width] or one number for both",
-                          key, value.count),
+        return lower_fail(call->l, *spot, "'%s' is a list of %u, but must be %s or one number for both", key,
+                          value.count, what),
                false;
     for (uint32_t i = 0; i < 2; i++) pair[i] = value.kind == VALUE_list ? value.items[i] : value;
     return true;
@@ -76,22 +76,51 @@ static bool pair_of(const LayerCall *call, const char *key, Spot *spot, Value pa
 bool option_pair(const LayerCall *call, const char *key, int64_t least, int64_t most, int64_t pair[2]) {
     Spot spot;
     Value value[2];
-    if (!pair_of(call, key, &spot, value)) return false;
+    if (!pair_of(call, key, "[height, width]", &spot, value)) return false;
     for (uint32_t i = 0; i < 2; i++)
         if (!whole_number(call, spot, key, value[i], least, most, &pair[i])) return false;
+    return true;
+}
+
+static bool numbers_of(const LayerCall *call, Spot spot, const char *key, const Value *value, uint32_t count,
+                       double least, double most, double *number) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (!to_number(call->l, spot, value[i], &number[i])) return false;
+        if (number[i] >= least && number[i] <= most) continue;
+        return lower_fail(call->l, spot, "'%s' is %g, but must be from %g to %g", key, number[i], least, most), false;
+    }
     return true;
 }
 
 bool option_factors(const LayerCall *call, const char *key, double least, double most, double pair[2]) {
     Spot spot;
     Value value[2];
-    if (!pair_of(call, key, &spot, value)) return false;
-    for (uint32_t i = 0; i < 2; i++) {
-        if (!to_number(call->l, spot, value[i], &pair[i])) return false;
-        if (pair[i] >= least && pair[i] <= most) continue;
-        return lower_fail(call->l, spot, "'%s' is %g, but must be from %g to %g", key, pair[i], least, most), false;
-    }
-    return true;
+    return pair_of(call, key, "[height, width]", &spot, value) &&
+           numbers_of(call, spot, key, value, 2, least, most, pair);
+}
+
+bool option_range(const LayerCall *call, const char *key, double least, double most, double range[2], bool *is_list) {
+    Spot spot;
+    Value value[2];
+    if (!pair_of(call, key, "[least, most]", &spot, value) || !numbers_of(call, spot, key, value, 2, least, most, range))
+        return false;
+    *is_list = option_value(call, key, &spot).kind == VALUE_list;
+    if (range[0] <= range[1]) return true;
+    return lower_fail(call->l, spot, "'%s' is from %g to %g, but the least must come first", key, range[0], range[1]),
+           false;
+}
+
+bool option_numbers(const LayerCall *call, const char *key, uint32_t count, double least, double most, double *number) {
+    Spot spot;
+    Value value = option_value(call, key, &spot);
+    if (value.kind == VALUE_unknown) return false;
+    if (value.kind == VALUE_list && value.count != count)
+        return lower_fail(call->l, spot, "'%s' is a list of %u, but there %s %u channel%s", key, value.count,
+                          count == 1 ? "is" : "are", count, count == 1 ? "" : "s"),
+               false;
+    Value *items = arena_array(call->l->arena, Value, count);
+    for (uint32_t i = 0; i < count; i++) items[i] = value.kind == VALUE_list ? value.items[i] : value;
+    return numbers_of(call, spot, key, items, count, least, most, number);
 }
 
 bool option_sides(const LayerCall *call, const char *key, int64_t least, int64_t most, int64_t before[2],

@@ -16,6 +16,19 @@ const LayerInfo layer_info[] = {
 };
 const uint32_t layer_count = sizeof layer_info / sizeof *layer_info;
 
+/* How many inputs the layers take that may have more than one. */
+static const struct {
+    const char *layer;
+    uint32_t fewest, most;
+    const char *meaning;
+} input_lines[] = {
+#define LAYER(...)
+#define OPTION(...)
+#define INPUTS(layer, fewest, most, meaning) {#layer, fewest, most, meaning},
+#include "frontend/layers.def"
+};
+enum { INPUT_LINES = sizeof input_lines / sizeof *input_lines };
+
 static const struct {
     const char *layer;
     OptionInfo option;
@@ -142,8 +155,17 @@ static Value function_layer(LayerCall *call) {
 
 Value layer_apply(LayerCall *call) {
     const LayerInfo *info = call->layer->info;
-    if (call->input_count != 1 && info->build != layer_concat)
+    uint32_t fewest = 1, most = 1;
+    const char *meaning = NULL;
+    for (int i = 0; i < INPUT_LINES; i++)
+        if (!strcmp(input_lines[i].layer, info->name))
+            fewest = input_lines[i].fewest, most = input_lines[i].most, meaning = input_lines[i].meaning;
+    if (!meaning && call->input_count != 1)
         return lower_fail(call->l, call->spot, "\"%s\" takes one input, but there are %u; say with \"input\" which one",
                           info->name, call->input_count);
+    if (call->input_count < fewest || call->input_count > most)
+        return lower_fail(call->l, call->spot, "\"%s\" takes %u%s inputs (%s), but there %s %u; say with \"input\" which",
+                          info->name, fewest, fewest == most ? "" : arena_printf(call->l->arena, " to %u", most),
+                          meaning, call->input_count == 1 ? "is" : "are", call->input_count);
     return info->build ? info->build(call) : function_layer(call);
 }

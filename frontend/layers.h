@@ -21,6 +21,10 @@ bool option_factors(const LayerCall *call, const char *key, double least, double
 /* Pads: one whole number for all sides, or a list: [height, width] or [top, bottom, left, right]. */
 bool option_sides(const LayerCall *call, const char *key, int64_t least, int64_t most, int64_t before[2],
                   int64_t after[2]);
+/* From where to where: one number for both or a list of two, in order. */
+bool option_range(const LayerCall *call, const char *key, double least, double most, double range[2], bool *is_list);
+/* One number for all, or a list of `count`. */
+bool option_numbers(const LayerCall *call, const char *key, uint32_t count, double least, double most, double *number);
 bool option_init(const LayerCall *call, double fan_in, double fan_out, Init *init);
 Init init_constant(double value);
 Init init_uniform(double bound); /* in [-bound, bound) */

@@ -96,11 +96,10 @@ static void read_activation(Reader *r, const Json *json) {
     read_unknown(r, json, "activation", json->text, names, count);
 }
 
-static void read_method(Reader *r, const Json *json) {
-    static const char *const names[] = {"nearest", "bilinear"};
+static void read_one_of_two(Reader *r, const Json *json, const char *what, const char *const names[2]) {
     for (size_t i = 0; i < 2; i++)
         if (!strcmp(names[i], json->text)) return;
-    read_unknown(r, json, "method", json->text, names, 2);
+    read_unknown(r, json, what, json->text, names, 2);
 }
 
 static bool is_one_of(const char *text, const char *const *names) {
@@ -135,7 +134,9 @@ static bool read_option(Reader *r, const Json *json, const OptionInfo *option, L
     else if (option_is(option, ACCEPT_init))
         layer->option[index].expr = read_init(r, json, &fits);
     else if (option_is(option, ACCEPT_method))
-        read_method(r, json);
+        read_one_of_two(r, json, "method", (const char *const[]){"nearest", "bilinear"});
+    else if (option_is(option, ACCEPT_direction))
+        read_one_of_two(r, json, "direction", (const char *const[]){"horizontal", "vertical"});
     else if (option_is(option, ACCEPT_padding) && json->kind == JSON_text &&
              is_one_of(json->text, (const char *const[]){"same", "valid", NULL}))
         return true;

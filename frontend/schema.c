@@ -54,12 +54,17 @@ static const char *accept_piece(Accept accept) {
                ", {'type': 'array', 'minItems': 2, 'maxItems': 2, 'items': {'anyOf': [{'type': 'integer', 'minimum': "
                "0}, " FORMULA "]}}]";
     case ACCEPT_factors:
+    case ACCEPT_range:
         return "'anyOf': [{'$ref': '#/$defs/number'}, {'type': 'array', 'minItems': 2, 'maxItems': 2, 'items': "
                "{'$ref': '#/$defs/number'}}]";
     case ACCEPT_padding:
     case ACCEPT_sides:
         return "'anyOf': [{'type': 'integer'}, " FORMULA ", {'type': 'array', 'minItems': 2, 'maxItems': 4, 'items': "
                "{'anyOf': [{'type': 'integer'}, " FORMULA "]}}]";
+    case ACCEPT_numbers:
+        return "'anyOf': [{'$ref': '#/$defs/number'}, {'type': 'array', 'minItems': 1, 'items': {'$ref': "
+               "'#/$defs/number'}}]";
+    case ACCEPT_direction: return "'enum': ['horizontal', 'vertical']";
     case ACCEPT_method: return "'enum': ['nearest', 'bilinear']";
     case ACCEPT_init:
         return "'anyOf': [{'enum': ['linear', 'zero', 'he_normal', 'he_uniform', 'glorot_normal', 'glorot_uniform']}, "

@@ -55,7 +55,7 @@ static void mark_product_operand(Fusion *f, NodeId id, bool is_left) {
     f->stored[id] |= f->graph->nodes[id].op != OP_input && !f->again[id];
 }
 
-enum { MOST_PATHS = 16 };
+enum { MOST_PATHS = 16, MOST_TAKEN = 3 };
 
 /* Views of views of shared views have more paths down than nodes: a view that has many is stored, so that what reads
  * through it stays small. */
@@ -71,12 +71,20 @@ static void mark_many_paths(Fusion *f) {
     }
 }
 
+/* What is taken from memory more than a few times is stored once, in the order in which it is read. */
+static void mark_many_readers(Fusion *f) {
+    const uint32_t *users = graph_count_users(f->graph, f->scratch);
+    for (NodeId id = 0; id < f->graph->count; id++)
+        if (f->graph->nodes[id].op == OP_gather && users[id] > MOST_TAKEN) f->stored[id] = true;
+}
+
 static void mark_stored(Fusion *f) {
     const Graph *g = f->graph;
     for (uint32_t i = 0; i < g->output_count; i++) f->stored[fuse_value(g, g->outputs[i].node)] = true;
     for (NodeId id = 0; id < g->count; id++)
         if (is_operand_of_product(f, id))
             for (uint32_t i = 0; i < 2; i++) mark_product_operand(f, g->nodes[id].in[i], i == 0);
+    mark_many_readers(f);
     mark_many_paths(f);
 }
 
