@@ -214,21 +214,33 @@ static void apply_once(Lower *l, const Layer *layer, const Scope *scope, const c
     l->g->origin = origin;
 }
 
-/* Each repetition is applied to the results of the one before; inputs beyond those stay as they are. */
+/* How many values the layer makes, whatever it is given. */
+static uint32_t count_results(const Layer *layer) {
+    const Names *outputs = layer->kind == LAYER_module ? &layer->module->block.outputs : NULL;
+    return outputs && outputs->count && outputs->count <= MAX_VALUES ? outputs->count : 1;
+}
+
+static bool repeat_count(Lower *l, const Layer *layer, const Scope *scope, double *count) {
+    Value repeat = formula_value(l, scope, layer->repeat);
+    if (!to_number(l, spot_expr(layer->repeat), repeat, count)) return false;
+    if (*count >= 0 && *count <= MAX_LAYERS && *count == (double)(int64_t)*count) return true;
+    lower_fail(l, spot_expr(layer->repeat), "'repeat' is %g, but must be a whole number from 0 to %d", *count,
+               MAX_LAYERS);
+    return false;
+}
+
+/* Each repetition is applied to the results of the one before; inputs beyond those stay as they are. Without any, the
+ * first inputs are the results. */
 static void apply_repeated(Lower *l, const Layer *layer, const Scope *scope, Values *values) {
     double count;
-    Value repeat = formula_value(l, scope, layer->repeat);
-    if (!to_number(l, spot_expr(layer->repeat), repeat, &count)) {
-        set_unknown(values);
-        return;
-    }
-    if (count < 0 || count > MAX_LAYERS || count != (double)(int64_t)count) {
-        lower_fail(l, spot_expr(layer->repeat), "'repeat' is %g, but must be a whole number from 0 to %d", count,
-                   MAX_LAYERS);
-        set_unknown(values);
-        return;
-    }
     Values inputs = *values;
+    bool is_known = repeat_count(l, layer, scope, &count);
+    if (!is_known || count == 0)
+        values->count = count_results(layer) < values->count ? count_results(layer) : values->count;
+    if (!is_known) {
+        set_unknown(values);
+        return;
+    }
     for (int64_t i = 0; i < (int64_t)count && l->layers <= MAX_LAYERS; i++) {
         Scope own = {.outer = scope};
         scope_bind(l, &own, layer->index, value_number((double)i), spot_json(layer->json));
