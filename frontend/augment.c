@@ -168,3 +168,18 @@ Part part_drawn(Lower *l, Dim n, NodeId height, NodeId width, const PartRange *r
     *found = build_binary(g, OP_less, build_like(g, best, 0), best);
     return part;
 }
+
+NodeId part_holds(Lower *l, const Planes *x, const Part *part) {
+    Type type = type_make(DTYPE_f32, 4, (Dim[]){x->n, x->height, x->width, 1});
+    const NodeId first[2] = {part->top, part->left}, size[2] = {part->height, part->width};
+    NodeId inside = NO_NODE;
+    for (uint32_t i = 0; i < 2; i++) {
+        NodeId from = spread_to(l, build_reshape(l->g, first[i], 4, (Dim[]){x->n, 1, 1, 1}), type);
+        NodeId past = spread_to(l, build_reshape(l->g, node_add(l, first[i], size[i]), 4, (Dim[]){x->n, 1, 1, 1}), type);
+        NodeId place = build_iota(l->g, type, 1 + i);
+        NodeId here = build_binary(l->g, OP_less, place, past);
+        here = build_binary(l->g, OP_and, here, node_unary(l, OP_not, build_binary(l->g, OP_less, place, from)));
+        inside = i ? build_binary(l->g, OP_and, inside, here) : here;
+    }
+    return inside;
+}

@@ -70,4 +70,5 @@ typedef struct {
 /* What torchvision does in up to ten tries, all drawn at once: the first part that fits, and in *found (bool) whether
  * there is one. height, width: of the pictures. */
 Part part_drawn(Lower *l, Dim n, NodeId height, NodeId width, const PartRange *range, NodeId *found);
+NodeId part_holds(Lower *l, const Planes *planes, const Part *part); /* bool[n,height,width,1]: is the pixel in it? */
 #endif

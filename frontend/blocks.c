@@ -171,7 +171,11 @@ static void apply_builtin(Lower *l, const Layer *layer, const Scope *scope, cons
                       .inputs = values->item,
                       .input_count = values->count};
     Value value = layer_apply(&call);
-    *values = (Values){.item = {value}, .count = 1};
+    bool is_list = value.kind == VALUE_list; /* a layer with several results */
+    *values = (Values){.count = is_list ? value.count : 1};
+    if (value.kind == VALUE_unknown && layer->names.count > 1 && layer->names.count <= MAX_VALUES)
+        values->count = layer->names.count;
+    for (uint32_t i = 0; i < values->count; i++) values->item[i] = is_list ? value.items[i] : value;
 }
 
 /* Where the weights of the layer begin: "encode.h.", "encode.block.3.". */

@@ -164,3 +164,162 @@ Value layer_random_flip(LayerCall *call) {
     y = planes_where(&flipped, &x, sample_chance(x.l, x.n, p));
     return planes_joined(&y);
 }
+
+/* The middle of pictures: where they are smaller than that, zeros stand around them. As torchvision, which rounds the
+ * half of an odd difference to even. */
+Value layer_center_crop(LayerCall *call) {
+    Lower *l = call->l;
+    Planes planes;
+    NodeId x;
+    int64_t size[2], start[4] = {0}, before[4] = {0};
+    if (!option_pair(call, "size", 1, LARGEST_SIDE, size) || !picture_of(call, &planes, &x)) return value_unknown();
+    Type type = value_type(l, x), wide = type;
+    for (int i = 0; i < 2; i++) {
+        int64_t side = type.dim[1 + i], missing = size[i] > side ? size[i] - side : 0;
+        before[1 + i] = missing / 2;
+        wide.dim[1 + i] += missing;
+        start[1 + i] = (int64_t)rint((double)(wide.dim[1 + i] - size[i]) / 2);
+        type.dim[1 + i] = size[i];
+    }
+    x = build_pad(l->g, x, wide, before, 0);
+    return picture_result(&planes, build_slice(l->g, x, type, start, (int64_t[]){1, 1, 1, 1}));
+}
+
+/* ---- turns ---- */
+
+/* Pixels of a plane one after the other, [n, height * width], taken at row * width + column. */
+static NodeId taken(Lower *l, NodeId plane, NodeId row, NodeId column) {
+    Type type = value_type(l, plane);
+    Dim flat[2] = {type.dim[0], type.dim[1] * type.dim[2]};
+    NodeId place = node_add(l, node_scale(l, row, (double)type.dim[2]), column);
+    NodeId index = build_reshape(l->g, node_whole(l, place), 2, flat);
+    NodeId pixels = build_gather(l->g, build_reshape(l->g, plane, 2, flat), index, 1);
+    return build_reshape(l->g, pixels, 3, type.dim);
+}
+
+/* A pixel of the turned picture: where it comes from, and how much of it the neighbour in each direction has. */
+typedef struct {
+    NodeId row, column, part_row, part_column; /* row and column: whole numbers */
+} Source;
+
+/* The plane at whole places, `fill` outside. */
+static NodeId taken_inside(Lower *l, NodeId plane, NodeId row, NodeId column, double fill) {
+    Graph *g = l->g;
+    Type type = value_type(l, plane);
+    NodeId inside[2], at[2] = {row, column}, kept[2];
+    for (int i = 0; i < 2; i++) {
+        kept[i] = node_at_most(l, node_at_least(l, at[i], 0), (double)(type.dim[1 + i] - 1));
+        inside[i] = build_binary(g, OP_equal, kept[i], at[i]);
+    }
+    NodeId pixel = taken(l, plane, kept[0], kept[1]);
+    return build_select(g, build_binary(g, OP_and, inside[0], inside[1]), pixel, build_like(g, pixel, fill));
+}
+
+static NodeId mixed(Lower *l, NodeId a, NodeId b, NodeId share) {
+    return node_add(l, a, node_mul(l, node_sub(l, b, a), share));
+}
+
+static NodeId sampled(Lower *l, NodeId plane, const Source *at, double fill) {
+    NodeId below = node_shift(l, at->row, 1), right = node_shift(l, at->column, 1);
+    NodeId upper = mixed(l, taken_inside(l, plane, at->row, at->column, fill),
+                         taken_inside(l, plane, at->row, right, fill), at->part_column);
+    NodeId lower = mixed(l, taken_inside(l, plane, below, at->column, fill),
+                         taken_inside(l, plane, below, right, fill), at->part_column);
+    return mixed(l, upper, lower, at->part_row);
+}
+
+/* Around the middle, against the clock by `angle` radians: each place of the result is turned back. */
+static Source turned_back(Lower *l, const Planes *x, NodeId angle) {
+    Type type = planes_type(x);
+    double middle[2] = {(double)(x->height - 1) / 2, (double)(x->width - 1) / 2};
+    NodeId y = node_shift(l, build_iota(l->g, type, 1), -middle[0]), right = node_shift(l, build_iota(l->g, type, 2), -middle[1]);
+    NodeId cosine = spread_to(l, node_unary(l, OP_cos, angle), type), sine = spread_to(l, node_unary(l, OP_sin, angle), type);
+    NodeId row = node_add(l, node_mul(l, right, sine), node_mul(l, y, cosine));
+    NodeId column = node_sub(l, node_mul(l, right, cosine), node_mul(l, y, sine));
+    row = node_shift(l, row, middle[0]);
+    column = node_shift(l, column, middle[1]);
+    Source at = {.row = node_floor(l, row), .column = node_floor(l, column)};
+    at.part_row = node_sub(l, row, at.row);
+    at.part_column = node_sub(l, column, at.column);
+    return at;
+}
+
+Value layer_random_rotation(LayerCall *call) {
+    Lower *l = call->l;
+    Planes x;
+    double range[2], fill;
+    bool is_list;
+    if (!option_range(call, "degrees", -3600, 3600, range, &is_list) ||
+        !option_number(call, "fill", -1e6, 1e6, &fill) || !planes_of(call, &x))
+        return value_unknown();
+    if (!is_list) range[1] = fabs(range[1]), range[0] = -range[1];
+    NodeId angle = node_scale(l, sample_uniform(l, x.n, range), acos(-1) / 180);
+    Source at = turned_back(l, &x, angle);
+    Planes y = planes_like(&x, x.height, x.width);
+    for (uint32_t c = 0; c < x.channels; c++) y.plane[c] = sampled(l, x.plane[c], &at, fill);
+    return planes_joined(&y);
+}
+
+/* One number for each sample: f32[n,1,1], from the layer's second input. */
+static bool turns_given(LayerCall *call, const Planes *x, NodeId *turns) {
+    Lower *l = call->l;
+    Value *given = &call->inputs[1];
+    if (!to_tensor(l, call->spot, given)) return false;
+    Type type = value_type(l, given->node);
+    bool is_whole = type.dtype == DTYPE_i32 || type.dtype == DTYPE_i64 || type.dtype == DTYPE_u8;
+    if (!is_whole || type.rank != 1 || type.dim[0] != x->n)
+        return lower_fail(l, call->spot, "\"%s\": the turns are %s, but must be whole numbers, one for each picture",
+                          call->layer->info->name, type_text(l, type)),
+               false;
+    NodeId whole = build_cast(l->g, given->node, DTYPE_i32);
+    whole = build_binary(l->g, OP_and, whole, build_like(l->g, whole, 3)); /* modulo 4, of negative ones, too */
+    *turns = build_reshape(l->g, build_cast(l->g, whole, DTYPE_f32), 3, (Dim[]){x->n, 1, 1});
+    return true;
+}
+
+Value layer_quarter_turns(LayerCall *call) {
+    Lower *l = call->l;
+    Graph *g = l->g;
+    Planes x;
+    NodeId turns;
+    if (!planes_of(call, &x) || !turns_given(call, &x, &turns)) return value_unknown();
+    if (x.height != x.width)
+        return lower_fail(l, call->spot, "\"%s\": pictures must be square to fit again after a turn, but are %lldx%lld",
+                          call->layer->info->name, (long long)x.height, (long long)x.width);
+    Type type = planes_type(&x);
+    NodeId count = spread_to(l, turns, type), y = build_iota(g, type, 1), right = build_iota(g, type, 2);
+    NodeId up = node_shift(l, node_unary(l, OP_neg, y), (double)(x.height - 1));
+    NodeId left = node_shift(l, node_unary(l, OP_neg, right), (double)(x.width - 1));
+    const NodeId from_row[4] = {y, right, up, left}, from_column[4] = {right, up, left, y};
+    NodeId row = from_row[3], column = from_column[3];
+    for (int k = 2; k >= 0; k--) {
+        NodeId is_here = build_binary(g, OP_equal, count, build_like(g, count, k));
+        row = build_select(g, is_here, from_row[k], row);
+        column = build_select(g, is_here, from_column[k], column);
+    }
+    Planes result = planes_like(&x, x.height, x.width);
+    for (uint32_t c = 0; c < x.channels; c++) result.plane[c] = taken(l, x.plane[c], row, column);
+    return planes_joined(&result);
+}
+
+/* ---- cutting out ---- */
+
+Value layer_cutout(LayerCall *call) {
+    Lower *l = call->l;
+    Planes planes;
+    PartRange range = {.turned = true, .is_proper = true};
+    NodeId x, found;
+    double p, value;
+    if (!option_number(call, "p", 0, 1, &p) || !option_number(call, "value", -1e6, 1e6, &value) ||
+        !option_part(call, "scale", 1e-4, 1, (double[]){0.02, 0.33}, range.scale) ||
+        !option_part(call, "ratio", 1e-3, 1e3, (double[]){0.3, 3.3}, range.ratio) || !picture_of(call, &planes, &x))
+        return value_unknown();
+    NodeId applies = sample_chance(l, planes.n, p);
+    Part part = part_drawn(l, planes.n, sample_constant(l, planes.n, (double)planes.height),
+                           sample_constant(l, planes.n, (double)planes.width), &range, &found);
+    if (applies != NO_NODE) found = build_binary(l->g, OP_and, found, applies);
+    NodeId is_cut = part_holds(l, &planes, &part);
+    found = build_reshape(l->g, found, 4, (Dim[]){planes.n, 1, 1, 1});
+    is_cut = build_binary(l->g, OP_and, is_cut, node_spread(l, found, is_cut));
+    return picture_result(&planes, node_where(l, is_cut, build_like(l->g, x, value), x));
+}

@@ -87,3 +87,17 @@ Value function_uniform(Lower *l, Call *call) {
         return value_unknown();
     return moved(l, random_uniform(l, value_type(l, call->argument[0].node)), low, high - low);
 }
+
+/* 24 bits are shared out evenly enough: each number's probability is off by 2^-24 at most. */
+Value function_random_int(Lower *l, Call *call) {
+    Dim size;
+    if (!to_tensor(l, call->spots[0], &call->argument[0]) ||
+        !to_dim(l, call->spots[1], "'size'", call->argument[1], &size))
+        return value_unknown();
+    if (size < 0 || size > 1 << 24)
+        return lower_fail(l, call->spots[1], "random_int: 'size' must be known before anything runs, and at most 2^24");
+    Type like = type_with_dtype(value_type(l, call->argument[0].node), DTYPE_f32);
+    NodeId number = node_scale(l, random_uniform(l, like), (double)size);
+    number = build_binary(l->g, OP_min, number, build_like(l->g, number, (double)(size - 1)));
+    return value_tensor(build_cast(l->g, number, DTYPE_i32));
+}

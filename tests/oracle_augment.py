@@ -16,7 +16,6 @@ except (ImportError, RuntimeError):  # not there, or made for another PyTorch
 
 SEED, BATCH, TOLERANCE = 7, 5, 2e-5
 f32 = numpy.float32
-LOG_LIMIT = 10
 
 
 # ---- the numbers that are drawn ----
@@ -137,9 +136,9 @@ class Case:
     """A layer on pictures [height, width, channels], and what it should give: reference(draws, x) in NumPy, and in
     torchvision vision(parameters, x), where parameters are what the reference left in `self.parameters`."""
 
-    def __init__(self, layer, shape, reference, library=None, labels=0, sizes=None, turns=False):
+    def __init__(self, layer, shape, reference, library=None, sizes=None, turns=None):
         self.layer, self.shape, self.reference, self.library = layer, shape, reference, library
-        self.labels, self.sizes, self.turns = labels, sizes, turns
+        self.sizes, self.turns = sizes, turns
 
 
 def shape_of(channels=(1, 3), least=9, most=40):
@@ -277,17 +276,83 @@ def standardize():
                 lambda _, a: vision.normalize(a, mean, deviation))
 
 
+def rotation():
+    degrees, fill = random.choice([30, [-10, 90], [45, 45], 360]), random.choice([0, 0, 0.7])
+    least, most = degrees if isinstance(degrees, list) else (-degrees, degrees)
+
+    def turned(a, angle):
+        h, w = a.shape[:2]
+        wide = numpy.pad(a, [(1, 1), (1, 1), (0, 0)], constant_values=fill)
+        y, x = numpy.mgrid[:h, :w] - numpy.array([(h - 1) / 2, (w - 1) / 2])[:, None, None]
+        c, s = numpy.cos(angle), numpy.sin(angle)
+        rows, columns = x * s + y * c + (h - 1) / 2, x * c - y * s + (w - 1) / 2
+        top, left = numpy.floor(rows).astype(int), numpy.floor(columns).astype(int)
+        at = lambda i, j: wide[numpy.clip(i + 1, 0, h + 1), numpy.clip(j + 1, 0, w + 1)]
+        down, right = (rows - top)[..., None], (columns - left)[..., None]
+        upper = at(top, left) * (1 - right) + at(top, left + 1) * right
+        return upper * (1 - down) + (at(top + 1, left) * (1 - right) + at(top + 1, left + 1) * right) * down
+
+    def reference(draws, x):
+        angle = draws.uniform(least, most)
+        return numpy.stack([turned(a, t) for a, t in zip(x, numpy.radians(angle))]), None, angle
+    library = None if fill else lambda t, a: vision.rotate(a, float(t), vision.InterpolationMode.BILINEAR)
+    return Case({"layer": "random_rotation", "degrees": degrees, "fill": fill}, shape_of(), reference, library)
+
+
+def quarter_turns():
+    side = random.randint(4, 30)
+    turns = numpy.random.randint(-3, 6, BATCH).astype(numpy.int32)
+
+    def reference(draws, x):
+        return numpy.stack([numpy.rot90(a, k) for a, k in zip(x, turns)]), None, turns
+    return Case({"layer": "quarter_turns"}, [side, side, random.choice([1, 3])], reference,
+                lambda k, a: torch.rot90(a, int(k), [1, 2]), turns=turns)
+
+
+def cutout():
+    p, shape, value = random.choice([0.5, 1]), shape_of(), random.choice([0, 0.3])
+    layer = {"layer": "cutout", "p": p, "value": value}
+    scale, ratio = (0.02, 0.33), (0.3, 3.3)
+    if random.random() < 0.5:
+        scale, ratio = (0.3, 0.9), (0.1, 8)
+        layer.update(scale=list(scale), ratio=list(ratio))
+
+    def reference(draws, x):
+        on, y = draws.chance(p), x.copy()
+        parts, doubt = draw_part(draws, *numpy.full((2, draws.n), [[shape[0]], [shape[1]]]), scale, ratio, True, True)
+        parts = [part if f else None for part, f in zip(parts, on)]
+        for a, part in zip(y, parts):
+            if part:
+                a[part[0]:part[0] + part[2], part[1]:part[1] + part[3]] = value
+        return y, doubt, parts
+    return Case(layer, shape, reference,
+                lambda part, a: vision.erase(a, *part, torch.tensor(float(value))) if part else a)
+
+
+def center_crop():
+    size, shape = [random.randint(3, 45) for _ in range(2)], shape_of()
+
+    def reference(draws, x):
+        pads = [max(0, s - length) for s, length in zip(size, shape)]
+        wide = numpy.pad(x, [(0, 0), *((p // 2, p - p // 2) for p in pads), (0, 0)])
+        top, left = (round((length + p - s) / 2) for s, length, p in zip(size, shape, pads))
+        return wide[:, top:top + size[0], left:left + size[1]], None, [None] * draws.n
+    return Case({"layer": "center_crop", "size": size}, shape, reference, lambda _, a: vision.center_crop(a, size))
+
+
 # how many random cases of each
-PLAN = {crop: 16, flip: 4, jitter: 14, gray: 3, blur: 8, solarize: 3, noise: 3, standardize: 3}
+PLAN = {crop: 16, flip: 4, jitter: 14, gray: 3, blur: 8, solarize: 3, noise: 3, standardize: 3, rotation: 6,
+        quarter_turns: 3, cutout: 6, center_crop: 5}
 
 
 def description(cases):
     functions = {}
     for i, case in enumerate(cases):
         inputs, layer = {"x": ["n", *case.shape]}, dict(case.layer)
-        if case.sizes is not None:
-            inputs["sizes"] = {"shape": ["n", 2], "type": "i32"}
-            layer["input"] = ["x", "sizes"]
+        for name, value in (("sizes", case.sizes), ("turns", case.turns)):
+            if value is not None:
+                inputs[name] = {"shape": ["n", *value.shape[1:]], "type": "i32"}
+                layer["input"] = ["x", name]
         functions[f"f{i}"] = {"inputs": inputs, "layers": [layer]}
     return {"name": "augment", "functions": functions}
 
@@ -305,7 +370,7 @@ def check(selfc, i, case):
     x = numpy.random.uniform(0, 1, (BATCH, *case.shape)).astype(f32)
     x[0] = numpy.round(x[0] * 4) / 4  # ties between channels
     want, doubt, parameters = case.reference(Draws(BATCH), x.astype(numpy.float64))
-    arrays = [x] + ([case.sizes] if case.sizes is not None else [])
+    arrays = [x] + [value for value in (case.sizes, case.turns) if value is not None]
     got = selfc.run(f"f{i}", BATCH, arrays, [want.shape])[0]
     good = agrees(got, want, doubt, name)
     if vision and case.library and good:
@@ -313,6 +378,110 @@ def check(selfc, i, case):
         theirs = numpy.stack([case.library(it, a).permute(1, 2, 0).numpy() for it, a in zip(parameters, planes)])
         good = agrees(got, theirs, doubt, name + " against torchvision")
     return good
+
+
+# ---- what mixes a batch: in training alone ----
+
+def beta(draws, alpha):
+    u, v = draws.uniform(), draws.uniform()
+    if alpha == 1:
+        return u
+    c, r = numpy.cos(2 * numpy.pi * v), u ** (1 / alpha)
+    return (1 + c / numpy.sqrt(c * c + r / numpy.maximum(1 - r, 1e-30))) / 2
+
+
+def mixed(kind, alpha, x, labels):
+    draws = Draws(len(x))
+    lam, others = beta(draws, alpha), (numpy.roll(x, 1, 0), numpy.roll(labels, 1, 0))
+    if kind == "mixup":
+        return [(lam * a.T + (1 - lam) * b.T).T for a, b in zip((x, labels), others)]
+    half, (h, w), y = numpy.sqrt(1 - lam) / 2, x.shape[1:3], x.copy()
+    ends = []
+    for length in (w, h):
+        middle, reach = numpy.floor(draws.uniform(0, length)), numpy.floor(half * length)
+        ends.append((numpy.maximum(middle - reach, 0).astype(int), numpy.minimum(middle + reach, length).astype(int)))
+    for i in range(len(x)):
+        (left, right), (top, bottom) = [(a[i], b[i]) for a, b in ends]
+        y[i, top:bottom, left:right] = others[0][i, top:bottom, left:right]
+    (left, right), (top, bottom) = ends
+    area = (right - left) * (bottom - top) / (h * w)
+    return y, (area * others[1].T + (1 - area) * labels.T).T
+
+
+def check_mix(folder, kind, alpha):
+    """What comes back to a weight that each element is multiplied with is the element."""
+    shape, classes = shape_of(), 4
+    count, path = int(numpy.prod(shape)), os.path.join(folder, "mix.json")
+    data = {name: {"path": f"{name}.npy", "field": "value", "type": "f32", "shape": of}
+            for name, of in (("x", shape), ("y", [classes]))}
+    layers = [{"expr": "cast(position(y @ transpose(y), 0) == position(y @ transpose(y), 1), 'f32')", "name": "unit"},
+              {"layer": "dense", "input": "unit", "units": count, "bias": False, "name": "a"},
+              {"layer": "dense", "input": "unit", "units": classes, "bias": False, "name": "b"},
+              {"layer": kind, "input": ["x", "y"], "alpha": alpha, "name": ["mixed", "labels"]},
+              {"expr": "sum(a * flatten(mixed)) + sum(b * labels)", "name": "loss"}]
+    with open(path, "w") as file:
+        json.dump({"name": "mix", "training": {
+            "data": data, "layers": layers, "minimize": "loss", "batch": BATCH,
+            "optimizer": {"name": "sgd", "learning_rate": 0, "momentum": 1e-30}}}, file)
+    x, y = numpy.random.rand(BATCH, *shape).astype(f32), numpy.random.rand(BATCH, classes).astype(f32)
+    numpy.save(os.path.join(folder, "x.npy"), x)
+    numpy.save(os.path.join(folder, "y.npy"), y)
+    os.chdir(folder)
+    selfc = oracle.Selfc(path, seed=SEED)
+    selfc.step([x, y], numpy.arange(BATCH, dtype=numpy.int32), 0, 1)
+    got = [selfc.read(f"sgd.{name}.weight.velocity", (BATCH, size)) for name, size in (("a", count), ("b", classes))]
+    want = mixed(kind, alpha, x.astype(numpy.float64), y.astype(numpy.float64))
+    return all(agrees(a.reshape(b.shape), b, None, f"{kind} alpha {alpha} of {shape}") for a, b in zip(got, want))
+
+
+# ---- statistics ----
+
+MANY, SIGMAS = 4000, 5
+
+
+def expect(good, what):
+    if not good:
+        print(f"FAIL {what}")
+    return not good
+
+
+def distribution_fits(values, cumulative, what):
+    """Kolmogorov and Smirnov: the largest distance from the distribution, at a chance of a millionth."""
+    values = numpy.sort(values)
+    wanted, steps = cumulative(values), numpy.arange(len(values) + 1) / len(values)
+    distance = max(abs(wanted - steps[:-1]).max(), abs(wanted - steps[1:]).max())
+    return expect(distance < 2.7 / len(values) ** 0.5, f"{what}: {distance:.4f} from its distribution")
+
+
+def check_statistics(folder):
+    """A ramp says what part of it was taken: where it begins, and how steep what is left of it is."""
+    side, functions = 256, {
+        "crop": [{"layer": "random_resized_crop", "size": 16, "scale": [0.08, 0.5]}],
+        "flip": [{"layer": "random_flip", "p": 0.3}],
+        "share": [{"layer": "cutout", "p": 0.6, "value": 5, "scale": [0.1, 0.3]}]}
+    path = os.path.join(folder, "many.json")
+    with open(path, "w") as file:
+        json.dump({"name": "many", "functions": {name: {"inputs": {"x": ["n", side, side, 2]}, "layers": layers}
+                                                 for name, layers in functions.items()}}, file)
+    selfc, failed, found = oracle.Selfc(path, seed=SEED), 0, {name: [] for name in functions}
+    ramp = numpy.stack(numpy.mgrid[:side, :side], -1).astype(f32)
+    for part in range(MANY // 200):
+        selfc = oracle.Selfc(path, seed=part)
+        for name in functions:
+            shape = (200, 16, 16, 2) if name == "crop" else (200, side, side, 2)
+            found[name].append(selfc.run(name, 200, [numpy.broadcast_to(ramp, (200, *ramp.shape)).copy()], [shape])[0][:, ::15, ::15] if name != "share" else
+                               (selfc.run(name, 200, [numpy.broadcast_to(ramp * 0, (200, *ramp.shape)).copy()], [shape])[0] == 5).mean((1, 2, 3))[:, None])
+    crops, flips, holes = (numpy.concatenate(found[name]) for name in functions)
+    heights, widths = ((crops[:, -1, -1, i] - crops[:, 0, 0, i]) * 16 / 15 for i in range(2))
+    area, ratio = heights * widths / side**2, numpy.log(widths / heights) / numpy.log(4 / 3)
+    failed += distribution_fits(area, lambda a: numpy.clip((a - 0.08) / 0.42, 0, 1), "areas of crops")
+    failed += distribution_fits(ratio, lambda r: numpy.clip((r + 1) / 2, 0, 1), "ratios of crops")
+    share, deviation = (flips[:, 0, 0, 1] > 0).mean(), (0.3 * 0.7 / MANY) ** 0.5
+    failed += expect(abs(share - 0.3) < SIGMAS * deviation, f"{share:.4f} are flipped")
+    share, deviation = (holes > 0).mean(), (0.6 * 0.4 / MANY) ** 0.5
+    failed += expect(abs(share - 0.6) < SIGMAS * deviation, f"{share:.4f} have a part cut out")
+    u, v = numpy.random.rand(2, 20000)
+    return failed
 
 
 def main():
@@ -325,7 +494,9 @@ def main():
             json.dump(description(cases), file)
         selfc = oracle.Selfc(path, seed=SEED)
         failed = sum(not check(selfc, i, case) for i, case in enumerate(cases))
-    print(f"{len(cases)} cases, {failed} failed" + ("" if vision else "; no torchvision to compare with"))
+        mixes = [(kind, alpha) for kind in ("mixup", "cutmix") for alpha in (1, 0.3, 4)]
+        failed += sum(not check_mix(folder, *mix) for mix in mixes) + check_statistics(folder)
+    print(f"{len(cases) + len(mixes)} cases, {failed} failed" + ("" if vision else "; no torchvision to compare with"))
     return failed > 0
 
 
