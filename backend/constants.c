@@ -66,11 +66,13 @@ static void constants_large_types(Constants *c) {
                 AT(SelfcProgram, input_count), AT(SelfcProgram, output_count), AT(SelfcProgram, calls),
                 AT(SelfcProgram, call_count), AT(SelfcProgram, phase_count), AT(SelfcProgram, arena_bytes),
                 AT(SelfcProgram, batch));
-    c->training = STRUCT(c, c->i32, c->i32, c->pointer, c->i32, c->i64, c->i64, c->i64, c->pointer, c->i32);
+    c->training = STRUCT(c, c->i32, c->i32, c->i32, c->i32, c->pointer, c->i32, c->i64, c->i64, c->i64, c->pointer,
+                         c->i32, c->pointer, c->i32);
     SAME_LAYOUT(c, c->training, SelfcTraining, AT(SelfcTraining, train), AT(SelfcTraining, evaluate),
-                AT(SelfcTraining, data), AT(SelfcTraining, data_count), AT(SelfcTraining, batch),
-                AT(SelfcTraining, epochs), AT(SelfcTraining, seed), AT(SelfcTraining, reports),
-                AT(SelfcTraining, report_count));
+                AT(SelfcTraining, health), AT(SelfcTraining, feature_count), AT(SelfcTraining, data),
+                AT(SelfcTraining, data_count), AT(SelfcTraining, batch), AT(SelfcTraining, epochs),
+                AT(SelfcTraining, seed), AT(SelfcTraining, reports), AT(SelfcTraining, report_count),
+                AT(SelfcTraining, measures), AT(SelfcTraining, measure_count));
 }
 
 static LLVMValueRef constants_i32(Constants *c, int64_t value) {
@@ -152,21 +154,28 @@ static LLVMValueRef constants_program(Constants *c, const SelfcProgram *program,
                  constants_extent(c, program->arena_bytes), constants_i64(c, program->batch));
 }
 
+static LLVMValueRef constants_names(Constants *c, const char *what, const char *const *names, uint32_t count) {
+    LLVMValueRef *texts = arena_array(c->arena, LLVMValueRef, count);
+    for (uint32_t i = 0; i < count; i++) texts[i] = constants_text(c, names[i]);
+    return constants_array(c, what, c->pointer, texts, count);
+}
+
 static LLVMValueRef constants_training(Constants *c, const SelfcTraining *training) {
     LLVMValueRef *specs = arena_array(c->arena, LLVMValueRef, training->data_count);
-    LLVMValueRef *reports = arena_array(c->arena, LLVMValueRef, training->report_count);
     for (uint32_t i = 0; i < training->data_count; i++)
         specs[i] = VALUE(c, constants_text(c, training->data[i].input), constants_text(c, training->data[i].source),
                          constants_text(c, training->data[i].path), constants_text(c, training->data[i].field),
                          constants_i64(c, training->data[i].classes), constants_i64(c, training->data[i].height),
                          constants_i64(c, training->data[i].width), constants_i64(c, training->data[i].channels));
-    for (uint32_t i = 0; i < training->report_count; i++) reports[i] = constants_text(c, training->reports[i]);
     return VALUE(c, constants_i32(c, training->train), constants_i32(c, training->evaluate),
+                 constants_i32(c, training->health), constants_i32(c, training->feature_count),
                  constants_array(c, "data", c->spec, specs, training->data_count),
                  constants_i32(c, training->data_count), constants_i64(c, training->batch),
                  constants_i64(c, training->epochs), constants_i64(c, (int64_t)training->seed),
-                 constants_array(c, "reports", c->pointer, reports, training->report_count),
-                 constants_i32(c, training->report_count));
+                 constants_names(c, "reports", training->reports, training->report_count),
+                 constants_i32(c, training->report_count),
+                 constants_names(c, "measures", training->measures, training->measure_count),
+                 constants_i32(c, training->measure_count));
 }
 
 static LLVMValueRef constants_module(Constants *c, const Manifest *manifest, LLVMValueRef const *functions) {

@@ -210,11 +210,16 @@ static SelfcProgram manifest_program(Maker *maker, uint32_t index) {
     return made;
 }
 
+static const char *const *manifest_names(const char *const *from, uint32_t count, Arena *arena) {
+    const char **names = arena_array(arena, const char *, count);
+    for (uint32_t i = 0; i < count; i++) names[i] = arena_copy(arena, from[i]);
+    return names;
+}
+
 /* The caller's texts need not live as long as the module. */
 static SelfcTraining manifest_training(const SelfcTraining *from, Arena *arena) {
     SelfcTraining training = *from;
     SelfcDataSpec *data = arena_array(arena, SelfcDataSpec, from->data_count);
-    const char **reports = arena_array(arena, const char *, from->report_count);
     for (uint32_t i = 0; i < from->data_count; i++)
         data[i] = (SelfcDataSpec){arena_copy(arena, from->data[i].input),
                                   arena_copy(arena, from->data[i].source),
@@ -224,9 +229,9 @@ static SelfcTraining manifest_training(const SelfcTraining *from, Arena *arena) 
                                   from->data[i].height,
                                   from->data[i].width,
                                   from->data[i].channels};
-    for (uint32_t i = 0; i < from->report_count; i++) reports[i] = arena_copy(arena, from->reports[i]);
     training.data = data;
-    training.reports = reports;
+    training.reports = manifest_names(from->reports, from->report_count, arena);
+    training.measures = manifest_names(from->measures, from->measure_count, arena);
     return training;
 }
 

@@ -132,7 +132,7 @@ static void check_signature(const char *name, const Graph *graph, FILE *out) {
     }
     separator = " → ";
     for (uint32_t i = 0; i < graph->output_count; i++) {
-        if (graph->outputs[i].updates >= 0) continue;
+        if (graph->outputs[i].updates >= 0 || graph->outputs[i].name[0] == '$') continue;
         NodeId node = graph->outputs[i].node;
         fprintf(out, "%s%s %s", separator, graph->outputs[i].name, type_print(graph->nodes[node].type, type));
         separator = ", ";

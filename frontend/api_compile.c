@@ -107,10 +107,11 @@ const char *api_function(SelfcModel *model, const char *function) {
 }
 
 Graph *api_lower(SelfcModel *model, const char *name, Diag *diag) {
-    bool is_training = !strcmp(name, "train") || !strcmp(name, "evaluate");
-    if (!is_training) return lower_function(model->description, name, diag);
-    Graph *(*lower)(const Model *, const DataShape *, size_t, Diag *) =
-        !strcmp(name, "train") ? lower_train : lower_evaluate;
+    Graph *(*lower)(const Model *, const DataShape *, size_t, Diag *) = !strcmp(name, "train")      ? lower_train
+                                                                        : !strcmp(name, "evaluate") ? lower_evaluate
+                                                                        : !strcmp(name, "$health")  ? lower_health
+                                                                                                    : NULL;
+    if (!lower) return lower_function(model->description, name, diag);
     return lower(model->description, model->shapes, model->shape_count, diag);
 }
 
@@ -139,6 +140,16 @@ static int64_t api_classes(const Program *train, const char *input) {
     return 0;
 }
 
+/* The training step's outputs that are none of the description's reports. */
+static const char *const *api_measures(const SelfcModel *model, const Program *train, uint32_t *count) {
+    const char **names = arena_array(model->arena, const char *, train->output_count);
+    *count = 0;
+    for (uint32_t i = 0; i < train->output_count; i++)
+        if (train->outputs[i].updates < 0 && train->outputs[i].name[0] == '$')
+            names[(*count)++] = train->outputs[i].name;
+    return names;
+}
+
 static SelfcTraining api_training(const SelfcModel *model, const Program *train) {
     const Model *description = model->description;
     const DataSpec *specs;
@@ -148,14 +159,18 @@ static SelfcTraining api_training(const SelfcModel *model, const Program *train)
         data[i] = (SelfcDataSpec){
             specs[i].input,  specs[i].source, specs[i].path,    specs[i].field, api_classes(train, specs[i].input),
             specs[i].height, specs[i].width,  specs[i].channels};
+    bool has_health = model_health(description) > 0;
     SelfcTraining training = {.train = 0,
                               .evaluate = 1,
+                              .health = has_health ? 2 : -1,
+                              .feature_count = model_health(description),
                               .data = data,
                               .data_count = count,
                               .batch = model_batch(description),
                               .epochs = model_epochs(description),
                               .seed = model_seed(description)};
     training.report_count = model_reports(description, &training.reports);
+    training.measures = api_measures(model, train, &training.measure_count);
     return training;
 }
 
@@ -177,18 +192,20 @@ static bool api_add_program(SelfcModel *model, CompileInput *input, const char *
 
 int api_input(SelfcModel *model, ApiWanted wanted, CompileInput *input) {
     if (api_need_target(model) || (wanted.has_training && api_need_shapes(model))) return 1;
-    uint32_t most = wanted.function_count + 2;
+    uint32_t most = wanted.function_count + 3;
     *input = (CompileInput){.name = model_name(model->description),
                             .description = model_resolved(model->description, model->arena),
                             .programs = arena_array(model->arena, Program *, most),
                             .batches = arena_array(model->arena, int64_t, most),
-                            .training = {.train = -1, .evaluate = -1}};
+                            .training = {.train = -1, .evaluate = -1, .health = -1}};
     Diag diag;
     diag_init(&diag);
     bool good = true;
     if (wanted.has_training) {
         good = api_add_program(model, input, "train", model_batch(model->description), &diag);
         good = api_add_program(model, input, "evaluate", 0, &diag) && good;
+        if (model_health(model->description))
+            good = api_add_program(model, input, "$health", model_batch(model->description), &diag) && good;
         if (good) input->training = api_training(model, input->programs[0]);
     }
     for (uint32_t i = 0; i < wanted.function_count; i++)

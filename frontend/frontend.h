@@ -41,13 +41,18 @@ uint32_t model_data(const Model *model, const DataSpec **specs);
 /* What elements of a data input that are stored as `stored` are multiplied with on their way into the layers. */
 double model_data_scale(const Model *model, uint32_t data, DType stored);
 uint32_t model_reports(const Model *model, const char *const **names); /* the loss first */
+uint32_t model_health(const Model *model); /* features whose health is asked for */
 uint32_t model_functions(const Model *model, const char *const **names);
 
 /* The training step: inputs are the data (in their stored type, batch fixed), "$key" and "$sample"; outputs are loss and
- * reports (f32[]) and an update for each parameter and state. Gradients are `gradient` nodes. */
+ * reports (f32[]), "$learning_rate", and an update for each parameter and state. Gradients are `gradient` nodes. */
 Graph *lower_train(const Model *model, const DataShape *shapes, size_t count, Diag *diag);
 /* The same layers without updates and in inference mode, batch open: loss and reports. */
 Graph *lower_evaluate(const Model *model, const DataShape *shapes, size_t count, Diag *diag);
+/* What the metrics say about a batch of the training beside its loss: the features of training.health and
+ * "$gradient_norm". A graph of its own, so that looking does not change a bit of the step. NULL, with no error in diag, if
+ * the description does not ask for it. */
+Graph *lower_health(const Model *model, const DataShape *shapes, size_t count, Diag *diag);
 /* A function with its batch open, in inference mode. */
 Graph *lower_function(const Model *model, const char *name, Diag *diag);
 

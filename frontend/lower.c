@@ -181,22 +181,57 @@ static void add_reports(Lower *l, const Scope *scope) {
             graph_add_output(l->g, training->reports.items[i].name, node, -1);
 }
 
-Graph *lower_training(const Model *model, const DataShape *shapes, size_t count, Dim n, bool is_training, bool is_trial,
-                      Diag *diag) {
-    Lower l = lower_begin(model, is_training ? "train" : "evaluate", n, is_training, diag);
+/* Rows of features, which the runtime measures. */
+static void add_features(Lower *l, const Scope *scope) {
+    const Names *health = &l->model->training.health;
+    Type first = type_scalar(DTYPE_f32);
+    for (uint32_t i = 0; i < health->count; i++) {
+        const Name *name = &health->items[i];
+        Spot spot = spot_json(name->json);
+        Value value = formula_value(l, scope, expr_name(name->json, name->name, l->arena));
+        if (!to_float(l, spot, &value)) continue;
+        Type type = value_type(l, value.node);
+        if (type.rank != 2 || type.dim[0] != l->n)
+            lower_fail(l, spot,
+                       "\"%s\" is %s, but features are f32[%lld,d]: a row of d numbers for each sample of a batch",
+                       name->name, type_text(l, type), (long long)l->n);
+        else if (i && first.rank && !type_equal(type, first))
+            lower_fail(l, spot, "\"%s\" is %s, but the other view is %s", name->name, type_text(l, type),
+                       type_text(l, first));
+        else
+            graph_add_output(l->g, name->name, value.node, -1);
+        first = type;
+    }
+}
+
+Graph *lower_training(const Model *model, const DataShape *shapes, size_t count, Dim n, TrainingPart part,
+                      bool is_trial, Diag *diag) {
+    static const char *const names[] = {
+        [TRAINING_step] = "train", [TRAINING_evaluation] = "evaluate", [TRAINING_health] = "$health"};
+    bool is_training = part != TRAINING_evaluation;
+    Lower l = lower_begin(model, names[part], n, is_training, diag);
     Scope scope = {.outer = l.root};
     Values values = {0};
     bind_data(&l, &scope, shapes, count, is_trial, &values);
     if (is_training) random_key(&l), random_sample(&l);
     lower_block(&l, &model->training.block, &scope, &values);
-    add_reports(&l, &scope);
-    if (is_training) lower_updates(&l, &scope);
+    if (part == TRAINING_health)
+        add_features(&l, &scope), lower_gradient_norms(&l, &scope);
+    else
+        add_reports(&l, &scope);
+    if (part == TRAINING_step) lower_updates(&l, &scope);
     return lower_end(&l);
 }
 
 Graph *lower_train(const Model *model, const DataShape *shapes, size_t count, Diag *diag) {
     *model->reported = NULL;
-    return lower_training(model, shapes, count, model->training.batch, true, false, diag);
+    return lower_training(model, shapes, count, model->training.batch, TRAINING_step, false, diag);
+}
+
+Graph *lower_health(const Model *model, const DataShape *shapes, size_t count, Diag *diag) {
+    *model->reported = NULL;
+    if (!model->training.health.count) return NULL;
+    return lower_training(model, shapes, count, model->training.batch, TRAINING_health, false, diag);
 }
 
 /* A loss that compares every sample with every other one has axes of n times n, which an open batch cannot have: its
@@ -205,10 +240,11 @@ Graph *lower_evaluate(const Model *model, const DataShape *shapes, size_t count,
     Diag quiet;
     diag_init(&quiet);
     *model->reported = NULL;
-    Graph *graph = lower_training(model, shapes, count, -1, false, false, &quiet);
+    Graph *graph = lower_training(model, shapes, count, -1, TRAINING_evaluation, false, &quiet);
     diag_free(&quiet);
     *model->reported = NULL;
-    return graph ? graph : lower_training(model, shapes, count, model->training.batch, false, false, diag);
+    return graph ? graph
+                 : lower_training(model, shapes, count, model->training.batch, TRAINING_evaluation, false, diag);
 }
 
 static const Function *find_function(const Model *model, const char *name) {
@@ -287,10 +323,12 @@ static void check_trained(const Model *model, const Function *function, const Gr
 }
 
 void lower_trial(const Model *model, Diag *diag) {
-    Graph *train = NULL, *evaluate = NULL;
+    Graph *train = NULL, *evaluate = NULL, *health = NULL;
     if (model->has_training) {
-        train = lower_training(model, NULL, 0, model->training.batch, true, true, diag);
-        evaluate = lower_training(model, NULL, 0, model->training.batch, false, true, diag);
+        train = lower_training(model, NULL, 0, model->training.batch, TRAINING_step, true, diag);
+        evaluate = lower_training(model, NULL, 0, model->training.batch, TRAINING_evaluation, true, diag);
+        if (model->training.health.count)
+            health = lower_training(model, NULL, 0, model->training.batch, TRAINING_health, true, diag);
     }
     for (uint32_t i = 0; i < model->function_count; i++) {
         Graph *graph = lower_one_function(model, &model->functions[i], diag);
@@ -299,4 +337,5 @@ void lower_trial(const Model *model, Diag *diag) {
     }
     graph_free(train);
     graph_free(evaluate);
+    graph_free(health);
 }

@@ -211,8 +211,9 @@ typedef struct {
 NodeId lower_weight(Lower *l, Spot spot, const char *name, Type type, InputKind kind,
                     Init init); /* NO_NODE after a message */
 void lower_set_weight(Lower *l, const char *name, NodeId value);
-Graph *lower_training(const Model *model, const DataShape *shapes, size_t count, Dim n, bool is_training, bool is_trial,
-                      Diag *diag);
+typedef enum { TRAINING_step, TRAINING_evaluation, TRAINING_health } TrainingPart;
+Graph *lower_training(const Model *model, const DataShape *shapes, size_t count, Dim n, TrainingPart part,
+                      bool is_trial, Diag *diag);
 /* Everything is lowered once as a trial, so that shapes are checked with all the rest. */
 void lower_trial(const Model *model, Diag *diag);
 
@@ -229,4 +230,6 @@ bool function_inputs(Lower *l, const Scope *scope, const Block *block, Spot spot
 
 /* updates.c: outputs of the training step for every update of the model. */
 void lower_updates(Lower *l, const Scope *scope);
+/* Instead of these: how long the gradients of each update are. */
+void lower_gradient_norms(Lower *l, const Scope *scope);
 #endif

@@ -57,6 +57,8 @@ uint32_t model_reports(const Model *model, const char *const **names) {
     return model->report_count;
 }
 
+uint32_t model_health(const Model *model) { return model->training.health.count; }
+
 uint32_t model_functions(const Model *model, const char *const **names) {
     *names = model->function_names;
     return model->function_count;

@@ -132,7 +132,7 @@ typedef struct {
     Block block;
     Update *updates;
     uint32_t update_count;
-    Names reports;
+    Names reports, health;
     int64_t batch, epochs, accumulate;
     uint64_t seed;
 } Training;

@@ -244,6 +244,15 @@ static void read_reports(Reader *r, const Json *json, Training *training) {
     }
 }
 
+/* Features to watch. More than two views would have more than one alignment. */
+static void read_health(Reader *r, const Json *json, Training *training) {
+    training->health = read_names(r, json, true);
+    if (training->health.count <= 2) return;
+    read_error(r, json, "these are %u names, but health is that of one feature, or of two views",
+               training->health.count);
+    training->health.count = 2;
+}
+
 void read_training(Reader *r, const Json *json) {
     Training *training = &r->model->training;
     const Json *optimizer = read_key(json, OBJECT_training, "optimizer");
@@ -258,6 +267,7 @@ void read_training(Reader *r, const Json *json) {
     read_layers(r, read_key(json, OBJECT_training, "layers"), "training", &training->block);
     read_updates(r, read_key(json, OBJECT_training, "minimize"), standard, training);
     read_reports(r, read_key(json, OBJECT_training, "report"), training);
+    read_health(r, read_key(json, OBJECT_training, "health"), training);
     training->batch = (int64_t)read_number(r, read_key(json, OBJECT_training, "batch"), 128, 1, 1 << 24);
     training->accumulate = (int64_t)read_number(r, read_key(json, OBJECT_training, "accumulate"), 1, 1, 1 << 16);
     training->epochs = (int64_t)read_number(r, read_key(json, OBJECT_training, "epochs"), 10, 1, 1 << 30);

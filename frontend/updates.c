@@ -174,11 +174,34 @@ static NodeId accumulated(Updating *u, const Weight *weight, NodeId gradient) {
     return mean;
 }
 
+/* Of all gradients together, as one vector. */
+static NodeId gradient_length(Updating *u) {
+    Lower *l = u->l;
+    NodeId sum = build_constant(l->g, type_scalar(DTYPE_f32), 0);
+    for (uint32_t i = 0; i < u->count; i++) {
+        NodeId g = u->gradients[i];
+        uint32_t axes = all_axes(value_type(l, g));
+        sum = node_add(l, sum, build_drop_axes(l->g, build_sum(l->g, node_mul(l, g, g), axes), axes));
+    }
+    return node_unary(l, OP_sqrt, sum);
+}
+
+/* A number of this update for the metrics; of several updates, each has the name of its loss in it. What the
+ * description itself reports under this name goes first. */
+static void add_measure(Updating *u, const char *name, Value value) {
+    Lower *l = u->l;
+    const Training *training = &l->model->training;
+    if (training->update_count > 1) name = arena_printf(l->arena, "%s_%s", name, u->update->loss.name);
+    for (uint32_t i = 0; i < l->g->output_count; i++)
+        if (!strcmp(l->g->outputs[i].name, name)) return;
+    if (!to_float(l, spot_json(u->update->loss.json), &value) || value_type(l, value.node).rank) return;
+    graph_add_output(l->g, arena_printf(l->arena, "$%s", name), value.node, -1);
+}
+
 /* As PyTorch's clip_grad_norm_: times min(1, most / (length + 1e-6)). */
 static void clip_gradients(Updating *u) {
     Lower *l = u->l;
     const Expr *formula = u->update->optimizer.clip_norm;
-    NodeId sum = build_constant(l->g, type_scalar(DTYPE_f32), 0);
     Value most = formula ? formula_value(l, u->given, formula) : value_unknown();
     if (!formula || !to_float(l, spot_expr(formula), &most)) return;
     if (value_type(l, most.node).rank) {
@@ -186,12 +209,7 @@ static void clip_gradients(Updating *u) {
                    type_text(l, value_type(l, most.node)));
         return;
     }
-    for (uint32_t i = 0; i < u->count; i++) {
-        NodeId g = u->gradients[i];
-        uint32_t axes = all_axes(value_type(l, g));
-        sum = node_add(l, sum, build_drop_axes(l->g, build_sum(l->g, node_mul(l, g, g), axes), axes));
-    }
-    NodeId length = node_shift(l, node_unary(l, OP_sqrt, sum), 1e-6);
+    NodeId length = node_shift(l, gradient_length(u), 1e-6);
     NodeId factor = build_binary(l->g, OP_min, node_div(l, most.node, length), build_like(l->g, length, 1));
     for (uint32_t i = 0; i < u->count; i++)
         u->gradients[i] = node_mul(l, u->gradients[i], node_spread(l, factor, u->gradients[i]));
@@ -258,6 +276,8 @@ static void lower_update(Lower *l, const Scope *scope, const Update *update) {
     if (!loss_node(l, scope, update, &u.loss) || !u.optimizer) return;
     bind_numbers(&u);
     choose_weights(&u);
+    const Value *rate = scope_find(&u.numbers, "learning_rate");
+    if (rate && !l->had_error) add_measure(&u, "learning_rate", *rate);
     clip_gradients(&u);
     bool *used = arena_array(l->arena, bool, u.update->optimizer.exclude.count + 1);
     for (uint32_t i = 0; i < u.count; i++)
@@ -272,5 +292,16 @@ void lower_updates(Lower *l, const Scope *scope) {
     for (uint32_t i = 0; i < l->weight_count; i++) {
         const Weight *weight = &l->weights[i];
         if (weight->value != weight->input) graph_add_output(l->g, weight->name, weight->value, (int32_t)weight->index);
+    }
+}
+
+/* Of this batch alone, also where batches are accumulated; before any clipping. */
+void lower_gradient_norms(Lower *l, const Scope *scope) {
+    l->g->origin = "training.optimizer";
+    for (uint32_t i = 0; i < l->model->training.update_count; i++) {
+        Updating u = {.l = l, .update = &l->model->training.updates[i], .is_last = NO_NODE};
+        if (!loss_node(l, scope, u.update, &u.loss)) continue;
+        choose_weights(&u);
+        if (!l->had_error) add_measure(&u, "gradient_norm", value_tensor(gradient_length(&u)));
     }
 }

@@ -87,12 +87,16 @@ typedef struct {
 /* How the runtime drives training; all zero for a description without it. */
 typedef struct {
     int32_t train, evaluate;  /* positions in programs; -1: none */
+    int32_t health;           /* takes what train takes and changes nothing: features f32[batch,d], then numbers f32[] */
+    uint32_t feature_count;   /* two are views of the same samples */
     const SelfcDataSpec *data;
     uint32_t data_count;
     int64_t batch, epochs;
     uint64_t seed;
     const char *const *reports; /* outputs of both programs to put into the metrics; the first is the loss */
     uint32_t report_count;
+    const char *const *measures; /* further outputs f32[] of the training program for the metrics: "$learning_rate" */
+    uint32_t measure_count;
 } SelfcTraining;
 
 typedef struct {

@@ -1,5 +1,6 @@
 /* Checkpoints: every state of the module, and in the metadata where the run stands. Batches, noise and order of samples
- * are functions of (seed, step), so this is all that going on with the same bits takes.
+ * are functions of (seed, step), so this is all that going on with the same bits takes. Sums of the line of
+ * metrics that is not yet written are kept, too.
  *
  * A checkpoint of another description is refused as a whole, with a list of what differs: parameters that are half
  * old and half fresh train without a complaint and mean nothing. */
@@ -56,27 +57,32 @@ bool checkpoint_write_weights(const Trainer *trainer) {
     return checkpoint_write_states(trainer, "weights.safetensors", true, metadata);
 }
 
-/* "12 0x1.8p+3 0x1p+0": the steps of the epoch so far and the sums of their reports. */
-static char *checkpoint_epoch_sums(const Trainer *trainer) {
+/* "12 0x1.8p+3 0x1p+0": how many steps, and the sums of their reports. */
+static char *checkpoint_sums(int64_t steps, const double *sums, uint32_t count) {
     char *text = NULL;
     size_t length;
     FILE *out = open_memstream(&text, &length);
     if (!out) abort();
-    fprintf(out, "%lld", (long long)trainer->epoch_sum_steps);
-    for (uint32_t i = 0; i < trainer->module->training.report_count; i++) fprintf(out, " %a", trainer->epoch_sum[i]);
+    fprintf(out, "%lld", (long long)steps);
+    for (uint32_t i = 0; i < count; i++) fprintf(out, " %a", sums[i]);
     fclose(out);
     return text;
 }
 
-static void checkpoint_set_epoch_sums(Trainer *trainer, const char *text) {
-    char *end;
-    trainer->epoch_sum_steps = strtoll(text, &end, 10);
-    for (uint32_t i = 0; i < trainer->module->training.report_count; i++) trainer->epoch_sum[i] = strtod(end, &end);
+/* A checkpoint without this key leaves the sums empty. */
+static void checkpoint_set_sums(const SelfcTensors *tensors, const char *key, int64_t *steps, double *sums,
+                                uint32_t count) {
+    char *text = selfc_safetensors_metadata(tensors, key), *end;
+    if (!text) return;
+    *steps = strtoll(text, &end, 10);
+    for (uint32_t i = 0; i < count; i++) sums[i] = strtod(end, &end);
+    free(text);
 }
 
 bool checkpoint_write(Trainer *trainer) {
     if (trainer->saved_step == trainer->step) return true;
     int64_t epoch = trainer->step / trainer->epoch_steps, position = trainer->step % trainer->epoch_steps;
+    uint32_t reports = trainer->module->training.report_count;
     char *numbers[] = {
         checkpoint_text("%lld", (long long)trainer->step),
         checkpoint_text("%lld", (long long)epoch),
@@ -85,14 +91,17 @@ bool checkpoint_write(Trainer *trainer) {
         checkpoint_text("%lld", (long long)trainer->train.capacity),
         checkpoint_text("%lld", (long long)trainer->feed.count[SELFC_TRAIN]),
         checkpoint_text("%a", trainer->seconds),
-        checkpoint_epoch_sums(trainer),
+        checkpoint_sums(trainer->epoch_sum_steps, trainer->epoch_sum, reports),
+        checkpoint_sums(trainer->window_steps, trainer->window, reports),
+        checkpoint_text("%a", trainer->window_seconds),
     };
     const char *metadata[] = {
-        "format",   "selfc checkpoint 1", "model",      trainer->module->name,
-        "step",     numbers[0],           "epoch",      numbers[1],
-        "position", numbers[2],           "seed",       numbers[3],
-        "batch",    numbers[4],           "samples",    numbers[5],
-        "seconds",  numbers[6],           "epoch_sums", numbers[7],
+        "format",    "selfc checkpoint 1", "model",        trainer->module->name,
+        "step",      numbers[0],           "epoch",        numbers[1],
+        "position",  numbers[2],           "seed",         numbers[3],
+        "batch",     numbers[4],           "samples",      numbers[5],
+        "seconds",   numbers[6],           "epoch_sums",   numbers[7],
+        "line_sums", numbers[8],           "line_seconds", numbers[9],
         NULL,
     };
     bool is_fine = checkpoint_write_states(trainer, "checkpoint.safetensors", false, metadata);
@@ -165,13 +174,16 @@ static bool checkpoint_read_place(Trainer *trainer, const SelfcTensors *tensors,
     if (!checkpoint_same(path, "a batch of", trainer->train.capacity, batch)) return false;
     if (!checkpoint_same(path, "samples counting", trainer->feed.count[SELFC_TRAIN], samples)) return false;
     char *seconds = selfc_safetensors_metadata(tensors, "seconds"),
-         *sums = selfc_safetensors_metadata(tensors, "epoch_sums");
+         *line_seconds = selfc_safetensors_metadata(tensors, "line_seconds");
+    uint32_t reports = trainer->module->training.report_count;
     trainer->step = trainer->saved_step = step;
     trainer->seed = (uint64_t)seed;
     trainer->seconds = seconds ? strtod(seconds, NULL) : 0;
-    if (sums) checkpoint_set_epoch_sums(trainer, sums);
+    trainer->window_seconds = line_seconds ? strtod(line_seconds, NULL) : 0;
+    checkpoint_set_sums(tensors, "epoch_sums", &trainer->epoch_sum_steps, trainer->epoch_sum, reports);
+    checkpoint_set_sums(tensors, "line_sums", &trainer->window_steps, trainer->window, reports);
     free(seconds);
-    free(sums);
+    free(line_seconds);
     return true;
 }
 

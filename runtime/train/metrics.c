@@ -15,6 +15,12 @@ const char *metrics_name(const Metrics *metrics, uint32_t report) {
     return report == 0 ? "loss" : metrics->names[report];
 }
 
+int metrics_extra(const Metrics *metrics, const char *name) {
+    for (uint32_t i = 0; i < metrics->extra_count; i++)
+        if (!strcmp(metrics->extras[i], name)) return (int)i;
+    return -1;
+}
+
 static bool metrics_add(Metrics *metrics, const Record *record) {
     if (metrics->count == metrics->capacity) {
         size_t capacity = metrics->capacity ? 2 * metrics->capacity : 256;
@@ -23,12 +29,13 @@ static bool metrics_add(Metrics *metrics, const Record *record) {
         metrics->records = larger;
         metrics->capacity = capacity;
     }
-    size_t bytes = metrics->name_count * sizeof(double);
-    double *values = malloc(2 * bytes + 1);
+    size_t bytes = metrics->name_count * sizeof(double), extra_bytes = metrics->extra_count * sizeof(double);
+    double *values = malloc(2 * bytes + extra_bytes + 1);
     if (!values) return selfc_fail("no memory for the metrics"), false;
     Record *copy = &metrics->records[metrics->count++];
     *copy = *record;
     copy->values = memcpy(values, record->values, bytes);
+    copy->extras = memcpy(values + 2 * metrics->name_count, record->extras, extra_bytes);
     copy->test = record->test ? memcpy(values + metrics->name_count, record->test, bytes) : NULL;
     return true;
 }
@@ -55,6 +62,15 @@ static void metrics_put_line(FILE *out, const Metrics *metrics, const Record *re
     fprintf(out, "{\"step\": %lld, \"epoch\": %.6g", (long long)record->step, record->epoch);
     metrics_put_values(out, metrics, "", record->values);
     if (record->test) metrics_put_values(out, metrics, "test_", record->test);
+    for (uint32_t i = 0; i < metrics->extra_count; i++) {
+        if (isnan(record->extras[i])) continue;
+        fprintf(out, ", \"%s\": ", metrics->extras[i]);
+        if (isinf(record->extras[i]))
+            fputs("null", out);
+        else
+            fprintf(out, "%.7g", record->extras[i]); /* they are f32 */
+    }
+    if (record->has_collapsed) fputs(", \"alarm\": \"collapse\"", out);
     fprintf(out, ", \"seconds\": %.6f, \"samples_per_second\": %.6g, \"data_wait\": %.4g}\n", record->seconds,
             record->samples_per_second, record->data_wait);
 }
@@ -102,6 +118,8 @@ static void metrics_set(const Metrics *metrics, Record *record, const char *key,
         record->samples_per_second = number;
     else if (!strcmp(key, "data_wait"))
         record->data_wait = number;
+    int extra = metrics_extra(metrics, key);
+    if (extra >= 0) record->extras[extra] = number;
     for (uint32_t i = 0; i < metrics->name_count; i++) {
         const char *name = metrics_name(metrics, i);
         if (!strcmp(key, name)) record->values[i] = number;
@@ -118,11 +136,16 @@ static bool metrics_parse_line(const Metrics *metrics, const char *line, size_t 
     *has_test = false;
     if (!json_take(&scan, '{')) return false;
     for (bool is_first = true; !json_take(&scan, '}'); is_first = false) {
-        char key[256];
+        char key[256], alarm[32];
         double number;
         if (!is_first && !json_take(&scan, ',')) return false;
-        if (!json_string_into(&scan, key, sizeof key) || !json_take(&scan, ':') || !json_number(&scan, &number))
-            return false;
+        if (!json_string_into(&scan, key, sizeof key) || !json_take(&scan, ':')) return false;
+        if (!strcmp(key, "alarm")) {
+            if (!json_string_into(&scan, alarm, sizeof alarm)) return false;
+            record->has_collapsed = !strcmp(alarm, "collapse");
+            continue;
+        }
+        if (!json_number(&scan, &number)) return false;
         metrics_set(metrics, record, key, number, has_test);
     }
     return record->step >= 0;
@@ -134,12 +157,14 @@ static bool metrics_read(Metrics *metrics, int64_t step) {
     size_t size;
     if (!file_exists(metrics->path)) return true;
     if (selfc_file_read(metrics->path, &bytes, &size)) return false;
-    double *numbers = calloc(2 * metrics->name_count + 1, sizeof *numbers);
+    double *numbers = calloc(2 * metrics->name_count + metrics->extra_count + 1, sizeof *numbers);
     bool is_fine = numbers != NULL;
     for (char *line = bytes, *end = line + size, *next; is_fine && line < end; line = next) {
         char *newline = memchr(line, '\n', (size_t)(end - line));
         next = newline ? newline + 1 : end;
-        Record record = {.values = numbers, .test = numbers + metrics->name_count};
+        Record record = {
+            .values = numbers, .test = numbers + metrics->name_count, .extras = numbers + 2 * metrics->name_count};
+        for (uint32_t i = 0; i < metrics->extra_count; i++) record.extras[i] = NAN;
         bool has_test;
         if (!newline || !metrics_parse_line(metrics, line, (size_t)(newline - line), &record, &has_test)) continue;
         if (record.step > step) continue;
@@ -151,11 +176,39 @@ static bool metrics_read(Metrics *metrics, int64_t step) {
     return is_fine;
 }
 
-bool metrics_open(Metrics *metrics, const char *folder, const SelfcTraining *training, int64_t step) {
+/* "$gradient_norm" is called "gradient_norm" in the metrics. */
+static bool metrics_add_extra(Metrics *metrics, const char *name) {
+    char *copy = strdup(name + (name[0] == '$'));
+    if (!copy) return false;
+    metrics->extras[metrics->extra_count++] = copy;
+    return true;
+}
+
+/* In the order in which a line's extras stand: what the step gives, what health.c measures, what judges. */
+static bool metrics_name_extras(Metrics *metrics, const SelfcModule *module) {
+    static const char *const measured[] = {"feature_std", "effective_rank", "alignment", "uniformity"};
+    const SelfcTraining *training = &module->training;
+    const SelfcProgram *health = training->feature_count ? &module->programs[training->health] : NULL;
+    metrics->extras =
+        calloc(training->measure_count + (health ? health->output_count : 0) + 8, sizeof *metrics->extras);
+    bool is_fine = metrics->extras != NULL;
+    for (uint32_t i = 0; is_fine && i < training->measure_count; i++)
+        is_fine = metrics_add_extra(metrics, training->measures[i]);
+    for (uint32_t i = 0; is_fine && health && i < 2 * training->feature_count; i++)
+        is_fine = metrics_add_extra(metrics, measured[i]);
+    for (uint32_t i = training->feature_count; is_fine && health && i < health->output_count; i++)
+        is_fine = metrics_add_extra(metrics, health->io[health->input_count + i].name);
+    if (!is_fine) selfc_fail("no memory for the metrics");
+    return is_fine;
+}
+
+bool metrics_open(Metrics *metrics, const char *folder, const SelfcModule *module, int64_t step) {
+    const SelfcTraining *training = &module->training;
     *metrics = (Metrics){.path = file_join(folder, "metrics.jsonl"),
                          .file = -1,
                          .names = training->reports,
                          .name_count = training->report_count};
+    if (!metrics_name_extras(metrics, module)) return false;
     if (step >= 0 && !metrics_read(metrics, step)) return false;
     FileWriter writer;
     if (!file_begin(&writer, metrics->path)) return false;
@@ -167,6 +220,8 @@ bool metrics_open(Metrics *metrics, const char *folder, const SelfcTraining *tra
 
 void metrics_close(Metrics *metrics) {
     for (size_t i = 0; i < metrics->count; i++) free(metrics->records[i].values);
+    for (uint32_t i = 0; i < metrics->extra_count; i++) free(metrics->extras[i]);
+    free(metrics->extras);
     free(metrics->records);
     free(metrics->path);
     if (metrics->file > 0) close(metrics->file);

@@ -17,6 +17,9 @@ static const double train_checkpoint_pause = 30, train_report_pause = 30;
 /* Noise of evaluation is that of a step which training never reaches: equal for every evaluation. */
 static const int64_t train_evaluation_step = (int64_t)1 << 31;
 
+/* What a line may have beside the values of the step and of health.c. */
+enum { TRAIN_EXTRAS = 4 };
+
 typedef enum { TRAIN_failed, TRAIN_finished, TRAIN_interrupted } TrainEnd;
 
 static volatile sig_atomic_t train_signal;
@@ -82,6 +85,7 @@ static bool train_set_limits(Trainer *trainer) {
         selfc_fail("the data set has %lld samples, fewer than one batch of %lld", (long long)samples, (long long)batch);
         return false;
     }
+    trainer->line_steps = trainer->epoch_steps < 10 ? 1 : train_smaller(trainer->epoch_steps / 10, 50);
     bool is_limited = options->steps > 0 || options->minutes > 0;
     trainer->epoch_limit = options->epochs > 0 ? options->epochs : is_limited ? 0 : trainer->module->training.epochs;
     trainer->step_limit = options->steps > 0 ? options->steps : INT64_MAX;
@@ -114,9 +118,12 @@ static bool train_open(Trainer *trainer) {
     trainer->order = malloc((size_t)trainer->feed.count[SELFC_TRAIN] * sizeof *trainer->order);
     trainer->window = calloc(training->report_count, sizeof *trainer->window);
     trainer->epoch_sum = calloc(training->report_count, sizeof *trainer->epoch_sum);
+    trainer->extras = calloc(training->measure_count + TRAIN_EXTRAS + 2 * training->feature_count +
+                                 (training->feature_count ? module->programs[training->health].output_count : 0),
+                             sizeof *trainer->extras);
     trainer->test_index = malloc((size_t)(trainer->evaluate.capacity + 1) * sizeof *trainer->test_index);
-    if (trainer->order && trainer->window && trainer->epoch_sum && trainer->test_index)
-        return train_set_limits(trainer);
+    if (trainer->order && trainer->window && trainer->epoch_sum && trainer->extras && trainer->test_index)
+        return train_set_limits(trainer) && health_open(trainer);
     selfc_fail("no memory to train %s", module->name);
     return false;
 }
@@ -129,7 +136,7 @@ static bool train_open_folder(Trainer *trainer) {
     run_folder_clean(trainer->folder);
     trainer->saved_step = -1;
     if (trainer->options->resume && !checkpoint_read(trainer)) return false;
-    if (!metrics_open(&trainer->metrics, trainer->folder, &trainer->module->training,
+    if (!metrics_open(&trainer->metrics, trainer->folder, trainer->module,
                       trainer->options->resume ? trainer->step : -1))
         return false;
     const char *description = trainer->module->description ? trainer->module->description : "{}\n";
@@ -143,11 +150,13 @@ static void train_close(Trainer *trainer) {
     metrics_close(&trainer->metrics);
     binding_free(&trainer->train);
     binding_free(&trainer->evaluate);
+    binding_free(&trainer->health);
     selfc_session_free(trainer->session);
     feed_close(&trainer->feed);
     free(trainer->order);
     free(trainer->test_index);
     free(trainer->window);
+    free(trainer->extras);
     free(trainer->epoch_sum);
     if (trainer->lock >= 0) close(trainer->lock);
     free(trainer->folder);
@@ -180,6 +189,26 @@ static double train_samples_per_second(const Trainer *trainer) {
     return trainer->window_seconds > 0 ? samples / trainer->window_seconds : 0;
 }
 
+/* What the step itself says beside its loss; the rest is not measured yet. */
+static void train_read_extras(Trainer *trainer) {
+    const SelfcTraining *training = &trainer->module->training;
+    for (uint32_t i = 0; i < trainer->metrics.extra_count; i++) trainer->extras[i] = NAN;
+    for (uint32_t i = 0; i < training->measure_count; i++) {
+        int output = binding_find_output(trainer->train.program, training->measures[i]);
+        if (output >= 0) trainer->extras[i] = *(const float *)trainer->train.io[output];
+    }
+}
+
+/* Whether the features have collapsed. */
+static bool train_look_at_health(Trainer *trainer) {
+    double *values = trainer->extras + trainer->module->training.measure_count;
+    if (!health_is_due(trainer)) return false;
+    health_measure(trainer, values);
+    if (!health_has_collapsed(trainer, values)) return false;
+    health_warn(trainer, values);
+    return true;
+}
+
 /* Writes the means since the last line. */
 static bool train_write_window(Trainer *trainer, double *last_rate) {
     uint32_t reports = trainer->module->training.report_count;
@@ -190,7 +219,10 @@ static bool train_write_window(Trainer *trainer, double *last_rate) {
                      .seconds = trainer->seconds,
                      .samples_per_second = train_samples_per_second(trainer),
                      .data_wait = trainer->window_seconds > 0 ? trainer->window_waited / trainer->window_seconds : 0,
-                     .values = trainer->window};
+                     .values = trainer->window,
+                     .extras = trainer->extras};
+    train_read_extras(trainer);
+    record.has_collapsed = train_look_at_health(trainer);
     bool is_fine = metrics_append(&trainer->metrics, &record);
     *last_rate = record.samples_per_second;
     trainer->data_wait = record.data_wait;
@@ -209,12 +241,14 @@ static bool train_write_epoch(Trainer *trainer, Progress *progress, double rate)
     bool has_test = trainer->evaluate.program != NULL;
     if (has_test && !train_evaluate(trainer, test)) return free(test), false;
     for (uint32_t i = 0; i < reports; i++) trainer->epoch_sum[i] /= (double)trainer->epoch_sum_steps;
+    train_read_extras(trainer);
     Record record = {.step = trainer->step,
                      .epoch = (double)trainer->step / (double)trainer->epoch_steps,
                      .seconds = trainer->seconds,
                      .samples_per_second = rate,
                      .data_wait = trainer->data_wait,
                      .values = trainer->epoch_sum,
+                     .extras = trainer->extras,
                      .test = has_test ? test : NULL};
     bool is_fine = metrics_append(&trainer->metrics, &record);
     progress_epoch(progress, trainer, &record);
@@ -298,7 +332,6 @@ static bool train_write_results(Trainer *trainer) {
 }
 
 static TrainEnd train_loop(Trainer *trainer, Progress *progress) {
-    int64_t line_steps = trainer->epoch_steps < 10 ? 1 : train_smaller(trainer->epoch_steps / 10, 50);
     double began = progress_clock(), saved = began, reported = began, rate = 0;
     bool is_last = trainer->step >= trainer->step_limit;
     while (!is_last) {
@@ -311,8 +344,8 @@ static TrainEnd train_loop(Trainer *trainer, Progress *progress) {
                   (trainer->options->minutes > 0 && now - began >= trainer->options->minutes * 60);
         bool is_epoch = trainer->step % trainer->epoch_steps == 0,
              is_saved = is_epoch || is_last || is_interrupted || now - saved > train_checkpoint_pause;
-        if ((is_saved || trainer->window_steps >= line_steps) && !train_write_window(trainer, &rate))
-            return TRAIN_failed;
+        bool is_line = is_epoch || is_last || trainer->step % trainer->epoch_steps % trainer->line_steps == 0;
+        if (is_line && !train_write_window(trainer, &rate)) return TRAIN_failed;
         progress_step(progress, trainer, loss, rate > 0 ? rate : train_samples_per_second(trainer));
         if ((is_epoch || (is_last && !is_interrupted)) && !train_write_epoch(trainer, progress, rate))
             return TRAIN_failed;

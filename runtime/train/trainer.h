@@ -40,33 +40,39 @@ void feed_ahead(const Feed *feed, SelfcSplit split, const int32_t *index, int64_
  * many are broken. */
 bool feed_fill(const Feed *feed, SelfcSplit split, Binding *binding, const int32_t *index, int64_t n, SelfcPool *pool);
 
-/* metrics.c: what was measured, in memory and as lines of metrics.jsonl. values and test: one for each report. */
+/* metrics.c: what was measured, in memory and as lines of metrics.jsonl. values and test: one for each report; extras: one
+ * for each other thing that is measured now and then. */
 typedef struct {
     int64_t step;
     double epoch, seconds, samples_per_second;
     double data_wait;            /* share of the time in which steps waited for their data */
     double *values, *test;       /* test NULL: not at the end of an epoch, or no test data */
+    double *extras;              /* NaN: not measured for this line */
+    bool has_collapsed;
 } Record;
 typedef struct {
     char *path;
     int file;
     const char *const *names;    /* of the reports; the first is written as "loss" */
     uint32_t name_count;
+    char **extras;               /* names: "learning_rate", "feature_std" */
+    uint32_t extra_count;
     Record *records;
     size_t count, capacity;
 } Metrics;
 /* Begins the file anew, or keeps what it has up to `step` if that is not negative. */
-bool metrics_open(Metrics *metrics, const char *folder, const SelfcTraining *training, int64_t step);
+bool metrics_open(Metrics *metrics, const char *folder, const SelfcModule *module, int64_t step);
 bool metrics_append(Metrics *metrics, const Record *record); /* copies it; false after selfc_fail, nothing written */
 void metrics_close(Metrics *metrics);
 const char *metrics_name(const Metrics *metrics, uint32_t report);
+int metrics_extra(const Metrics *metrics, const char *name); /* -1: not measured */
 
 typedef struct {
     const SelfcModule *module;
     const SelfcTrainOptions *options;
     SelfcSession *session;
     Feed feed;
-    Binding train, evaluate;
+    Binding train, evaluate, health;
     Metrics metrics;
     char *folder;                /* the RUN folder */
     int lock;                    /* on the folder; -1: none */
@@ -75,8 +81,10 @@ typedef struct {
     int32_t *test_index; /* of one batch of test data */
     int64_t order_epoch;
     int64_t step, step_limit;    /* done; to do in all, or INT64_MAX */
-    int64_t epoch_steps, epoch_limit;
+    int64_t epoch_steps, epoch_limit, line_steps;
+    int64_t health_steps;        /* between two looks at the health, at least */
     double *window, *epoch_sum;  /* sums of reports since the last line of metrics; since the epoch began */
+    double *extras;              /* of the line that is being written */
     int64_t window_steps, epoch_sum_steps;
     double seconds, window_seconds; /* spent training */
     double window_waited;        /* of window_seconds: until the data were there */
@@ -103,6 +111,17 @@ bool train_fill(Trainer *trainer); /* false after selfc_fail */
 /* nonfinite.c: which layer made the first value that is not finite on the way to where the run stands; added to the
  * failure's text. Ends the run: states and step are no longer its own. */
 void nonfinite_explain(Trainer *trainer);
+
+/* health.c: do the features tell samples apart? All but health_open do nothing where the description does not ask. */
+typedef struct {
+    double spread, rank, alignment, uniformity;
+} Health;
+bool health_open(Trainer *trainer); /* false after selfc_fail */
+bool health_is_due(const Trainer *trainer);
+/* Fills in what stands after the measures of the step in a line's extras, from spread and rank on. */
+void health_measure(Trainer *trainer, double *values);
+bool health_has_collapsed(const Trainer *trainer, const double *values);
+void health_warn(const Trainer *trainer, const double *values);
 
 /* scan.c: numbers in memory that are not finite. */
 typedef struct {

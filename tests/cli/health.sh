@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The health of a training: a value that is not finite is traced to its layer.
+# The health of a training: a value that is not finite is traced to its layer; features and gradients are measured
+# without a change to what is learned, and their collapse is noticed.
 . "$(dirname "$0")/common.bash"
 
 # A logarithm of what is not always positive. Nothing has been saved yet, so the search begins at the first step.
@@ -37,4 +38,40 @@ for threads in 1 3; do
     same "$folder/good/checkpoint.safetensors" "$folder/exploded$threads/checkpoint.safetensors"
 done
 same "$folder/found1" "$folder/found3"
+
+# Health of two views: in the metrics at the same steps whatever stops the run; not a bit of the training changes.
+contrastive=$source_dir/examples/contrastive/model.json
+sed 's/"minimize": "loss",/"minimize": "loss", "health": ["a", "b"],/' "$contrastive" >"$folder/watched.json"
+gives 0 "$selfc" train "$contrastive" --steps 320 --out "$folder/unwatched" --quiet
+gives 0 "$selfc" train "$folder/watched.json" --steps 320 --out "$folder/watched" --quiet
+same_tensors "$folder/unwatched/checkpoint.safetensors" "$folder/watched/checkpoint.safetensors"
+for key in feature_std effective_rank alignment uniformity gradient_norm learning_rate; do
+    head -n 1 "$folder/watched/metrics.jsonl" | grep -q "\"$key\": -\{0,1\}[0-9]" || fail "the first line has no $key"
+done
+grep -q '"learning_rate": 0.001,' "$folder/unwatched/metrics.jsonl" || fail "metrics without the learning rate"
+grep -q feature_std "$folder/unwatched/metrics.jsonl" && fail "health that nobody asked for"
+[ "$(grep -c feature_std "$folder/watched/metrics.jsonl")" = 2 ] || fail "health is not measured every 288 steps"
+# Interrupted in the middle of a line of the metrics, and resumed on other threads; only times may differ.
+python3 - "$selfc" "$folder/watched.json" "$folder/stopped" <<'END' || fail "no interrupted run"
+import os, signal, subprocess, sys, time
+child = subprocess.Popen([sys.argv[1], "train", sys.argv[2], "--steps", "320", "--threads", "1", "--out", sys.argv[3]],
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+metrics = os.path.join(sys.argv[3], "metrics.jsonl")
+while (not os.path.exists(metrics) or not os.path.getsize(metrics)) and child.poll() is None: time.sleep(0.002)
+child.send_signal(signal.SIGINT)
+sys.exit(child.wait(60) not in (130, 0))
+END
+gives 0 "$selfc" train "$folder/watched.json" --steps 320 --out "$folder/stopped" --resume --quiet
+without_times() { sed 's/, "seconds".*//' "$1/metrics.jsonl"; }
+cmp -s <(without_times "$folder/watched") <(without_times "$folder/stopped") || fail "a resumed run has other metrics: $(diff <(without_times "$folder/watched") <(without_times "$folder/stopped"))"
+
+# Two views that only attract each other collapse. It is said once.
+sed 's/"health"/"batch": 16, "optimizer": { "name": "adam", "learning_rate": 0.003 }, "health"/; s/"batch": 64,//; s/{ "module": "nt_xent".*/{ "expr": "mean(sum((a - b)^2, axis=1))", "name": "loss" }/' "$folder/watched.json" >"$folder/collapses.json"
+gives 0 "$selfc" train "$folder/collapses.json" --epochs 3 --out "$folder/collapses"
+says "the features have collapsed"
+[ "$(grep -c 'have collapsed' "$folder/err")" = 1 ] || fail "the warning stands there more than once"
+grep -q '"alarm": "collapse"' "$folder/collapses/metrics.jsonl" || fail "no alarm in the metrics"
+gives 0 "$selfc" train "$folder/collapses" --epochs 4 --resume
+grep -q 'have collapsed' "$folder/err" && fail "the warning comes again in a run that goes on"
 finish
