@@ -240,6 +240,7 @@ static int api_open_session(const SelfcModel *model, Compiled *compiled) {
 }
 
 static void api_keep_states(const Compiled *from, Compiled *to) {
+    if (to->session) selfc_session_changed(to->session);
     for (uint32_t i = 0; from->session && i < from->module->state_count; i++) {
         const SelfcState *old = &from->module->states[i], *new = selfc_find_state(to->module, old->tensor.name);
         if (new)

@@ -262,7 +262,9 @@ static int tune_list(Tune *tune, const Job *job, const Buffers *buffers, Runner 
         runners[i].is_dropped = false;
     }
     Bench bench = {.session = selfc_session_new(module, tune->model->options.threads, 0), .buffers = buffers, .n = job->n};
-    int failed = !bench.session || selfc_session_reserve(bench.session, &module->programs[0], job->n) ? api_fail("%s", selfc_failure()) : 0;
+    int failed = bench.session ? 0 : -1;
+    for (uint32_t i = 0; i < count && !failed; i++) failed = selfc_session_reserve(bench.session, &module->programs[i], job->n);
+    if (failed) api_fail("%s", selfc_failure());
     if (!failed) tune_race(&bench, runners, count);
     if (!failed) *best = tune_fastest(runners, count);
     selfc_session_free(bench.session);
