@@ -14,6 +14,7 @@ typedef struct {
     uint32_t kernel_count;
     int64_t *scratch;     /* bytes that each of them wants */
     uint32_t **kernel_of; /* [program][call]: position in kernels */
+    uint32_t **prepare_kernel_of; /* the same of what a program has to prepare */
 } Manifest;
 bool manifest_make(const CompileInput *input, const Target *target, Arena *arena, Manifest *manifest, Diag *diag);
 /* What debuggers call a kernel: the first layer that it serves, how many more there are, and what it does. */
@@ -65,16 +66,42 @@ void cache_trim(const char *folder, int64_t most_bytes); /* drops the oldest bey
 bool output_write(const char *path, const void *bytes, size_t size); /* whole or not at all; errno says why not */
 char *output_temporary(const char *path, Arena *arena); /* a name beside `path`, for a file to be renamed to it */
 
-/* weights.c: those states that calls use, packed. */
+/* prepared.c: what the functions of a built file find prepared. */
 typedef struct {
-    int64_t *offset; /* of each state of the module; -1: not used */
+    uint32_t buffer;    /* of the program */
+    int64_t from, to;   /* its place in what is prepared for the program, and among the weights */
+    int64_t bytes;
+    Type type;
+    const char *states; /* what it is made of, for people: "a.weight, a.running_var" */
+    bool is_shared;     /* with a program before, which has it at the same place */
+} PreparedPart;
+typedef struct {
+    PreparedPart *parts;
+    uint32_t count;
+    void *values; /* of all, as the parts' `from` say; NULL: not computed */
+} Prepared;
+/* Parts of each program, to stand among the weights from byte `from` on; the byte behind them. */
+int64_t prepared_place(const Manifest *manifest, const CompileInput *input, int64_t from, Prepared *prepared,
+                       Arena *arena);
+/* Their values; the segment as for weights_pack. false after an error, reported. */
+bool prepared_compute(const CompileInput *input, const Target *target, const void *segment, const SelfcModule *layout,
+                      Prepared *prepared, Arena *arena, Diag *diag);
+void prepared_free(Prepared *prepared, uint32_t count);
+
+/* weights.c: those states that calls use, packed, and what is prepared from others. */
+typedef struct {
+    int64_t *offset;    /* of each state of the module; -1: not used */
+    Prepared *prepared; /* of each program */
     int64_t bytes;
     bool embedded; /* false: the caller passes their address */
 } Weights;
-Weights weights_make(const SelfcModule *module, bool embedded, Arena *arena);
-/* The packed bytes, taken by name from a segment that is laid out as `layout` says. NULL after an error. */
+Weights weights_make(const Manifest *manifest, const CompileInput *input, bool embedded, Arena *arena);
+/* The packed bytes, taken by name from a segment that is laid out as `layout` says; what is prepared has been computed.
+ * NULL after an error. */
 char *weights_pack(const Weights *weights, const SelfcModule *module, const void *segment, const SelfcModule *layout,
                    Arena *arena, Diag *diag);
+/* One state from such a segment. false after an error. */
+bool weights_copy(const SelfcState *state, void *to, const void *segment, const SelfcModule *layout, Diag *diag);
 
 /* driver.c: a C function for each program, running its calls in order on the calling thread. */
 typedef struct {

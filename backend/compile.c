@@ -85,6 +85,7 @@ static void key_schedule(llvm_blake3_hasher *hasher, const Kernel *kernel) {
     key_number(hasher, kernel->streams);
     key_number(hasher, kernel->pack_a);
     key_number(hasher, kernel->pack_b);
+    key_number(hasher, kernel->prepared_b);
 }
 
 static void key_target(llvm_blake3_hasher *hasher, const Target *target) {

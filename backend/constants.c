@@ -61,11 +61,13 @@ static void constants_large_types(Constants *c) {
     SAME_LAYOUT(c, c->call, SelfcCall, AT(SelfcCall, run), AT(SelfcCall, name), AT(SelfcCall, origin),
                 AT(SelfcCall, args), AT(SelfcCall, arg_count), AT(SelfcCall, phase), AT(SelfcCall, grid_rank),
                 AT(SelfcCall, grid), AT(SelfcCall, flop), AT(SelfcCall, bytes));
-    c->program = STRUCT(c, c->pointer, c->pointer, c->i32, c->i32, c->pointer, c->i32, c->i32, c->extent, c->i64);
+    c->program = STRUCT(c, c->pointer, c->pointer, c->i32, c->i32, c->pointer, c->i32, c->i32, c->extent, c->i64,
+                        c->pointer, c->i64, c->i32);
     SAME_LAYOUT(c, c->program, SelfcProgram, AT(SelfcProgram, name), AT(SelfcProgram, io),
                 AT(SelfcProgram, input_count), AT(SelfcProgram, output_count), AT(SelfcProgram, calls),
                 AT(SelfcProgram, call_count), AT(SelfcProgram, phase_count), AT(SelfcProgram, arena_bytes),
-                AT(SelfcProgram, batch));
+                AT(SelfcProgram, batch), AT(SelfcProgram, prepare), AT(SelfcProgram, prepared_bytes),
+                AT(SelfcProgram, changes_states));
     c->training = STRUCT(c, c->i32, c->i32, c->i32, c->i32, c->pointer, c->i32, c->i64, c->i64, c->i64, c->pointer,
                          c->i32, c->pointer, c->i32);
     SAME_LAYOUT(c, c->training, SelfcTraining, AT(SelfcTraining, train), AT(SelfcTraining, evaluate),
@@ -139,8 +141,9 @@ static LLVMValueRef constants_call(Constants *c, const SelfcCall *call, LLVMValu
                  LLVMConstReal(c->f64, call->bytes));
 }
 
-static LLVMValueRef constants_program(Constants *c, const SelfcProgram *program, const uint32_t *kernel_of,
-                                      LLVMValueRef const *functions) {
+/* prepare: a pointer to what it has to prepare. */
+static LLVMValueRef constants_program(Constants *c, const SelfcProgram *program, LLVMValueRef prepare,
+                                      const uint32_t *kernel_of, LLVMValueRef const *functions) {
     uint32_t io_count = program->input_count + program->output_count;
     LLVMValueRef *io = arena_array(c->arena, LLVMValueRef, io_count);
     LLVMValueRef *calls = arena_array(c->arena, LLVMValueRef, program->call_count);
@@ -151,7 +154,19 @@ static LLVMValueRef constants_program(Constants *c, const SelfcProgram *program,
                  constants_i32(c, program->input_count), constants_i32(c, program->output_count),
                  constants_array(c, "calls", c->call, calls, program->call_count),
                  constants_i32(c, program->call_count), constants_i32(c, program->phase_count),
-                 constants_extent(c, program->arena_bytes), constants_i64(c, program->batch));
+                 constants_extent(c, program->arena_bytes), constants_i64(c, program->batch), prepare,
+                 constants_i64(c, program->prepared_bytes), constants_i32(c, program->changes_states));
+}
+
+static LLVMValueRef constants_whole_program(Constants *c, const Manifest *manifest, uint32_t index,
+                                            LLVMValueRef const *functions) {
+    const SelfcProgram *program = &manifest->module.programs[index];
+    LLVMValueRef nothing = LLVMConstNull(c->pointer), prepare = nothing;
+    if (program->prepare)
+        prepare = constants_global(
+            c, "prepare", c->program,
+            constants_program(c, program->prepare, nothing, manifest->prepare_kernel_of[index], functions));
+    return constants_program(c, program, prepare, manifest->kernel_of[index], functions);
 }
 
 static LLVMValueRef constants_names(Constants *c, const char *what, const char *const *names, uint32_t count) {
@@ -184,7 +199,7 @@ static LLVMValueRef constants_module(Constants *c, const Manifest *manifest, LLV
     LLVMValueRef *programs = arena_array(c->arena, LLVMValueRef, module->program_count);
     for (uint32_t i = 0; i < module->state_count; i++) states[i] = constants_state(c, &module->states[i]);
     for (uint32_t i = 0; i < module->program_count; i++)
-        programs[i] = constants_program(c, &module->programs[i], manifest->kernel_of[i], functions);
+        programs[i] = constants_whole_program(c, manifest, i, functions);
     return VALUE(c, constants_i32(c, module->abi_version), constants_text(c, module->name),
                  constants_text(c, module->description),
                  constants_array(c, "states", c->state, states, module->state_count),

@@ -2,7 +2,8 @@
  *
  *   for each piece (rows m0..m1, columns n0..n1)
  *     for each block of the depth k                      (mostly one: as long as it fits, the depth is not cut)
- *       the piece's columns of B into panels             (or read where they are, or still there from the piece before)
+ *       the piece's columns of B into panels             (or in panels already, ir/panels.h; or read where they are; or
+ *                                                         still there from the piece before)
  *       for each block of rows
  *         its rows of A into a copy                      (or read where they are; of a patch the lines that it sees)
  *         for each tile of columns, for each tile of rows
@@ -68,7 +69,8 @@ static Layout layout_of(const Kernel *kernel, const Target *target) {
         tile = piece_rows(kernel) * block.columns;
     }
     Layout layout = {0};
-    layout.a = kernel->pack_b ? contract_round_up(block.columns * block.depth * 4, 64) : 0;
+    bool packs_b = kernel->pack_b && !contract_has_panels(kernel, target);
+    layout.a = packs_b ? contract_round_up(block.columns * block.depth * 4, 64) : 0;
     layout.sums = layout.a + contract_round_up(contract_packed_a(kernel, target) * 4, 64);
     layout.tile = layout.sums + 2 * count_sums(kernel) * block.columns * 4;
     layout.end = layout.tile + contract_round_up(tile * 4, 64);
@@ -245,7 +247,7 @@ static bool takes_images(const Kernel *kernel, const Patch *patch) {
 }
 
 /* Pieces with the same columns of the same product stand one behind the other. */
-static LLVMValueRef panels_of(Contract *c, LLVMValueRef piece) {
+static LLVMValueRef columns_of(Contract *c, LLVMValueRef piece) {
     const Grid *grid = &c->kernel->grid;
     int64_t block = grid->axis[grid->rank - 2].block;
     if (!block) return piece;
@@ -286,6 +288,7 @@ void contract_emit(Pull *p) {
     c->depth = a->dim[a->rank - 1];
     c->depth_block = kernel->depth_block ? kernel->depth_block : c->depth;
     c->cuts_depth = depth_is_cut(kernel);
+    c->has_panels = contract_has_panels(kernel, p->e->target);
     c->has_patch = patch_of(kernel->body, c->product->in[0], &c->patch);
     c->in_epilogue = epilogue_inputs(kernel->body, p->e->arena);
     c->takes_images = c->has_patch && takes_images(kernel, &c->patch);
@@ -307,7 +310,7 @@ void contract_emit(Pull *p) {
     LLVMBuildStore(p->e->builder, number(c, -1), c->packed_id);
     Loop pieces = loop_begin(p, LLVMGetParam(p->e->function, 2), LLVMGetParam(p->e->function, 3), number(c, 1));
     loop_piece(p, pieces.index, c->from, c->to);
-    c->panels_id = panels_of(c, pieces.index);
+    c->panels_id = columns_of(c, pieces.index);
     one_piece(c);
     loop_end(p, &pieces);
 }

@@ -3,6 +3,7 @@
 #ifndef SELFC_BACKEND_CONTRACT_H
 #define SELFC_BACKEND_CONTRACT_H
 #include "backend/pull.h"
+#include "ir/panels.h"
 #include "ir/patch.h"
 
 enum { MOST_ROWS = 32, MOST_VECTORS = 4 };
@@ -25,6 +26,7 @@ typedef struct {
     int64_t depth_block; /* steps along k in one block: whole depth if it is not cut */
     bool cuts_depth;
     bool ragged, partial; /* the last vector, the last panel may be partly outside */
+    bool has_panels;      /* the right operand lies in panels as wide as the tile */
     bool has_patch;       /* the left operand is one */
     Patch patch;
     bool takes_images;                         /* a block holds several whole images; else at most one */
@@ -37,6 +39,8 @@ typedef struct {
     LLVMValueRef columns;                      /* n */
     LLVMValueRef panels_id, packed_id;         /* which columns the piece has; memory: of which B was packed last */
     LLVMValueRef tile, packed_a, packed_b;     /* scratch */
+    LLVMValueRef panels;                       /* of B, from the piece's first on, at the block's first step */
+    int64_t panel;                             /* elements from one to the next */
     LLVMValueRef sums;                         /* scratch: of the piece's columns, for each output that sums rows */
     uint32_t sum_count;
     int64_t sum_stride;  /* elements from one to the next */
@@ -65,6 +69,7 @@ typedef enum { TO_READ, TO_WRITE } Purpose;
 void contract_fetch(Contract *c, LLVMValueRef base, LLVMTypeRef type, LLVMValueRef offset, Purpose purpose);
 void contract_ready_b(Contract *c); /* the piece's columns of the block of the depth */
 void contract_ready_a(Contract *c); /* the block of rows */
+bool contract_has_panels(const Kernel *kernel, const Target *target); /* then nothing is packed for B */
 int64_t contract_packed_a(const Kernel *kernel, const Target *target); /* elements of scratch */
 
 /* contract_tile.c: sums of rows begin and end with their piece. */

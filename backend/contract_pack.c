@@ -1,9 +1,9 @@
 /* Operands: read where they are, or copied into panels.
  *
- * B goes into panels of tile_vectors vectors, one step along k behind the other. A is copied row by row, in the order
- * in which it lies in memory; a patch of a picture line by line, with zeros around it where it is padded: each element
- * once, whatever the number of taps that see it. Everything that is not in memory is pulled on the way
- * (backend/pull.h). */
+ * B goes into panels of tile_vectors vectors, one step along k behind the other, if it does not lie in such already. A
+ * is copied row by row, in the order in which it lies in memory; a patch of a picture line by line, with zeros around
+ * it where it is padded: each element once, whatever the number of taps that see it. Everything that is not in memory
+ * is pulled on the way (backend/pull.h). */
 #include "backend/contract.h"
 
 #include "ir/digits.h"
@@ -190,12 +190,23 @@ static LLVMValueRef has_new_columns(Contract *c) {
     return LLVMBuildZExt(b, is_new, i64, "");
 }
 
-void contract_ready_b(Contract *c) {
-    if (!c->kernel->pack_b) {
-        CHECK(contract_in_place(c, c->product->in[1], &c->b.base, &c->b.depth, &c->b.row) && contract_is_one(c->b.row));
-        c->b.base = element(c, c->b.base, add(c, mul(c, c->k_from, c->b.depth), c->from[c->rank - 1]));
-        return;
-    }
+bool contract_has_panels(const Kernel *kernel, const Target *target) {
+    Panels panels;
+    int64_t width = kernel->tile_vectors * (target->machine.vector_bytes / 4);
+    return kernel->prepared_b && panels_of(kernel->body, kernel->body->nodes[kernel->product].in[1], &panels) &&
+           panels.width == width;
+}
+
+/* The piece's first panel, at the block's first step. */
+static void find_panels(Contract *c) {
+    Panels panels;
+    CHECK(panels_of(c->kernel->body, c->product->in[1], &panels));
+    LLVMValueRef column = mul(c, c->from[c->rank - 1], number(c, panels.depth));
+    c->panels = element(c, c->p->args[panels.input], add(c, column, mul(c, c->k_from, number(c, panels.width))));
+    c->panel = panels.width * panels.depth;
+}
+
+static void pack_b(Contract *c) {
     Squares squares;
     Loop if_new = loop_begin(c->p, number(c, 0), c->cuts_depth ? number(c, 1) : has_new_columns(c), number(c, 1));
     if (find_squares(c, &squares))
@@ -203,7 +214,21 @@ void contract_ready_b(Contract *c) {
     else
         pack_b_rows(c);
     loop_end(c->p, &if_new);
-    c->b = (Operand){.base = c->packed_b, .row = number(c, 1), .depth = number(c, c->vectors * c->lanes)};
+    c->panels = c->packed_b;
+    c->panel = c->vectors * c->lanes * contract_round_up(c->depth_block, c->lanes);
+}
+
+void contract_ready_b(Contract *c) {
+    if (!c->kernel->pack_b) {
+        CHECK(contract_in_place(c, c->product->in[1], &c->b.base, &c->b.depth, &c->b.row) && contract_is_one(c->b.row));
+        c->b.base = element(c, c->b.base, add(c, mul(c, c->k_from, c->b.depth), c->from[c->rank - 1]));
+        return;
+    }
+    if (c->has_panels)
+        find_panels(c);
+    else
+        pack_b(c);
+    c->b = (Operand){.base = c->panels, .row = number(c, 1), .depth = number(c, c->vectors * c->lanes)};
 }
 
 /* ---- A, row by row */

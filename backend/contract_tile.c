@@ -430,9 +430,8 @@ void contract_tile(Contract *c, const Tile *tile) {
     if (c->kernel->pack_b) {
         int64_t width =
             c->vectors * c->lanes; /* panels stand one behind the other; a tile begins in the panel of its column */
-        LLVMValueRef panel = mul(c, contract_divide(c, tile->column, width),
-                                 number(c, width * contract_round_up(c->depth_block, c->lanes)));
-        b = contract_element(c, c->packed_b, add(c, panel, contract_rest(c, tile->column, width)));
+        LLVMValueRef panel = mul(c, contract_divide(c, tile->column, width), number(c, c->panel));
+        b = contract_element(c, c->panels, add(c, panel, contract_rest(c, tile->column, width)));
     } else {
         b = contract_element(c, c->b.base, tile->column);
     }

@@ -60,8 +60,10 @@ static void driver_name_parameters(Driver *driver, const SelfcProgram *program, 
 
 static bool driver_reads_weights(const SelfcProgram *program) {
     for (uint32_t i = 0; i < program->call_count; i++)
-        for (uint32_t k = 0; k < program->calls[i].arg_count; k++)
-            if (program->calls[i].args[k].base == 0) return true;
+        for (uint32_t k = 0; k < program->calls[i].arg_count; k++) {
+            uint32_t base = program->calls[i].args[k].base;
+            if (base == 0 || base == SELFC_PREPARED) return true;
+        }
     return false;
 }
 
@@ -193,9 +195,18 @@ static int64_t driver_weight_offset(Writer *w, int64_t offset) {
     BUG("no state at %lld", (long long)offset);
 }
 
+static int64_t driver_prepared_offset(Writer *w, int64_t offset) {
+    const Prepared *prepared = &w->weights->prepared[w->program - w->module->programs];
+    for (uint32_t i = 0; i < prepared->count; i++)
+        if (prepared->parts[i].from == offset) return prepared->parts[i].to;
+    BUG("nothing is prepared at %lld", (long long)offset);
+}
+
 static LLVMValueRef driver_argument(Writer *w, const SelfcArg *arg) {
     if (arg->base == 0)
         return driver_move(w, w->weight_base, driver_number(w, driver_weight_offset(w, arg->offset.fixed)));
+    if (arg->base == SELFC_PREPARED)
+        return driver_move(w, w->weight_base, driver_number(w, driver_prepared_offset(w, arg->offset.fixed)));
     if (arg->base == 1) return driver_move(w, w->arena, driver_extent(w, arg->offset));
     return LLVMGetParam(w->function, arg->base - 2);
 }

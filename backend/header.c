@@ -101,6 +101,27 @@ static void header_function(const SelfcModule *module, const SelfcProgram *progr
     header_prototype(program, driver, out);
 }
 
+static bool header_has_prepared(const SelfcModule *module, const Weights *weights) {
+    for (uint32_t p = 0; p < module->program_count; p++)
+        if (weights->prepared[p].count) return true;
+    return false;
+}
+
+/* What was made of weights when the file was built. */
+static void header_prepared(const SelfcModule *module, const Weights *weights, FILE *out) {
+    char type[128];
+    if (!header_has_prepared(module, weights)) return;
+    fprintf(out, " * What was prepared from other weights, for the processor that this code is for:\n");
+    for (uint32_t p = 0; p < module->program_count; p++)
+        for (uint32_t i = 0; i < weights->prepared[p].count; i++) {
+            const PreparedPart *part = &weights->prepared[p].parts[i];
+            if (part->is_shared) continue;
+            fprintf(out, " *   %10lld  %s from ", (long long)part->to, type_print(part->type, type));
+            header_text(part->states, out);
+            fputc('\n', out);
+        }
+}
+
 /* Where each weight lies in the file, for those who want to look. */
 static void header_weights(const SelfcModule *module, const Weights *weights, FILE *out) {
     fprintf(out, "\n/* The weights are %lld bytes, passed by address, a multiple of 64:\n", (long long)weights->bytes);
@@ -112,6 +133,7 @@ static void header_weights(const SelfcModule *module, const Weights *weights, FI
         header_shape(&module->states[i].tensor, out);
         fputc('\n', out);
     }
+    header_prepared(module, weights, out);
     fprintf(out, " */\n");
 }
 

@@ -135,6 +135,10 @@ static void jit_fill_in(Jit *jit) {
         const SelfcProgram *program = &jit->manifest.module.programs[i];
         SelfcCall *calls = (SelfcCall *)program->calls; /* manifest_make's own array, const for readers */
         for (uint32_t k = 0; k < program->call_count; k++) calls[k].run = jit->functions[jit->manifest.kernel_of[i][k]];
+        if (!program->prepare) continue;
+        calls = (SelfcCall *)program->prepare->calls;
+        for (uint32_t k = 0; k < program->prepare->call_count; k++)
+            calls[k].run = jit->functions[jit->manifest.prepare_kernel_of[i][k]];
     }
 }
 

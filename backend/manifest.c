@@ -117,6 +117,7 @@ static SelfcArg manifest_place(Maker *maker, const Program *program, const Buffe
     switch (buffer->kind) {
     case BUFFER_input: return (SelfcArg){.base = 2 + manifest_io_position(program, false, buffer->index)};
     case BUFFER_output: return (SelfcArg){.base = 2 + manifest_io_position(program, true, buffer->index)};
+    case BUFFER_prepared: return (SelfcArg){.base = SELFC_PREPARED, .offset = {buffer->offset.fixed, 0}};
     case BUFFER_temporary: return (SelfcArg){.base = 1, .offset = {buffer->offset.fixed, buffer->offset.per_n}};
     case BUFFER_state: {
         const SelfcState *state = manifest_find_state(maker, program->inputs[buffer->index].name);
@@ -177,10 +178,22 @@ static void manifest_calls(Maker *maker, uint32_t index, SelfcProgram *made) {
         kernel_of[i] = position[kernel] - 1;
         calls[i] = manifest_call(maker, program, &program->calls[i], places);
     }
-    maker->manifest->kernel_of[index] = kernel_of;
-    made->calls = calls;
-    made->call_count = program->call_count;
-    made->phase_count = program->phase_count;
+    uint32_t prepare = program->prepare_calls, first_phase = program_first_phase(program);
+    maker->manifest->prepare_kernel_of[index] = kernel_of;
+    maker->manifest->kernel_of[index] = kernel_of + prepare;
+    for (uint32_t i = prepare; i < program->call_count; i++) calls[i].phase -= first_phase;
+    made->calls = calls + prepare;
+    made->call_count = program->call_count - prepare;
+    made->phase_count = program->phase_count - first_phase;
+    made->prepared_bytes = program->prepared_size;
+    if (!prepare) return;
+    SelfcProgram *first = arena_array(maker->arena, SelfcProgram, 1);
+    *first = (SelfcProgram){.name = made->name,
+                            .calls = calls,
+                            .call_count = prepare,
+                            .phase_count = first_phase,
+                            .arena_bytes = made->arena_bytes};
+    made->prepare = first;
 }
 
 static void manifest_io(Maker *maker, const Program *program, SelfcProgram *made) {
@@ -204,6 +217,7 @@ static SelfcProgram manifest_program(Maker *maker, uint32_t index) {
         .name = arena_copy(maker->arena, program->name),
         .arena_bytes = {program->arena_size.fixed, program->arena_size.per_n},
         .batch = maker->input->batches ? maker->input->batches[index] : 0,
+        .changes_states = manifest_updates(program),
     };
     manifest_io(maker, program, &made);
     manifest_calls(maker, index, &made);
@@ -259,6 +273,7 @@ bool manifest_make(const CompileInput *input, const Target *target, Arena *arena
     for (uint32_t i = 0; i < input->program_count; i++) most_kernels += input->programs[i]->kernel_count;
     manifest->kernels = arena_array(arena, const Kernel *, most_kernels);
     manifest->kernel_of = arena_array(arena, uint32_t *, input->program_count);
+    manifest->prepare_kernel_of = arena_array(arena, uint32_t *, input->program_count);
     SelfcProgram *programs = arena_array(arena, SelfcProgram, input->program_count);
     for (uint32_t i = 0; i < input->program_count; i++) programs[i] = manifest_program(&maker, i);
     manifest->module.programs = programs;
@@ -275,12 +290,15 @@ const SelfcModule *manifest_module(const CompileInput *input, const Target *targ
 const char *manifest_title(const Manifest *manifest, uint32_t kernel, Arena *arena) {
     const char *first = NULL;
     uint32_t others = 0;
-    for (uint32_t p = 0; p < manifest->module.program_count; p++)
-        for (uint32_t c = 0; c < manifest->module.programs[p].call_count; c++) {
-            if (manifest->kernel_of[p][c] != kernel) continue;
-            const char *origin = manifest->module.programs[p].calls[c].origin;
-            others += first && origin && strcmp(first, origin) != 0;
-            if (!first) first = origin;
+    for (uint32_t p = 0; p < manifest->module.program_count; p++) {
+        const SelfcProgram *program = &manifest->module.programs[p], *prepare = program->prepare;
+        uint32_t count = program->call_count + (prepare ? prepare->call_count : 0);
+        const SelfcCall *calls = prepare ? prepare->calls : program->calls; /* the others stand behind them */
+        for (uint32_t c = 0; c < count; c++) {
+            if (manifest->prepare_kernel_of[p][c] != kernel) continue;
+            others += first && calls[c].origin && strcmp(first, calls[c].origin) != 0;
+            if (!first) first = calls[c].origin;
         }
+    }
     return origin_title(arena, first, others, manifest->kernels[kernel]->name);
 }

@@ -51,6 +51,7 @@ static bool build_open(Build *build) {
 }
 
 static void build_close(Build *build) {
+    if (build->weights.prepared) prepared_free(build->weights.prepared, build->manifest.module.program_count);
     if (build->module) LLVMDisposeModule(build->module);
     if (build->context) LLVMContextDispose(build->context);
     if (build->machine) LLVMDisposeTargetMachine(build->machine);
@@ -75,10 +76,25 @@ static bool build_add_kernel(Build *build, uint32_t index) {
     return true;
 }
 
+/* Those that programs call; what functions prepare is done already. */
+static bool *build_wanted_kernels(const Build *build) {
+    const Manifest *manifest = &build->manifest;
+    bool *wanted = arena_array(build->arena, bool, manifest->kernel_count + 1);
+    for (uint32_t p = 0; p < manifest->module.program_count; p++) {
+        const SelfcProgram *program = &manifest->module.programs[p];
+        for (uint32_t c = 0; c < program->call_count; c++) wanted[manifest->kernel_of[p][c]] = true;
+        bool prepares = program->prepare && build->options->kind == BUILD_program;
+        for (uint32_t c = 0; prepares && c < program->prepare->call_count; c++)
+            wanted[manifest->prepare_kernel_of[p][c]] = true;
+    }
+    return wanted;
+}
+
 static bool build_add_kernels(Build *build) {
-    build->functions = arena_array(build->arena, LLVMValueRef, build->manifest.kernel_count);
+    bool *wanted = build_wanted_kernels(build);
+    build->functions = arena_array(build->arena, LLVMValueRef, build->manifest.kernel_count + 1);
     for (uint32_t i = 0; i < build->manifest.kernel_count; i++)
-        if (!build_add_kernel(build, i)) return false;
+        if (wanted[i] && !build_add_kernel(build, i)) return false;
     return true;
 }
 
@@ -221,10 +237,10 @@ static bool build_check_inference(Build *build, const CompileInput *input) {
     return true;
 }
 
-static void build_plan_inference(Build *build) {
+static void build_plan_inference(Build *build, const CompileInput *input) {
     const BuildOptions *options = build->options;
     const SelfcModule *module = &build->manifest.module;
-    build->weights = weights_make(module, options->weights && !options->weights_beside, build->arena);
+    build->weights = weights_make(&build->manifest, input, options->weights && !options->weights_beside, build->arena);
     build->drivers = arena_array(build->arena, Driver, module->program_count);
     for (uint32_t i = 0; i < module->program_count; i++)
         build->drivers[i] = driver_describe(&build->manifest, i, &build->weights, build->arena);
@@ -234,10 +250,13 @@ static void build_plan_inference(Build *build) {
 static bool build_inference(Build *build, const CompileInput *input) {
     const BuildOptions *options = build->options;
     const SelfcModule *module = &build->manifest.module;
-    build_plan_inference(build);
+    build_plan_inference(build, input);
     if (!build_check_inference(build, input)) return false;
     const char *bytes = NULL;
     if (options->weights) {
+        if (!prepared_compute(input, build->target, options->weights, options->layout, build->weights.prepared,
+                              build->arena, build->diag))
+            return false;
         bytes = weights_pack(&build->weights, module, options->weights, options->layout ? options->layout : module,
                              build->arena, build->diag);
         if (!bytes) return false;

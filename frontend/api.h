@@ -60,13 +60,14 @@ int api_need_shapes(SelfcModel *model); /* opens the data */
 const char *api_function(SelfcModel *model, const char *function);
 /* name: "train", "evaluate" or a function. NULL with errors in diag. */
 Graph *api_lower(SelfcModel *model, const char *name, Diag *diag);
-Program *api_program(SelfcModel *model, const char *name, Diag *diag);
+Program *api_program(SelfcModel *model, const char *name, const char *stop_after, Diag *diag);
 PipelineOptions api_pipeline_options(const SelfcModel *model);
 /* functions: those to compile; training: with "train" and "evaluate", too. */
 typedef struct {
     const char *const *functions;
     uint32_t function_count;
     bool has_training;
+    const char *stop_after; /* the last pass over programs; NULL: all */
 } ApiWanted;
 /* The programs of what is wanted, for jit_compile or build_write; they are freed by api_input_free. */
 int api_input(SelfcModel *model, ApiWanted wanted, CompileInput *input);

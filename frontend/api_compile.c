@@ -115,13 +115,14 @@ Graph *api_lower(SelfcModel *model, const char *name, Diag *diag) {
     return lower(model->description, model->shapes, model->shape_count, diag);
 }
 
-Program *api_program(SelfcModel *model, const char *name, Diag *diag) {
+Program *api_program(SelfcModel *model, const char *name, const char *stop_after, Diag *diag) {
     double start = api_seconds();
     Graph *graph = api_lower(model, name, diag), *stopped;
     double lowered = api_seconds();
     Program *program = NULL;
     if (graph && !diag->errors && autodiff_check(graph, diag)) {
         PipelineOptions options = api_pipeline_options(model);
+        options.stop_after = stop_after;
         api_memory_run(model, graph, &options, diag, &stopped, &program);
     }
     graph_free(graph);
@@ -181,8 +182,9 @@ static int64_t api_evaluation_batch(const SelfcModel *model, const Program *prog
     return model_batch(model->description);
 }
 
-static bool api_add_program(SelfcModel *model, CompileInput *input, const char *name, int64_t batch, Diag *diag) {
-    Program *program = api_program(model, name, diag);
+static bool api_add_program(SelfcModel *model, CompileInput *input, const char *name, int64_t batch,
+                            const char *stop_after, Diag *diag) {
+    Program *program = api_program(model, name, stop_after, diag);
     if (!program) return false;
     if (!strcmp(name, "evaluate")) batch = api_evaluation_batch(model, program);
     input->batches[input->program_count] = batch;
@@ -202,14 +204,15 @@ int api_input(SelfcModel *model, ApiWanted wanted, CompileInput *input) {
     diag_init(&diag);
     bool good = true;
     if (wanted.has_training) {
-        good = api_add_program(model, input, "train", model_batch(model->description), &diag);
-        good = api_add_program(model, input, "evaluate", 0, &diag) && good;
+        int64_t batch = model_batch(model->description);
+        good = api_add_program(model, input, "train", batch, wanted.stop_after, &diag);
+        good = api_add_program(model, input, "evaluate", 0, wanted.stop_after, &diag) && good;
         if (model_health(model->description))
-            good = api_add_program(model, input, "$health", model_batch(model->description), &diag) && good;
+            good = api_add_program(model, input, "$health", batch, wanted.stop_after, &diag) && good;
         if (good) input->training = api_training(model, input->programs[0]);
     }
     for (uint32_t i = 0; i < wanted.function_count; i++)
-        good = api_add_program(model, input, wanted.functions[i], 0, &diag) && good;
+        good = api_add_program(model, input, wanted.functions[i], 0, wanted.stop_after, &diag) && good;
     if (good) return diag_free(&diag), 0;
     api_input_free(input);
     return api_fail_with(&diag);
@@ -264,6 +267,7 @@ static int api_open_session(const SelfcModel *model, Compiled *compiled) {
 }
 
 static void api_keep_states(const Compiled *from, Compiled *to) {
+    if (to->session) selfc_session_changed(to->session);
     for (uint32_t i = 0; from->session && i < from->module->state_count; i++) {
         const SelfcState *old = &from->module->states[i], *new = selfc_find_state(to->module, old->tensor.name);
         if (new)

@@ -168,6 +168,7 @@ static int finetune_begin(Eval *eval, SelfcModel *made) {
                selfc_tensor_bytes(&own->tensor, 1));
         matched++;
     }
+    selfc_session_changed(to->session);
     cJSON_AddNumberToObject(eval->result, "weights_matched", matched);
     cJSON_AddNumberToObject(eval->result, "weights_of_function", all);
     if (matched == all) return 0;

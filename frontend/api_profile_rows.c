@@ -26,7 +26,7 @@ static ProfileKernel *profile_kernel(Profile *profile, const ProfileSource *sour
     uint32_t most = source->calls->call_count;
     ProfileKernel *row = &profile->kernels[profile->kernel_count++];
     *row = (ProfileKernel){.run = run,
-                           .kernel = &source->program->kernels[source->program->calls[call].kernel],
+                           .kernel = &source->program->kernels[source->program->calls[source->program->prepare_calls + call].kernel],
                            .layers.items = arena_array(arena, const char *, most),
                            .parts.items = arena_array(arena, const char *, most),
                            .phases = arena_array(arena, uint32_t, most)};

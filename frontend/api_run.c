@@ -264,9 +264,10 @@ static int api_run_arrays(SelfcModel *model, const SelfcProgram *program, const 
 }
 
 bool api_reads_states(const SelfcProgram *program) {
-    for (uint32_t i = 0; i < program->call_count; i++)
-        for (uint32_t k = 0; k < program->calls[i].arg_count; k++)
-            if (program->calls[i].args[k].base == 0) return true;
+    for (; program; program = program->prepare)
+        for (uint32_t i = 0; i < program->call_count; i++)
+            for (uint32_t k = 0; k < program->calls[i].arg_count; k++)
+                if (program->calls[i].args[k].base == 0) return true;
     return false;
 }
 

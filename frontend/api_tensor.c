@@ -66,6 +66,7 @@ int selfc_tensor_write(SelfcModel *model, const char *name, const void *data, si
     void *place = api_state_data(model, name, bytes);
     if (!place) return 1;
     memcpy(place, data, bytes);
+    selfc_session_changed(model->compiled.session);
     model->is_trained = true;
     return 0;
 }
@@ -125,6 +126,7 @@ int api_load(Compiled *compiled, const char *path) {
         void *place = (char *)compiled->session->state + state->offset;
         if (entry) memcpy(place, entry->data, selfc_tensor_bytes(&state->tensor, 1));
     }
+    selfc_session_changed(compiled->session);
     selfc_safetensors_free(&tensors);
     return failed;
 }

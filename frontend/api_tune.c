@@ -93,6 +93,19 @@ static Type tune_output_type(const Graph *body, uint32_t output) { return body->
 /* A vector may be read where a tensor ends. */
 static size_t tune_bytes(Type type, int64_t n) { return (type_bytes_at(type, n) + 127) / 64 * 64; }
 
+static void tune_mark(const Graph *body, NodeId id, bool *marked) {
+    const Node *node = &body->nodes[id];
+    if (node->op == OP_input) marked[node->attr.index] = true;
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) tune_mark(body, node->in[i], marked);
+}
+
+/* Of each input, that it is a weight whose panels are laid out once: a state of the programs that are timed. */
+static bool *tune_weights(const Kernel *kernel, Arena *arena) {
+    bool *marked = arena_array(arena, bool, kernel->body->input_count + 1);
+    if (kernel->prepared_b) tune_mark(kernel->body, kernel->body->nodes[kernel->product].in[1], marked);
+    return marked;
+}
+
 static size_t tune_set_bytes(const Graph *body, int64_t n) {
     size_t bytes = 0;
     for (uint32_t i = 0; i < body->input_count; i++) bytes += tune_bytes(body->inputs[i].type, n);
@@ -107,7 +120,8 @@ static void tune_fill(Type type, int64_t n, void *out) {
     for (int64_t i = 0; i < elements && type.dtype == DTYPE_u8; i++) ((uint8_t *)out)[i] = (uint8_t)(i * 37 % 256);
 }
 
-static bool tune_buffers(const Graph *body, int64_t n, int64_t l2, Buffers *buffers) {
+/* weights: inputs that need no buffer here. */
+static bool tune_buffers(const Graph *body, const bool *weights, int64_t n, int64_t l2, Buffers *buffers) {
     size_t one = tune_set_bytes(body, n), sets = (size_t)(4 * l2) / one + 1;
     if (sets > TUNE_MOST_SETS) sets = TUNE_MOST_SETS;
     size_t size = (one * sets / TUNE_HUGE_PAGE + 1) * TUNE_HUGE_PAGE, inputs = sets * body->input_count, outputs = sets * body->output_count;
@@ -116,11 +130,13 @@ static bool tune_buffers(const Graph *body, int64_t n, int64_t l2, Buffers *buff
     madvise(buffers->memory, size, MADV_HUGEPAGE);
     memset(buffers->memory, 0, size);
     char *at = buffers->memory;
+    void **io = buffers->io;
     for (size_t i = 0; i < inputs + outputs; i++) {
         bool is_input = i < inputs;
+        if (is_input && weights[i % body->input_count]) continue;
         Type type = is_input ? body->inputs[i % body->input_count].type : tune_output_type(body, (uint32_t)((i - inputs) % body->output_count));
         if (is_input) tune_fill(type, n, at);
-        buffers->io[i] = at;
+        *io++ = at;
         at += tune_bytes(type, n);
     }
     return true;
@@ -133,10 +149,11 @@ static void tune_buffers_free(Buffers *buffers) {
 
 /* ---- calls as a program */
 
-static uint32_t tune_add_input(Program *program, Type type) {
+static uint32_t tune_add_input(Program *program, Type type, bool is_weight) {
     uint32_t index = program->input_count++;
-    program->inputs[index] = (GraphInput){.name = arena_printf(program->arena, "i%u", index), .kind = INPUT_data, .type = type};
-    return program_add_buffer(program, (Buffer){.kind = BUFFER_input, .type = type, .index = index});
+    program->inputs[index] = (GraphInput){.name = arena_printf(program->arena, "i%u", index), .kind = is_weight ? INPUT_state : INPUT_data, .type = type,
+                                          .init = {.kind = is_weight ? INIT_uniform : INIT_zero, .a = -1, .b = 1}};
+    return program_add_buffer(program, (Buffer){.kind = is_weight ? BUFFER_state : BUFFER_input, .type = type, .index = index});
 }
 
 static uint32_t tune_add_output(Program *program, Type type) {
@@ -145,36 +162,34 @@ static uint32_t tune_add_output(Program *program, Type type) {
     return buffer;
 }
 
-/* `calls` calls, each on arguments of its own. */
-static Program *tune_program(const Kernel *kernel, const Choice *choice, uint32_t calls) {
+/* `calls` calls, each on arguments of its own, and what they want prepared. */
+static Program *tune_program(const Kernel *kernel, const bool *weights, const Choice *choice, uint32_t calls, const Machine *machine) {
     const Graph *body = kernel->body;
     Program *program = program_new("tune");
     program->inputs = arena_array(program->arena, GraphInput, calls * body->input_count + 1);
     program->outputs = arena_array(program->arena, GraphOutput, calls * body->output_count + 1);
     Kernel copy = *kernel;
+    copy.body = graph_copy(body);
     choice_take(choice, &copy);
     uint32_t index = program_add_kernel(program, copy), *args = arena_array(program->arena, uint32_t, kernel_arg_count(kernel));
     for (uint32_t c = 0; c < calls; c++) {
-        for (uint32_t i = 0; i < body->input_count; i++) args[i] = tune_add_input(program, body->inputs[i].type);
+        for (uint32_t i = 0; i < body->input_count; i++) args[i] = tune_add_input(program, body->inputs[i].type, weights[i]);
         for (uint32_t i = 0; i < body->output_count; i++) args[body->input_count + i] = tune_add_output(program, tune_output_type(body, i));
         program_add_call(program, index, args, NULL);
-        program->calls[c].phase = c;
     }
-    program->phase_count = calls;
+    pass_find("panels")->program(program, machine);
+    pass_find("plan")->program(program, machine);
+    for (uint32_t c = 0; c < program->call_count; c++) program->calls[c].phase = program->phase_count = c;
+    program->phase_count++;
     return program;
-}
-
-/* The body belongs to the program that the kernel is from. */
-static void tune_program_free(Program *program) {
-    program->kernels[0].body = NULL;
-    program_free(program);
 }
 
 static Jit *tune_compile(Tune *tune, const Job *job, const Runner *runners, uint32_t count, uint32_t calls) {
     Program *programs[MOST_CANDIDATES + 2];
     int64_t batches[MOST_CANDIDATES + 2];
+    const bool *weights = tune_weights(job->kernel, tune->arena);
     for (uint32_t i = 0; i < count; i++) {
-        programs[i] = tune_program(job->kernel, &runners[i].choice, calls);
+        programs[i] = tune_program(job->kernel, weights, &runners[i].choice, calls, &tune->model->target.machine);
         batches[i] = job->batch;
     }
     CompileInput input = {.name = "tune", .programs = programs, .batches = batches, .program_count = count, .training = {.train = -1, .evaluate = -1}};
@@ -182,7 +197,7 @@ static Jit *tune_compile(Tune *tune, const Job *job, const Runner *runners, uint
     Diag diag;
     diag_init(&diag);
     Jit *jit = jit_compile(&input, &tune->model->target, &options, &diag);
-    for (uint32_t i = 0; i < count; i++) tune_program_free(programs[i]);
+    for (uint32_t i = 0; i < count; i++) program_free(programs[i]);
     if (!jit) api_fail_with(&diag);
     else diag_free(&diag);
     return jit;
@@ -262,7 +277,9 @@ static int tune_list(Tune *tune, const Job *job, const Buffers *buffers, Runner 
         runners[i].is_dropped = false;
     }
     Bench bench = {.session = selfc_session_new(module, tune->model->options.threads, 0), .buffers = buffers, .n = job->n};
-    int failed = !bench.session || selfc_session_reserve(bench.session, &module->programs[0], job->n) ? api_fail("%s", selfc_failure()) : 0;
+    int failed = bench.session ? 0 : -1;
+    for (uint32_t i = 0; i < count && !failed; i++) failed = selfc_session_reserve(bench.session, &module->programs[i], job->n);
+    if (failed) api_fail("%s", selfc_failure());
     if (!failed) tune_race(&bench, runners, count);
     if (!failed) *best = tune_fastest(runners, count);
     selfc_session_free(bench.session);
@@ -288,7 +305,8 @@ static int tune_kernel(Tune *tune, Job *job, Choice *own, Choice *won) {
     uint32_t best = 0, count = tune_append(runners, 0, list, candidates_tiles(job->kernel, machine, list));
     const Choice *known = choice_find(&tune->known, job->key);
     if (known && choice_fits(known, job->kernel, machine)) count = tune_append(runners, count, known, 1);
-    if (!tune_buffers(job->kernel->body, job->n, machine->l2, &buffers)) return api_fail("no memory to time %s", job->kernel->name);
+    const bool *weights = tune_weights(job->kernel, tune->arena);
+    if (!tune_buffers(job->kernel->body, weights, job->n, machine->l2, &buffers)) return api_fail("no memory to time %s", job->kernel->name);
     int failed = tune_list(tune, job, &buffers, runners, count, &best);
     if (!failed) {
         Choice fastest = runners[best].choice;
@@ -385,7 +403,7 @@ int selfc_tune(SelfcModel *model, double seconds, FILE *out) {
     if (api_need_target(model)) return 1;
     if (!model->options.cache) return api_fail("there is no cache to remember schedules in");
     if (!model->target.is_host) return api_fail("code for %s cannot be timed here", model->target.triple);
-    ApiWanted wanted = {.has_training = model_has_training(model->description)};
+    ApiWanted wanted = {.has_training = model_has_training(model->description), .stop_after = "schedule"};
     wanted.function_count = model_functions(model->description, &wanted.functions);
     CompileInput input;
     if (api_input(model, wanted, &input)) return 1;

@@ -196,6 +196,17 @@ void graph_copy_outputs(Graph *to, const Graph *from, const NodeId *new_id) {
     }
 }
 
+Graph *graph_copy(const Graph *from) {
+    Graph *to = graph_new(from->name);
+    Arena *scratch = arena_new();
+    NodeId *new_id = arena_array(scratch, NodeId, from->count);
+    graph_copy_inputs(to, from);
+    for (NodeId id = 0; id < from->count; id++) new_id[id] = graph_copy_node(to, &from->nodes[id], new_id);
+    graph_copy_outputs(to, from, new_id);
+    arena_free(scratch);
+    return to;
+}
+
 uint32_t *graph_count_users(const Graph *graph, Arena *arena) {
     uint32_t *users = arena_array(arena, uint32_t, graph->count);
     for (NodeId id = 0; id < graph->count; id++) {

@@ -173,6 +173,7 @@ NodeId graph_copy_node(Graph *to, const Node *node, const NodeId *new_id);
 /* Copies name, inputs and (through new_id) outputs: how a pass begins and ends. */
 void graph_copy_inputs(Graph *to, const Graph *from);
 void graph_copy_outputs(Graph *to, const Graph *from, const NodeId *new_id);
+Graph *graph_copy(const Graph *from); /* node for node */
 /* users[id] is how many nodes and outputs read node id. */
 uint32_t *graph_count_users(const Graph *graph, Arena *arena);
 

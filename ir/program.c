@@ -65,6 +65,11 @@ void program_add_call(Program *program, uint32_t kernel, const uint32_t *args, c
     program->calls[program->call_count++] = call;
 }
 
+uint32_t program_first_phase(const Program *program) {
+    uint32_t count = program->prepare_calls;
+    return count && program->phase_count ? program->calls[count - 1].phase + 1 : 0;
+}
+
 uint32_t kernel_arg_count(const Kernel *kernel) { return kernel->body->input_count + kernel->body->output_count; }
 
 Dim grid_pieces_at(const Grid *grid, int64_t n) {
@@ -102,7 +107,7 @@ bool kernel_equal(const Kernel *a, const Kernel *b) {
     return a->kind == b->kind && grid_equal(&a->grid, &b->grid) && a->reduced == b->reduced &&
            (a->kind != KERNEL_contract || a->product == b->product) && a->tile_rows == b->tile_rows &&
            a->tile_vectors == b->tile_vectors && a->depth_block == b->depth_block && a->row_block == b->row_block &&
-           a->streams == b->streams && a->pack_a == b->pack_a && a->pack_b == b->pack_b && body_equal(a->body, b->body);
+           a->prepared_b == b->prepared_b && a->streams == b->streams && a->pack_a == b->pack_a && a->pack_b == b->pack_b && body_equal(a->body, b->body);
 }
 
 bool kernel_sums_rows(const Kernel *kernel, uint32_t output) {

@@ -6,7 +6,10 @@
  * the schedule does: which axes are cut into pieces, tiles, packing.
  *
  * A call is a kernel with buffers. Calls of one phase do not depend on one another; between phases stands a
- * barrier. Work is cut into pieces by shape alone, so the result does not depend on the number of threads. */
+ * barrier. Work is cut into pieces by shape alone, so the result does not depend on the number of threads.
+ *
+ * The first calls may be a part of their own, to be done once for each change of the states that they depend on:
+ * what they leave to the others is in prepared buffers. */
 #ifndef SELFC_IR_PROGRAM_H
 #define SELFC_IR_PROGRAM_H
 #include "ir/graph.h"
@@ -39,17 +42,19 @@ typedef struct {
     int64_t depth_block;               /* contract: how much of k is done before the next block; 0: all */
     int64_t row_block;                 /* contract: rows of a piece whose left operand is made ready at once; 0: all */
     bool pack_a, pack_b;               /* contract: copy operands into panels, or read them where they are */
+    bool prepared_b;                   /* contract: b depends on states alone, in all calls: its panels are laid out once */
     bool streams;                      /* results are far larger than the caches: write them past these */
     double flop, bytes;                /* an estimate for n = 1 if the batch is open: for balance and profile */
 } Kernel;
 
-typedef enum { BUFFER_input, BUFFER_state, BUFFER_output, BUFFER_temporary } BufferKind;
+typedef enum { BUFFER_input, BUFFER_state, BUFFER_output, BUFFER_temporary, BUFFER_prepared } BufferKind;
 
 typedef struct {
     BufferKind kind;
     Type type;         /* dense, row-major */
-    uint32_t index;    /* input, state: position in inputs; output: position in outputs; temporary: unused */
-    Extent offset;     /* temporary: bytes from the start of the arena, a multiple of 64 for every n */
+    uint32_t index;    /* input, state: position in inputs; output: position in outputs; else unused */
+    Extent offset;     /* temporary: bytes from the start of the arena, a multiple of 64 for every n;
+                          prepared: from the start of what is prepared */
 } Buffer;
 
 typedef struct {
@@ -69,6 +74,8 @@ typedef struct {
     Kernel *kernels;       uint32_t kernel_count, kernel_capacity;
     Call *calls;           uint32_t call_count, call_capacity;
     uint32_t phase_count;
+    uint32_t prepare_calls; /* the first calls, which depend on states alone; their phases are theirs alone */
+    int64_t prepared_size; /* bytes of prepared buffers */
     Extent arena_size;     /* bytes of temporaries */
     Extent most_live;      /* the lower bound: most bytes of temporaries alive in one phase */
 } Program;
@@ -80,6 +87,8 @@ uint32_t program_add_buffer(Program *program, Buffer buffer);
 uint32_t program_add_kernel(Program *program, Kernel kernel); /* takes the body; an equal kernel is shared (and the body freed) */
 void program_add_call(Program *program, uint32_t kernel, const uint32_t *args, const char *origin);
 uint32_t kernel_arg_count(const Kernel *kernel);
+/* The first phase behind the prepare part. */
+uint32_t program_first_phase(const Program *program);
 Dim grid_pieces_at(const Grid *grid, int64_t n);
 bool kernel_equal(const Kernel *a, const Kernel *b);
 /* Contractions: is the output a sum of the product's rows within its pieces, sum(reshape(v) as [pieces, rows, columns])

@@ -75,6 +75,7 @@ static bool parse_input(Parser *parser) {
 
 static bool parse_buffer_kind(Scanner *scanner, Buffer *buffer) {
     if (scan_take(scanner, "temporary")) return buffer->kind = BUFFER_temporary, true;
+    if (scan_take(scanner, "prepared")) return buffer->kind = BUFFER_prepared, true;
     if (scan_take(scanner, "input"))
         buffer->kind = BUFFER_input;
     else if (scan_take(scanner, "state"))
@@ -82,7 +83,7 @@ static bool parse_buffer_kind(Scanner *scanner, Buffer *buffer) {
     else if (scan_take(scanner, "output"))
         buffer->kind = BUFFER_output;
     else
-        return scan_fail(scanner, "expected 'input', 'state', 'output' or 'temporary'");
+        return scan_fail(scanner, "expected 'input', 'state', 'output', 'temporary' or 'prepared'");
     return scan_index(scanner, INT32_MAX, &buffer->index);
 }
 
@@ -120,6 +121,13 @@ static bool parse_arena(Parser *parser) {
     Scanner *scanner = &parser->scanner;
     return parse_extent(scanner, &parser->program->arena_size) && scan_need(scanner, "most_live") &&
            parse_extent(scanner, &parser->program->most_live) && scan_need_end(scanner);
+}
+
+static bool parse_prepare(Parser *parser) {
+    Scanner *scanner = &parser->scanner;
+    return scan_index(scanner, INT32_MAX, &parser->program->prepare_calls) && scan_need(scanner, "calls") &&
+           scan_need(scanner, ",") && scan_integer(scanner, 0, INT64_MAX >> 16, &parser->program->prepared_size) &&
+           scan_need(scanner, "bytes") && scan_need_end(scanner);
 }
 
 static bool parse_grid(Scanner *scanner, Grid *grid) {
@@ -183,12 +191,14 @@ static bool parse_schedule_line(Scanner *scanner, Kernel *kernel) {
         good = kernel->streams = true;
     else if (scan_take(scanner, "cost"))
         good = parse_cost(scanner, kernel);
+    else if (scan_take(scanner, "prepared"))
+        good = kernel->prepared_b = scan_need(scanner, "b");
     else if (scan_take(scanner, "pack")) {
         kernel->pack_a = scan_take(scanner, "a");
         kernel->pack_b = scan_take(scanner, "b");
         good = true;
     } else {
-        good = scan_fail(scanner, "expected 'grid', 'reduced', 'product', 'tile', 'depth', 'rows', 'pack', 'streams', 'cost' or 'body'");
+        good = scan_fail(scanner, "expected 'grid', 'reduced', 'product', 'tile', 'depth', 'rows', 'pack', 'prepared', 'streams', 'cost' or 'body'");
     }
     return good && scan_need_end(scanner);
 }
@@ -291,10 +301,11 @@ static bool parse_line(Parser *parser) {
     if (scan_take(scanner, "buffer")) return parse_buffer(parser);
     if (scan_take(scanner, "output")) return parse_output(parser);
     if (scan_take(scanner, "arena")) return parse_arena(parser);
+    if (scan_take(scanner, "prepare")) return parse_prepare(parser);
     if (scan_take(scanner, "kernel")) return parse_kernel(parser);
     if (scan_take(scanner, "phase")) return parse_phase(parser);
     if (scan_take(scanner, "call")) return parse_call(parser);
-    return scan_fail(scanner, "expected 'input', 'buffer', 'output', 'arena', 'kernel', 'phase' or 'call'");
+    return scan_fail(scanner, "expected 'input', 'buffer', 'output', 'arena', 'prepare', 'kernel', 'phase' or 'call'");
 }
 
 Program *program_parse(const char *text, const char *file, Diag *diag) {

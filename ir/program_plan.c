@@ -97,6 +97,9 @@ void program_print_plan(const Program *program, FILE *out) {
     print_size(program->most_live, out);
     if (bound) fprintf(out, " (the arena is %.1f %% larger)", 100.0 * (double)(size - bound) / (double)bound);
     fprintf(out, "\nstates         %lld bytes, updated in place\n", (long long)state_bytes(program));
+    if (program->prepare_calls)
+        fprintf(out, "prepared       %lld bytes, by %u calls once for each change of the states\n",
+                (long long)program->prepared_size, program->prepare_calls);
     if (program->phase_count) {
         fprintf(out, "peak           phase %u, %lld bytes alive:\n", plan.peak, (long long)plan.live[plan.peak]);
         for (uint32_t i = 0; i < count; i++)

@@ -16,6 +16,7 @@
  *     call 0: "softmax.3"(b0 -> b1) @ "training.layers[0]"
  *
  * What loops come of a schedule is written behind it as comments: it follows from the rest. */
+#include "ir/panels.h"
 #include "ir/program.h"
 #include "ir/text.h"
 
@@ -46,10 +47,11 @@ static void print_buffer(const Program *program, uint32_t index, FILE *out) {
     case BUFFER_state: fprintf(out, "state %u", buffer->index); break;
     case BUFFER_output: fprintf(out, "output %u", buffer->index); break;
     case BUFFER_temporary: fputs("temporary", out); break;
+    case BUFFER_prepared: fputs("prepared", out); break;
     }
     fputs(" : ", out);
     print_type(buffer->type, out);
-    if (buffer->kind == BUFFER_temporary) {
+    if (buffer->kind == BUFFER_temporary || buffer->kind == BUFFER_prepared) {
         fputs(" at ", out);
         print_extent(buffer->offset, out);
     }
@@ -78,6 +80,8 @@ static void print_interface(const Program *program, FILE *out) {
     fputs(" most_live ", out);
     print_extent(program->most_live, out);
     fputc('\n', out);
+    if (program->prepare_calls)
+        fprintf(out, "prepare %u calls, %lld bytes\n", program->prepare_calls, (long long)program->prepared_size);
 }
 
 static void print_pieces(const Grid *grid, FILE *out) {
@@ -133,8 +137,12 @@ static void print_contract_loops(const Kernel *kernel, FILE *out) {
     print_dim(a.dim[a.rank - 1], out);
     fputs(" products an element", out);
     if (kernel->depth_block) fprintf(out, " in blocks of %lld", (long long)kernel->depth_block);
+    Panels panels;
+    bool has_panels = panels_of(body, body->nodes[kernel->product].in[1], &panels);
     fprintf(out, "; a is %s, b is %s\n", kernel->pack_a ? "packed" : "read in place",
-            kernel->pack_b ? "packed" : "read in place");
+            has_panels       ? "in panels"
+            : kernel->pack_b ? "packed"
+                             : "read in place");
     fputs("  ; on the tile in registers:", out);
     bool any = false;
     for (NodeId id = kernel->product + 1; id < body->count; id++) {
@@ -168,6 +176,7 @@ static void print_schedule(const Kernel *kernel, FILE *out) {
     if (kernel->row_block) fprintf(out, "  rows %lld\n", (long long)kernel->row_block);
     if (kernel->pack_a || kernel->pack_b)
         fprintf(out, "  pack%s%s\n", kernel->pack_a ? " a" : "", kernel->pack_b ? " b" : "");
+    if (kernel->prepared_b) fputs("  prepared b\n", out);
     if (kernel->flop != 0 || kernel->bytes != 0) {
         fputs("  cost flop=", out);
         text_put_number(kernel->flop, out);
@@ -220,6 +229,8 @@ void program_print(const Program *program, FILE *out) {
     for (uint32_t i = 0; i < program->call_count; i++) {
         uint32_t phase = program->calls[i].phase;
         bool begins = program->phase_count && (!i || program->calls[i - 1].phase != phase);
+        if (i && i == program->prepare_calls)
+            fputs("; so far once for each change of the states, from here in each run\n", out);
         if (begins) fprintf(out, "phase %u:\n", phase);
         print_call(program, i, out);
     }

@@ -48,6 +48,11 @@ static const char *buffer_problem(const Program *program, const Buffer *buffer) 
     case BUFFER_temporary:
         if (is_aligned(buffer->offset.fixed) && is_aligned(buffer->offset.per_n)) return NULL;
         return "the offset must be a multiple of 64 for every n, and not negative";
+    case BUFFER_prepared:
+        if (type_has_batch(buffer->type)) return "what is prepared cannot depend on the batch";
+        return is_aligned(buffer->offset.fixed) && !buffer->offset.per_n
+                   ? NULL
+                   : "the offset must be a multiple of 64, and not negative";
     }
     return "there is no such kind of buffer";
 }
@@ -121,6 +126,7 @@ static const char *kernel_problem(const Program *program, uint32_t index) {
     for (uint32_t i = 0; i < index; i++)
         if (!strcmp(program->kernels[i].name, kernel->name)) return "another kernel has this name";
     if (kernel->kind == KERNEL_contract) return contract_problem(kernel);
+    if (kernel->prepared_b) return "a map kernel has no b to prepare";
     return count_products(kernel->body) ? "a map kernel cannot hold a product" : NULL;
 }
 
@@ -225,6 +231,8 @@ static void verify_phases(Verifier *verifier) {
         if (call->phase < phase || call->phase >= program->phase_count)
             complain(verifier, "call %u: phase %u is out of order or not below %u", c, call->phase,
                      program->phase_count);
+        if (c && c == program->prepare_calls && call->phase == phase)
+            complain(verifier, "call %u: shares phase %u with the prepare part", c, phase);
         if (call->phase != phase) first = c;
         phase = call->phase;
         for (uint32_t i = 0; i < kernel_arg_count(kernel); i++) {
@@ -236,6 +244,48 @@ static void verify_phases(Verifier *verifier) {
         }
         for (uint32_t i = 0; i < kernel_arg_count(kernel); i++)
             *(i < kernel->body->input_count ? &reader[call->args[i]] : &writer[call->args[i]]) = c + 1;
+    }
+}
+
+/* The prepare part reads states and what it made itself, and leaves nothing to the others but prepared buffers, which
+ * they only read; then the states stay as they are. */
+static void verify_prepare(Verifier *verifier) {
+    const Program *program = verifier->program;
+    bool *prepares = arena_array(verifier->scratch, bool, program->buffer_count);
+    for (uint32_t c = 0; c < program->call_count; c++) {
+        const Call *call = &program->calls[c];
+        bool is_first = c < program->prepare_calls;
+        uint32_t inputs = program->kernels[call->kernel].body->input_count;
+        for (uint32_t i = 0; i < kernel_arg_count(&program->kernels[call->kernel]); i++) {
+            uint32_t b = call->args[i];
+            BufferKind kind = program->buffers[b].kind;
+            bool is_kept = kind == BUFFER_prepared, writes = i >= inputs;
+            if (is_first && writes) prepares[b] = true;
+            if (is_first && (writes ? !is_kept && kind != BUFFER_temporary : kind != BUFFER_state && !prepares[b]))
+                complain(verifier, "call %u: is to prepare, but %s b%u", c, writes ? "writes" : "reads", b);
+            if (!is_first && ((is_kept && writes) || (prepares[b] && !is_kept)))
+                complain(verifier, "call %u: b%u belongs to the prepare part", c, b);
+            if (program->prepare_calls && kind == BUFFER_state && writes)
+                complain(verifier, "call %u: changes b%u, on which prepared values depend", c, b);
+        }
+    }
+}
+
+static void verify_prepared_places(Verifier *verifier) {
+    const Program *program = verifier->program;
+    for (uint32_t b = 0; b < program->buffer_count; b++) {
+        const Buffer *buffer = &program->buffers[b];
+        if (buffer->kind != BUFFER_prepared) continue;
+        int64_t begin = buffer->offset.fixed, end = begin + (int64_t)type_bytes_at(buffer->type, 1);
+        if (end > program->prepared_size)
+            complain(verifier, "b%u ends at byte %lld of %lld that are prepared", b, (long long)end,
+                     (long long)program->prepared_size);
+        for (uint32_t o = 0; o < b; o++) {
+            const Buffer *other = &program->buffers[o];
+            int64_t other_begin = other->offset.fixed, other_end = other_begin + (int64_t)type_bytes_at(other->type, 1);
+            if (other->kind == BUFFER_prepared && begin < other_end && other_begin < end)
+                complain(verifier, "b%u and b%u are prepared and overlap", o, b);
+        }
     }
 }
 
@@ -301,6 +351,10 @@ bool program_verify(const Program *program, FILE *report) {
     verify_kernels(&verifier);
     if (verifier.good) verify_calls(&verifier);
     if (verifier.good) verify_order(&verifier);
+    if (verifier.good && program->prepare_calls > program->call_count)
+        complain(&verifier, "there are fewer than %u calls to prepare with", program->prepare_calls);
+    if (verifier.good) verify_prepare(&verifier);
+    if (verifier.good && program->prepared_size) verify_prepared_places(&verifier);
     if (verifier.good && program->phase_count) verify_phases(&verifier);
     if (verifier.good) verify_plan(&verifier);
     arena_free(verifier.scratch);

@@ -39,7 +39,8 @@ uint64_t choice_key(const Kernel *kernel) {
     for (uint32_t i = 0; i < body->input_count; i++) key = key_type(key, body->inputs[i].type);
     for (uint32_t i = 0; i < body->output_count; i++) key = key_number(key, body->outputs[i].node);
     for (uint32_t i = 0; i < kernel->grid.rank; i++) key = key_number(key, kernel->grid.axis[i].extent);
-    return key_number(key, kernel->product);
+    key = key_number(key, kernel->product);
+    return kernel->prepared_b ? key_text(key, "prepared b") : key;
 }
 
 const Choice *choice_find(const Choices *choices, uint64_t key) {
@@ -84,14 +85,14 @@ static bool tile_fits(const Choice *c, const Machine *machine) {
     return c->tile_rows * c->tile_vectors + c->tile_vectors + spare <= machine->registers;
 }
 
-/* What is not packed lies in memory. */
+/* What is not packed lies in memory; what is prepared lies in panels. */
 static bool packing_fits(const Choice *c, const Kernel *kernel, const Patch *patch) {
     const Node *product = &kernel->body->nodes[kernel->product];
     Strided a, b;
     bool a_in_place = patch ? !patch->is_padded && patch_is_in_memory(kernel->body, patch, &a)
                             : strided_of(kernel->body, product->in[0], &a);
     bool b_in_place = strided_of(kernel->body, product->in[1], &b) && strided_is_one(b.stride[product->type.rank - 1]);
-    return (c->pack_a || a_in_place) && (c->pack_b || b_in_place);
+    return (c->pack_a || a_in_place) && (c->pack_b || (b_in_place && !kernel->prepared_b));
 }
 
 /* Does a block of so many places hold several images? Then it holds whole ones. */

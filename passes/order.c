@@ -33,6 +33,7 @@ typedef struct {
     Ties *ties;
     uint32_t *earliest, *latest, *phase;
     uint32_t phase_count;
+    uint32_t prepare_phases; /* the first, of the part that depends on states alone */
 } Order;
 
 static void tie(Order *order, uint32_t before, uint32_t after) {
@@ -78,11 +79,14 @@ static void find_ties(Order *order) {
 
 static void find_earliest(Order *order) {
     for (uint32_t c = 0; c < order->program->call_count; c++) {
+        bool prepares = c < order->program->prepare_calls;
+        if (!prepares) order->earliest[c] = order->prepare_phases;
         for (uint32_t i = 0; i < order->ties[c].count; i++) {
             uint32_t after = order->earliest[order->ties[c].before[i]] + 1;
             if (after > order->earliest[c]) order->earliest[c] = after;
         }
         if (order->earliest[c] >= order->phase_count) order->phase_count = order->earliest[c] + 1;
+        if (prepares) order->prepare_phases = order->phase_count;
     }
 }
 
@@ -124,7 +128,8 @@ static uint32_t *find_last_users(const Order *order) {
 static void decide_phases(Order *order, bool *is_free) {
     const Program *program = order->program;
     const uint32_t *last_user = find_last_users(order);
-    for (uint32_t c = 0; c < program->call_count; c++) order->latest[c] = order->phase_count - 1;
+    for (uint32_t c = 0; c < program->call_count; c++)
+        order->latest[c] = (c < program->prepare_calls ? order->prepare_phases : order->phase_count) - 1;
     for (uint32_t c = program->call_count; c--;) {
         Traffic traffic = traffic_of(order, c, last_user);
         order->phase[c] = traffic.made > 0 ? order->latest[c] : order->earliest[c];

@@ -43,6 +43,9 @@ bool pipeline_run_named(const Graph *graph, const char *names, const PipelineOpt
 /* order.c: an estimate of a call's time in nanoseconds on one core: 50 operations or 10 bytes each. */
 double order_work(const Kernel *kernel);
 
+/* schedule.c: pieces of a map kernel, and an estimate of its work. */
+void schedule_map(Kernel *kernel, const Machine *machine);
+
 /* fuse_sums.c: the latest product that elementwise work in its shape leads to from `id`; NO_NODE: none. */
 NodeId fuse_product_under(const Graph *graph, NodeId id);
 

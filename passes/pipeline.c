@@ -181,21 +181,10 @@ static void run_pass(State *state, const Pass *pass) {
     arena_free(arena);
 }
 
-static Graph *copy_of(const Graph *from) {
-    Graph *to = graph_new(from->name);
-    Arena *scratch = arena_new();
-    NodeId *new_id = arena_array(scratch, NodeId, from->count);
-    graph_copy_inputs(to, from);
-    for (NodeId id = 0; id < from->count; id++) new_id[id] = graph_copy_node(to, &from->nodes[id], new_id);
-    graph_copy_outputs(to, from, new_id);
-    arena_free(scratch);
-    return to;
-}
-
 static void finish(State *state, Graph **graph_out, Program **program_out) {
     *program_out = state->program;
     *graph_out = NULL;
-    if (!state->program) *graph_out = state->owned ? state->owned : copy_of(state->graph);
+    if (!state->program) *graph_out = state->owned ? state->owned : graph_copy(state->graph);
 }
 
 void pipeline_run(const Graph *graph, const PipelineOptions *options, Graph **graph_out, Program **program_out) {

@@ -7,7 +7,9 @@
  * ends last is placed earlier, again and again; the best result stays.
  *
  * Sizes that grow with the batch are planned by themselves, with n = 1, behind those that do not: then every offset
- * is fixed + per_n * n for the same plan, whatever n is. Both parts are multiples of 64 bytes. */
+ * is fixed + per_n * n for the same plan, whatever n is. Both parts are multiples of 64 bytes.
+ *
+ * What is prepared stays from run to run: it stands apart, one behind the other. */
 #include "passes/passes.h"
 
 #include <stdlib.h>
@@ -153,6 +155,16 @@ static void place_region(Region *region, int64_t *best, Arena *arena) {
     }
 }
 
+static void place_prepared(Program *program) {
+    program->prepared_size = 0;
+    for (uint32_t b = 0; b < program->buffer_count; b++) {
+        Buffer *buffer = &program->buffers[b];
+        if (buffer->kind != BUFFER_prepared) continue;
+        buffer->offset = (Extent){.fixed = program->prepared_size};
+        program->prepared_size += aligned((int64_t)type_bytes_at(buffer->type, 1));
+    }
+}
+
 ProgramPass pass_plan;
 
 void pass_plan(Program *program, const Machine *machine) {
@@ -170,6 +182,7 @@ void pass_plan(Program *program, const Machine *machine) {
         uint32_t b = growing.blocks[i].buffer;
         program->buffers[b].offset = (Extent){.fixed = fixed.total, .per_n = offset[b]};
     }
+    place_prepared(program);
     program->arena_size = (Extent){.fixed = fixed.total, .per_n = growing.total};
     program->most_live = (Extent){.fixed = fixed.bound, .per_n = growing.bound};
     arena_free(arena);

@@ -17,6 +17,7 @@
 #include "ir/program.h"
 #include "ir/strided.h"
 #include "passes/choice.h"
+#include "passes/passes.h"
 
 #include <string.h>
 
@@ -39,7 +40,7 @@ static int64_t panels_room(const Machine *machine) {
     return at_most(at_least(2 * machine->l2, 1 << 20), at_least(machine->l3 / 4, 1 << 19));
 }
 
-static void schedule_map(Kernel *kernel, const Machine *machine) {
+static void cut_map(Kernel *kernel, const Machine *machine) {
     Grid *grid = &kernel->grid;
     int64_t total = 1, inner = 1, lanes = machine->vector_bytes / 4;
     for (uint32_t i = 0; i < grid->rank; i++) {
@@ -156,7 +157,9 @@ static const double WAITING = 0.3;
 static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_block, int64_t column_block,
                           int64_t lanes) {
     double sharing = (double)at_least(row_block, p->rows / 4); /* rows that one thread does with the same columns */
-    double copied_b = kernel->pack_b ? 2 * PACK_COST / (kernel->depth_block ? (double)row_block : sharing) : 0;
+    double copied_b = kernel->prepared_b ? 2 * READ_COST / (double)row_block
+                      : kernel->pack_b   ? 2 * PACK_COST / (kernel->depth_block ? (double)row_block : sharing)
+                                         : 0;
     double taps = p->has_patch ? (double)p->patch.KH * (double)p->patch.run / (double)p->patch.C : 1;
     double copied_a = 2 * (kernel->pack_a ? PACK_COST : READ_COST) / (double)column_block / taps;
     double step = (double)p->depth / (2 * (double)lanes), cost = 0;
@@ -183,7 +186,7 @@ static void choose_pieces(Kernel *kernel, const Product *p, const Machine *machi
     int64_t unit = p->row_unit ? p->row_unit : kernel->tile_rows;
     int64_t row_units = ceil_div(p->rows, unit), column_tiles = ceil_div(p->columns, tile_columns);
     int64_t depth = kernel->depth_block ? kernel->depth_block : p->depth, least_i = 1, least_j = 1;
-    if (kernel->pack_b) least_j = fewest_pieces(column_tiles, tile_columns * depth * 4, panels_room(machine));
+    if (kernel->pack_b && !kernel->prepared_b) least_j = fewest_pieces(column_tiles, tile_columns * depth * 4, panels_room(machine));
     if (kernel->depth_block) { /* the sums wait in scratch */
         int64_t room = at_least(machine->l2 / 4, 65536), side = 1;
         while (side * side * 4 <= room) side++;
@@ -267,7 +270,7 @@ static void choose_packing(Kernel *kernel, const Product *p, bool *aliases, bool
     Digits digits = digits_of(kernel->body, product->in[0]);
     *by_rows = a_strided ? strided_is_one(a_depth) : !digits_count_fastest(kernel->body, &digits, rank - 2);
     /* With an open batch of rows B is read where it is: to pack it for a batch of one would double the work. */
-    kernel->pack_b = !b_strided || !strided_is_one(b.stride[rank - 1]) ||
+    kernel->pack_b = kernel->prepared_b || !b_strided || !strided_is_one(b.stride[rank - 1]) ||
                      (!is_open_row && ((p->rows > MANY_ROWS && p->depth > 16) || strides_alias(b_depth)));
     kernel->pack_a = !a_strided || (reused && !*by_rows);
     *aliases = a_strided && *by_rows && strides_alias(a_row);
@@ -357,13 +360,18 @@ static bool can_stream(const Program *program, uint32_t k, const Machine *machin
     return machine->vector_bytes == 64 && largest > 4 * machine->l2;
 }
 
-void pass_schedule(Program *program, const Machine *machine);
+void schedule_map(Kernel *kernel, const Machine *machine) {
+    cut_map(kernel, machine);
+    estimate(kernel);
+}
+
+ProgramPass pass_schedule;
 
 void pass_schedule(Program *program, const Machine *machine) {
     for (uint32_t i = 0; i < program->kernel_count; i++) {
         Kernel *kernel = &program->kernels[i];
         if (kernel->kind == KERNEL_map)
-            schedule_map(kernel, machine);
+            cut_map(kernel, machine);
         else if (!choice_recall(kernel, machine))
             schedule_contract(kernel, machine, NULL);
         kernel->streams = can_stream(program, i, machine);

@@ -38,7 +38,9 @@ typedef struct {
     double init_a, init_b;
 } SelfcState;
 
-/* Where a kernel's argument is. base 0: the state segment; 1: the program's arena; 2 + i: input or output i. */
+/* Where a kernel's argument is. base 0: the state segment; 1: the program's arena; 2 + i: input or output i;
+ * SELFC_PREPARED: what is prepared for the program. */
+enum { SELFC_PREPARED = INT32_MAX };
 typedef struct {
     uint32_t base;
     SelfcExtent offset;   /* bytes */
@@ -64,7 +66,7 @@ typedef struct {
     double flop, bytes;   /* of one call (n = 1 where the batch is open) */
 } SelfcCall;
 
-typedef struct {
+typedef struct SelfcProgram {
     const char *name;         /* "train", "evaluate", or the function's name */
     const SelfcTensor *io;    /* inputs, then outputs. Inputs "$key" i32[3] (seed low, seed high, step) and
                                  "$sample" i32[n] (number of the sample in the data set) feed random operations. */
@@ -73,6 +75,10 @@ typedef struct {
     uint32_t call_count, phase_count;
     SelfcExtent arena_bytes;
     int64_t batch;            /* the fixed batch, or 0: any n */
+    const struct SelfcProgram *prepare; /* what is to be done once for each change of the states, in the same arena;
+                                           without inputs, outputs, n. NULL: nothing */
+    int64_t prepared_bytes;   /* that it leaves to this program, 64-byte aligned */
+    int32_t changes_states;   /* 1: a run writes states */
 } SelfcProgram;
 
 typedef struct {

@@ -26,11 +26,14 @@ static inline void dump_call(const SelfcCall *call, FILE *out) {
 }
 
 static inline void dump_program(const SelfcProgram *program, FILE *out) {
-    fprintf(out, "program %s: %u in, %u out, %u phases, arena %lld %lld, batch %lld\n", program->name,
-            program->input_count, program->output_count, program->phase_count, (long long)program->arena_bytes.fixed,
-            (long long)program->arena_bytes.per_n, (long long)program->batch);
+    fprintf(out, "program %s: %u in, %u out, %u phases, arena %lld %lld, batch %lld, prepared %lld, changes %d\n",
+            program->name, program->input_count, program->output_count, program->phase_count,
+            (long long)program->arena_bytes.fixed, (long long)program->arena_bytes.per_n, (long long)program->batch,
+            (long long)program->prepared_bytes, program->changes_states);
     for (uint32_t i = 0; i < program->input_count + program->output_count; i++) dump_tensor(&program->io[i], out);
     for (uint32_t i = 0; i < program->call_count; i++) dump_call(&program->calls[i], out);
+    for (uint32_t i = 0; program->prepare && i < program->prepare->call_count; i++)
+        dump_call(&program->prepare->calls[i], out);
 }
 
 static inline void dump_training(const SelfcTraining *training, FILE *out) {

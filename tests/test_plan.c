@@ -139,11 +139,13 @@ static bool same_values(const Program *program, double **a, double **b, int64_t 
     return true;
 }
 
-/* The longest chain of calls that touch one buffer, one of them writing, in the order given. */
+/* The longest chain of calls that touch one buffer, one of them writing, in the order given; the prepare part's chain
+ * stands before all others. */
 static uint32_t fewest_phases(const Program *program) {
-    uint32_t *depth = calloc(program->call_count, sizeof *depth), most = 0;
+    uint32_t *depth = calloc(program->call_count, sizeof *depth), most = 0, prepare = 0;
     for (uint32_t c = 0; c < program->call_count; c++) {
         const Call *call = &program->calls[c];
+        if (c >= program->prepare_calls) depth[c] = prepare;
         for (uint32_t e = 0; e < c; e++) {
             const Call *earlier = &program->calls[e];
             bool tied = false;
@@ -154,6 +156,7 @@ static uint32_t fewest_phases(const Program *program) {
             if (tied && depth[e] + 1 > depth[c]) depth[c] = depth[e] + 1;
         }
         if (depth[c] + 1 > most) most = depth[c] + 1;
+        if (c < program->prepare_calls) prepare = most;
     }
     free(depth);
     return most;

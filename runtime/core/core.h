@@ -40,6 +40,12 @@ typedef struct {
 SelfcSession *selfc_session_new(const SelfcModule *module, int threads, uint64_t seed);
 void selfc_session_free(SelfcSession *session);
 int selfc_session_reserve(SelfcSession *session, const SelfcProgram *program, int64_t n); /* 0, or -1: no memory */
+/* Whoever writes to `state` says so: what was prepared from it is then prepared again. Programs that write states do. */
+void selfc_session_changed(SelfcSession *session);
+/* Does what is to be done once for each change of the states, if they have changed. selfc_execute begins with it. */
+void selfc_prepare(SelfcSession *session, const SelfcProgram *program);
+/* What that left, prepared_bytes long. */
+const void *selfc_prepared(const SelfcSession *session, const SelfcProgram *program);
 void selfc_execute(SelfcSession *session, const SelfcProgram *program, void *const *io, int64_t n);
 /* The same run, to the same bits, call by call on this thread. `watch` sees each call before and after it is done;
  * false ends the run there. */

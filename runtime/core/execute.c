@@ -108,7 +108,8 @@ static void execute_plan(Plan *plan, const SelfcProgram *program, int64_t n, int
     execute_plan_barriers(plan, threads);
 }
 
-static void execute_bind(Execution *execution, const SelfcProgram *program, void *const *io, int64_t n) {
+static void execute_bind(Execution *execution, const SelfcProgram *program, void *prepared, void *const *io,
+                         int64_t n) {
     void **pointer = execution->plan.pointers;
     char *base[2] = {execution->session.state, execution->session.arena};
     for (uint32_t c = 0; c < program->call_count; c++) {
@@ -116,7 +117,7 @@ static void execute_bind(Execution *execution, const SelfcProgram *program, void
         execution->plan.args[c] = pointer;
         for (uint32_t a = 0; a < call->arg_count; a++) {
             const SelfcArg *arg = &call->args[a];
-            char *start = arg->base < 2 ? base[arg->base] : io[arg->base - 2];
+            char *start = arg->base == SELFC_PREPARED ? prepared : arg->base < 2 ? base[arg->base] : io[arg->base - 2];
             *pointer++ = start + arg->offset.fixed + arg->offset.per_n * n;
         }
     }
@@ -239,22 +240,52 @@ static void execute_add_times(Execution *execution, size_t threads) {
         execution->session.times->waits[(phases - 1) * threads + t] += now - plan->ends[t];
 }
 
-void selfc_execute(SelfcSession *session, const SelfcProgram *program, void *const *io, int64_t n) {
-    Execution *execution = (Execution *)session;
+static void execute_run(Execution *execution, const SelfcProgram *program, void *prepared, void *const *io, int64_t n) {
+    SelfcSession *session = &execution->session;
     int threads = selfc_pool_threads(session->pool);
     if (execution->plan.program != program || execution->plan.n != n)
         execute_plan(&execution->plan, program, n, threads);
-    execute_bind(execution, program, io, n);
+    execute_bind(execution, program, prepared, io, n);
     execute_fill(&execution->plan, (size_t)threads);
     selfc_pool_run(session->pool, execute_share, execution);
     if (session->times) execute_add_times(execution, (size_t)threads);
+}
+
+void selfc_session_changed(SelfcSession *session) { ((Execution *)session)->version++; }
+
+static Prepared *execute_prepared(const SelfcSession *session, const SelfcProgram *program) {
+    return &((const Execution *)session)->prepared[program - session->module->programs];
+}
+
+const void *selfc_prepared(const SelfcSession *session, const SelfcProgram *program) {
+    return execute_prepared(session, program)->memory;
+}
+
+/* Its time is nobody's: it is no part of a run. */
+void selfc_prepare(SelfcSession *session, const SelfcProgram *program) {
+    Execution *execution = (Execution *)session;
+    Prepared *prepared = execute_prepared(session, program);
+    if (!program->prepare || prepared->version == execution->version) return;
+    SelfcTimes *times = session->times;
+    session->times = NULL;
+    execute_run(execution, program->prepare, prepared->memory, NULL, 1);
+    session->times = times;
+    prepared->version = execution->version;
+}
+
+void selfc_execute(SelfcSession *session, const SelfcProgram *program, void *const *io, int64_t n) {
+    selfc_prepare(session, program);
+    execute_run((Execution *)session, program, execute_prepared(session, program)->memory, io, n);
+    if (program->changes_states) selfc_session_changed(session);
 }
 
 /* Calls stand in order of phase, and those of one phase do not depend on one another. */
 void selfc_execute_watched(SelfcSession *session, const SelfcProgram *program, void *const *io, int64_t n,
                            SelfcWatch *watch, void *context) {
     Execution *execution = (Execution *)session;
-    execute_bind(execution, program, io, n);
+    selfc_prepare(session, program);
+    if (program->changes_states) selfc_session_changed(session);
+    execute_bind(execution, program, execute_prepared(session, program)->memory, io, n);
     for (uint32_t c = 0; c < program->call_count; c++) {
         const SelfcCall *call = &program->calls[c];
         void *const *args = execution->plan.args[c];

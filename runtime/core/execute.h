@@ -25,10 +25,18 @@ typedef struct {
     double *ends;    /* when each thread was done, while profiling */
 } Plan;
 
+/* What is kept for a program from run to run. */
+typedef struct {
+    void *memory;     /* NULL: not reserved yet */
+    uint64_t version; /* of the states that it was made from; 0: not made yet */
+} Prepared;
+
 /* What a SelfcSession is the beginning of. */
 typedef struct {
     SelfcSession session;
     Plan plan;
     int64_t scratch_stride;
+    Prepared *prepared; /* for each program of the module */
+    uint64_t version;   /* of the states, from 1 on */
 } Execution;
 #endif

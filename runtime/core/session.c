@@ -23,14 +23,14 @@ static void *session_allocate(int64_t bytes) {
 
 static int session_allocate_plan(Execution *execution, const SelfcModule *module, int threads) {
     uint32_t calls = 1, args = 1, phases = 1;
-    for (uint32_t i = 0; i < module->program_count; i++) {
-        const SelfcProgram *program = &module->programs[i];
-        uint32_t program_args = 0;
-        for (uint32_t c = 0; c < program->call_count; c++) program_args += program->calls[c].arg_count;
-        if (program->call_count > calls) calls = program->call_count;
-        if (program_args > args) args = program_args;
-        if (program->phase_count > phases) phases = program->phase_count;
-    }
+    for (uint32_t i = 0; i < module->program_count; i++)
+        for (const SelfcProgram *program = &module->programs[i]; program; program = program->prepare) {
+            uint32_t program_args = 0;
+            for (uint32_t c = 0; c < program->call_count; c++) program_args += program->calls[c].arg_count;
+            if (program->call_count > calls) calls = program->call_count;
+            if (program_args > args) args = program_args;
+            if (program->phase_count > phases) phases = program->phase_count;
+        }
     Plan *plan = &execution->plan;
     plan->bounds = calloc((size_t)calls * ((size_t)threads + 1), sizeof *plan->bounds);
     plan->left = calloc((size_t)calls * (size_t)threads, sizeof *plan->left);
@@ -46,6 +46,9 @@ void selfc_session_free(SelfcSession *session) {
     if (!session) return;
     Execution *execution = (Execution *)session;
     selfc_pool_free(session->pool);
+    for (uint32_t i = 0; execution->prepared && i < session->module->program_count; i++)
+        free(execution->prepared[i].memory);
+    free(execution->prepared);
     free(session->state);
     free(session->arena);
     free(session->scratch);
@@ -80,7 +83,9 @@ SelfcSession *selfc_session_new(const SelfcModule *module, int threads, uint64_t
     execution->scratch_stride = session_round(module->scratch_bytes, 64);
     session->state = session_allocate(module->state_bytes);
     session->scratch = session_allocate(threads * execution->scratch_stride);
-    if (!session->state || !session->scratch || !session_allocate_plan(execution, module, threads)) {
+    execution->version = 1;
+    execution->prepared = calloc(module->program_count + 1, sizeof *execution->prepared);
+    if (!session->state || !session->scratch || !execution->prepared || !session_allocate_plan(execution, module, threads)) {
         selfc_session_free(session);
         selfc_fail("no memory for the model: its parameters and states take %.1f MB",
                    (double)module->state_bytes / 1e6);
@@ -91,6 +96,12 @@ SelfcSession *selfc_session_new(const SelfcModule *module, int threads, uint64_t
     return session;
 }
 
+static int session_fail(const SelfcProgram *program, int64_t n, int64_t bytes) {
+    selfc_fail("no memory for %s on %lld samples at once: it takes %.1f MB", program->name, (long long)n,
+               (double)bytes / 1e6);
+    return -1;
+}
+
 int selfc_session_reserve(SelfcSession *session, const SelfcProgram *program, int64_t n) {
     int64_t per_n, bytes;
     if (n < 0 || __builtin_mul_overflow(program->arena_bytes.per_n, n, &per_n) ||
@@ -98,13 +109,14 @@ int selfc_session_reserve(SelfcSession *session, const SelfcProgram *program, in
         selfc_fail("%s cannot work on %lld samples at once", program->name, (long long)n);
         return -1;
     }
+    Prepared *prepared = &((Execution *)session)->prepared[program - session->module->programs];
+    if (program->prepare && !prepared->memory) {
+        prepared->memory = session_allocate(program->prepared_bytes);
+        if (!prepared->memory) return session_fail(program, n, program->prepared_bytes);
+    }
     if (session->arena && bytes <= session->arena_bytes) return 0;
     void *arena = session_allocate(bytes);
-    if (!arena) {
-        selfc_fail("no memory for %s on %lld samples at once: it takes %.1f MB", program->name, (long long)n,
-                   (double)bytes / 1e6);
-        return -1;
-    }
+    if (!arena) return session_fail(program, n, bytes);
     free(session->arena);
     session->arena = arena;
     session->arena_bytes = bytes;

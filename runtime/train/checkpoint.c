@@ -199,6 +199,7 @@ bool checkpoint_read(Trainer *trainer) {
             memcpy((char *)trainer->session->state + state->offset,
                    selfc_safetensors_find(&tensors, state->tensor.name)->data, selfc_tensor_bytes(&state->tensor, 0));
         }
+        selfc_session_changed(trainer->session);
         selfc_safetensors_free(&tensors);
     }
     free(path);

@@ -59,6 +59,7 @@ static bool nonfinite_restore(Trainer *trainer) {
     if (trainer->saved_step >= 0) return checkpoint_read(trainer);
     memset(trainer->session->state, 0, (size_t)module->state_bytes);
     selfc_init_states(module, trainer->session->state, trainer->seed, trainer->session->pool);
+    selfc_session_changed(trainer->session);
     trainer->step = 0;
     return true;
 }
@@ -145,6 +146,7 @@ static void nonfinite_describe(Search *search, FILE *out) {
     fprintf(out, "step %lld: ", (long long)trainer->step + 1);
     if (nonfinite_in_data(search, out)) return;
     memcpy(trainer->session->state, search->before, (size_t)trainer->module->state_bytes);
+    selfc_session_changed(trainer->session);
     selfc_execute_watched(trainer->session, search->program, trainer->train.io, trainer->train.capacity,
                           nonfinite_watch, search);
     if (search->bad)
