@@ -81,58 +81,39 @@ static bool list_is_hidden(const char *name) { return name[0] == '.' || !strcmp(
 
 /* --- folders --- */
 
-static int list_compare_text(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* The names in a folder that are not hidden; NULL with errno set. Both the list and the names are free()d. */
-static char **list_read_folder(const char *path, size_t *count) {
-    size_t capacity = 64;
-    DIR *directory = opendir(path);
-    char **names = directory ? malloc(capacity * sizeof *names) : NULL;
-    *count = 0;
-    for (struct dirent *entry; names && (entry = readdir(directory));) {
-        if (list_is_hidden(entry->d_name)) continue;
-        if (*count == capacity) {
-            char **larger = realloc(names, 2 * capacity * sizeof *names);
-            if (!larger) break;
-            names = larger;
-            capacity *= 2;
-        }
-        names[(*count)++] = strdup(entry->d_name);
-    }
-    if (directory) closedir(directory);
-    return names;
-}
-
 typedef bool OnFile(void *context, const char *path, const char *name);
+
+/* Most file systems say what an entry is; a link is what it leads to. */
+static unsigned char list_entry_type(const struct dirent *entry, const char *path) {
+    struct stat status;
+    if (entry->d_type != DT_UNKNOWN && entry->d_type != DT_LNK) return entry->d_type;
+    if (stat(path, &status)) return DT_UNKNOWN;
+    return S_ISDIR(status.st_mode) ? DT_DIR : S_ISREG(status.st_mode) ? DT_REG : DT_UNKNOWN;
+}
 
 /* Calls for each file below the folder, `name` being its path from where the walk began; false when a call was, or
  * after selfc_fail. */
 static bool list_walk(const char *path, const char *name, int depth, OnFile *on_file, void *context) {
-    size_t count;
     if (depth > LIST_DEEPEST)
         return selfc_fail("%s: folders lie more than %d deep; does a link lead back to where it is?", path,
                           LIST_DEEPEST),
                false;
-    char **names = list_read_folder(path, &count);
-    if (!names) return selfc_fail("cannot read %s: %s", path, strerror(errno)), false;
+    DIR *directory = opendir(path);
+    if (!directory) return selfc_fail("cannot read %s: %s", path, strerror(errno)), false;
     bool is_fine = true;
-    for (size_t i = 0; i < count; i++) {
-        char *inner_path = file_join(path, names[i]);
-        char *inner_name = *name ? file_join(name, names[i]) : strdup(names[i]);
-        struct stat status;
-        if (is_fine && !stat(inner_path, &status)) {
-            if (S_ISDIR(status.st_mode))
-                is_fine = list_walk(inner_path, inner_name, depth + 1, on_file, context);
-            else if (S_ISREG(status.st_mode))
-                is_fine = on_file(context, inner_path, inner_name);
-        }
+    for (struct dirent *entry; is_fine && (entry = readdir(directory));) {
+        if (list_is_hidden(entry->d_name)) continue;
+        char *inner_path = file_join(path, entry->d_name);
+        char *inner_name = *name ? file_join(name, entry->d_name) : strdup(entry->d_name);
+        unsigned char type = list_entry_type(entry, inner_path);
+        if (type == DT_DIR)
+            is_fine = list_walk(inner_path, inner_name, depth + 1, on_file, context);
+        else if (type == DT_REG)
+            is_fine = on_file(context, inner_path, inner_name);
         free(inner_path);
         free(inner_name);
-        free(names[i]);
     }
-    free(names);
+    closedir(directory);
     return is_fine;
 }
 
@@ -217,6 +198,10 @@ static const char *list_split_folder(const PictureList *list, size_t skip, Selfc
     return NULL;
 }
 
+static int list_compare_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 /* Sorted, each once. */
 static bool list_classes(PictureList *list) {
     list->classes = malloc((size_t)(list->count + 1) * sizeof *list->classes);
@@ -267,7 +252,7 @@ static bool list_keep(PictureList *list, int64_t train, SelfcSplit split, const 
     bool has_labels = list_has_labels(list, reasons);
     if (has_labels && !list_classes(list)) return false;
     list->count = (split == SELFC_TRAIN ? train : all) - first;
-    memmove(list->files, list->files + first, (size_t)list->count * sizeof *list->files);
+    if (list->count) memmove(list->files, list->files + first, (size_t)list->count * sizeof *list->files);
     if (!has_labels || !list_has_labels(list, reasons)) return true;
     for (int64_t i = 0; i < list->count; i++) {
         PictureFile *file = &list->files[i];
@@ -287,7 +272,7 @@ static bool list_divide(PictureList *list, SelfcSplit split) {
     PictureFile *all = list->files;
     int64_t count = list->count, train = 0;
     *list = (PictureList){.root = list->root, .packed = list->packed, .texts = list->texts};
-    qsort(all, (size_t)count, sizeof *all, list_compare_files);
+    if (count) qsort(all, (size_t)count, sizeof *all, list_compare_files);
     bool is_fine = true;
     for (int part = SELFC_TRAIN; part <= SELFC_TEST && is_fine; part++) {
         for (int64_t i = 0; i < count && folder[part] && is_fine; i++) {
