@@ -43,6 +43,12 @@ bool layer_exists(const LayerInfo *info) { return info->build || info->function-
 
 const char *layer_meaning(const LayerInfo *info) { return info->function ? info->function->meaning : info->meaning; }
 
+const char *layer_inputs_meaning(const LayerInfo *info) {
+    for (int i = 0; i < INPUT_LINES; i++)
+        if (!strcmp(input_lines[i].layer, info->name)) return input_lines[i].meaning;
+    return NULL;
+}
+
 const LayerInfo *layer_find(const char *name) {
     for (uint32_t i = 0; i < layer_count; i++)
         if (layer_exists(&layer_info[i]) && !strcmp(layer_info[i].name, name)) return &layer_info[i];
