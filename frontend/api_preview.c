@@ -109,7 +109,8 @@ static int32_t *preview_sizes(SelfcModel *model, const char *input, int64_t rows
         uint32_t field_count = source ? selfc_source_fields(source, &fields) : 0;
         for (uint32_t f = 0; f < field_count; f++) {
             const SelfcTensor *sample = &fields[f].sample;
-            bool is_size = !strcmp(fields[f].name, "size") && sample->dtype == SELFC_i32 && sample->rank == 1 && sample->dim[0] == 2;
+            bool is_size = !strcmp(fields[f].name, "size") && sample->dtype == SELFC_i32 && sample->rank == 1 &&
+                           sample->dim[0] == 2;
             if (!is_size) continue;
             sizes = arena_array(model->arena, int32_t, 2 * rows);
             preview_gather(source, "size", rows, sizes);
@@ -179,8 +180,9 @@ static int preview_draw(const Column *columns, uint32_t count, int64_t rows, con
     page.width = PREVIEW_GAP + page.columns * (page.cell_width + PREVIEW_GAP);
     page.height = PREVIEW_GAP + rows * (page.cell_height + PREVIEW_GAP);
     if (page.width > PREVIEW_MOST_PIXELS || page.height > PREVIEW_MOST_PIXELS)
-        return api_fail("the page would be %lldx%lld pixels, but may have %d in each direction: --batch asks for fewer rows",
-                        (long long)page.height, (long long)page.width, PREVIEW_MOST_PIXELS);
+        return api_fail(
+            "the page would be %lldx%lld pixels, but may have %d in each direction: --batch asks for fewer rows",
+            (long long)page.height, (long long)page.width, PREVIEW_MOST_PIXELS);
     size_t bytes = (size_t)(page.width * page.height * page.channels);
     page.pixels = malloc(bytes);
     if (!page.pixels) die("no memory");
@@ -210,7 +212,8 @@ static int preview_run(SelfcModel *model, SelfcSession *session, const SelfcProg
 static int preview_show(SelfcModel *model, const SelfcProgram *program, int64_t rows, void *const *io, const char *out,
                         FILE *titles) {
     uint32_t most = 0, count = 0;
-    for (uint32_t i = 0; i < program->output_count; i++) most += (uint32_t)(program->io[program->input_count + i].dim[0] / rows);
+    for (uint32_t i = 0; i < program->output_count; i++)
+        most += (uint32_t)(program->io[program->input_count + i].dim[0] / rows);
     Column *columns = arena_array(model->arena, Column, most + 1);
     for (uint32_t i = 0; i < program->output_count; i++) {
         const SelfcTensor *tensor = &program->io[program->input_count + i];
@@ -223,7 +226,8 @@ static int preview_show(SelfcModel *model, const SelfcProgram *program, int64_t 
         bool is_stretched = columns[i].least != 0 || columns[i].most != 1;
         fprintf(titles, "column %u: %s, %lldx%lld", i + 1, columns[i].name, (long long)columns[i].height,
                 (long long)columns[i].width);
-        if (is_stretched) fprintf(titles, ", from %.3g (black) to %.3g (white)", (double)columns[i].least, (double)columns[i].most);
+        if (is_stretched)
+            fprintf(titles, ", from %.3g (black) to %.3g (white)", (double)columns[i].least, (double)columns[i].most);
         fputc('\n', titles);
     }
     return 0;

@@ -170,8 +170,9 @@ Value layer_apply(LayerCall *call) {
         return lower_fail(call->l, call->spot, "\"%s\" takes one input, but there are %u; say with \"input\" which one",
                           info->name, call->input_count);
     if (call->input_count < fewest || call->input_count > most)
-        return lower_fail(call->l, call->spot, "\"%s\" takes %u%s inputs (%s), but there %s %u; say with \"input\" which",
-                          info->name, fewest, fewest == most ? "" : arena_printf(call->l->arena, " to %u", most),
-                          meaning, call->input_count == 1 ? "is" : "are", call->input_count);
+        return lower_fail(call->l, call->spot,
+                          "\"%s\" takes %u%s inputs (%s), but there %s %u; say with \"input\" which", info->name,
+                          fewest, fewest == most ? "" : arena_printf(call->l->arena, " to %u", most), meaning,
+                          call->input_count == 1 ? "is" : "are", call->input_count);
     return info->build ? info->build(call) : function_layer(call);
 }

@@ -1,5 +1,5 @@
-/* Which named values of a training are views: pictures that are made of the data alone, whatever is learnt, and that are
- * what the part that learns looks at.
+/* Which named values of a training are views: pictures that are made of the data alone, whatever is learnt, and that
+ * are what the part that learns looks at.
  *
  * Of a chain of such pictures the last one counts, before something depends on a parameter; or the last of all, if
  * nothing does. */
@@ -17,7 +17,8 @@ typedef struct {
 
 static bool is_picture(Type type, Dim n) {
     bool has_shape = type.rank == 3 || (type.rank == 4 && (type.dim[3] == 1 || type.dim[3] == 3));
-    bool is_large = has_shape && type.dim[1] > 1 && type.dim[2] > 1 && type.dim[1] <= MOST_SIDE && type.dim[2] <= MOST_SIDE;
+    bool is_large =
+        has_shape && type.dim[1] > 1 && type.dim[2] > 1 && type.dim[1] <= MOST_SIDE && type.dim[2] <= MOST_SIDE;
     return type.dtype == DTYPE_f32 && is_large && type.dim[0] % n == 0 && type.dim[0] / n <= MOST_VIEWS;
 }
 
@@ -69,14 +70,17 @@ static void sort_views(View *views, uint32_t count) {
 
 uint32_t views_find(const Lower *l, const Scope *scope, View views[MOST_VIEWS]) {
     uint32_t nodes = l->g->count + 1, count = 0;
-    Search s = {l->g, arena_array(l->arena, bool, nodes), arena_array(l->arena, bool, nodes),
-                arena_array(l->arena, bool, nodes), arena_array(l->arena, bool, nodes), arena_array(l->arena, bool, nodes)};
+    Search s = {l->g,
+                arena_array(l->arena, bool, nodes),
+                arena_array(l->arena, bool, nodes),
+                arena_array(l->arena, bool, nodes),
+                arena_array(l->arena, bool, nodes),
+                arena_array(l->arena, bool, nodes)};
     mark_dependences(&s);
     for (const Binding *b = scope->bindings; b; b = b->next) {
         if (b->value.kind != VALUE_tensor || is_data_name(l, b->name)) continue;
         NodeId node = b->value.node;
-        s.is_picture[node] =
-            s.of_data[node] && !s.of_parameters[node] && is_picture(value_type(l, node), l->n);
+        s.is_picture[node] = s.of_data[node] && !s.of_parameters[node] && is_picture(value_type(l, node), l->n);
     }
     mark_readers(&s);
     for (const Binding *b = scope->bindings; b; b = b->next) {
