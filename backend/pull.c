@@ -502,8 +502,8 @@ static LLVMValueRef strided_load(Pull *p, LLVMTypeRef element, LLVMValueRef star
         for (uint32_t i = 0; i < lanes; i++) {
             int64_t inside = (int64_t)i * step - from;
             bool is_here = inside >= 0 && inside < lanes;
-            order[i] = LLVMConstInt(LLVMInt32TypeInContext(p->e->context),
-                                    is_here ? lanes + (uint64_t)inside : i, false);
+            order[i] =
+                LLVMConstInt(LLVMInt32TypeInContext(p->e->context), is_here ? lanes + (uint64_t)inside : i, false);
         }
         result = LLVMBuildShuffleVector(builder(p), result ? result : part, part, LLVMConstVector(order, lanes), "");
     }
@@ -530,7 +530,8 @@ static LLVMValueRef pull_input(Pull *p, const Node *node, const Position *at) {
         value = pull_load(p, vector, pull_address(p, base, element, last), bytes, mask, is_constant);
         value = reversed(p, value, at->lanes);
     } else if (!vectors && flat.step > 0 && flat.step <= LONGEST_STEP && !at->mask) {
-        value = strided_load(p, element, pull_address(p, base, element, flat.base), flat.step, at->lanes, bytes, is_constant);
+        value = strided_load(p, element, pull_address(p, base, element, flat.base), flat.step, at->lanes, bytes,
+                             is_constant);
     } else {
         /* what all lanes share goes into the pointer, so that 32 bits of offset may be seen to be enough */
         LLVMValueRef start = vectors ? pull_address(p, base, element, flat.base) : base, offsets = vectors;

@@ -93,7 +93,25 @@ def onnx_infer(variant, threads, about):
     return lambda: session.run(None, {"x": x})
 
 
-WORK = {"vae": vae, "gemm": gemm, "resnet-train": resnet_train, "resnet-infer": resnet_infer, "onnx-infer": onnx_infer}
+def augment(variant, threads, about):
+    import numpy, torch
+    from augment_twin import view
+    torch.manual_seed(0)
+    batches = torch.from_numpy(numpy.load(about["pictures"])).split(about["batch"])
+    view_of = torch.compile(view) if "compile" in variant else view
+    at = 0
+
+    def step():
+        nonlocal at
+        for _ in range(2):
+            view_of(batches[at % len(batches)], about["size"], about["blur"])
+        at += 1
+
+    return step
+
+
+WORK = {"vae": vae, "gemm": gemm, "augment": augment, "resnet-train": resnet_train, "resnet-infer": resnet_infer,
+        "onnx-infer": onnx_infer}
 
 
 def use_threads(workload, threads):

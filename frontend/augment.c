@@ -38,7 +38,8 @@ bool planes_of(LayerCall *call, Planes *planes) {
     Type one = g->nodes[x].type;
     one.dim[3] = 1;
     for (int64_t c = 0; c < planes->channels; c++) {
-        NodeId channel = planes->channels == 1 ? x : build_slice(g, x, one, (int64_t[]){0, 0, 0, c}, (int64_t[]){1, 1, 1, 1});
+        NodeId channel =
+            planes->channels == 1 ? x : build_slice(g, x, one, (int64_t[]){0, 0, 0, c}, (int64_t[]){1, 1, 1, 1});
         planes->plane[c] = build_drop_axes(g, channel, 1u << 3);
     }
     return true;
@@ -104,19 +105,22 @@ static NodeId between(Lower *l, NodeId u, const double range[2]) {
 }
 
 NodeId sample_uniform(Lower *l, Dim n, const double range[2]) {
-    return range[0] == range[1] ? sample_constant(l, n, range[0]) : between(l, random_uniform(l, sample_type(n)), range);
+    return range[0] == range[1] ? sample_constant(l, n, range[0])
+                                : between(l, random_uniform(l, sample_type(n)), range);
 }
 
 NodeId sample_chance(Lower *l, Dim n, double p) { return p == 1 ? NO_NODE : random_mask(l, sample_type(n), p); }
 
 NodeId spread_to(Lower *l, NodeId a, Type type) { return build_broadcast(l->g, a, type); }
 
-NodeId node_binary(Lower *l, OpKind op, NodeId a, NodeId b) {
-    return build_binary(l->g, op, a, node_spread(l, b, a));
-}
+NodeId node_binary(Lower *l, OpKind op, NodeId a, NodeId b) { return build_binary(l->g, op, a, node_spread(l, b, a)); }
 
-NodeId node_at_least(Lower *l, NodeId a, double least) { return build_binary(l->g, OP_max, a, build_like(l->g, a, least)); }
-NodeId node_at_most(Lower *l, NodeId a, double most) { return build_binary(l->g, OP_min, a, build_like(l->g, a, most)); }
+NodeId node_at_least(Lower *l, NodeId a, double least) {
+    return build_binary(l->g, OP_max, a, build_like(l->g, a, least));
+}
+NodeId node_at_most(Lower *l, NodeId a, double most) {
+    return build_binary(l->g, OP_min, a, build_like(l->g, a, most));
+}
 
 NodeId node_where(Lower *l, NodeId condition, NodeId yes, NodeId no) {
     return build_select(l->g, node_spread(l, condition, yes), yes, node_spread(l, no, yes));
@@ -158,7 +162,8 @@ Part part_drawn(Lower *l, Dim n, NodeId height, NodeId width, const PartRange *r
     NodeId is_some = build_binary(g, OP_less, build_like(g, h, 0), build_binary(g, OP_min, h, w));
     fits = build_binary(g, OP_and, fits, is_some);
 
-    NodeId score = build_binary(g, OP_sub, build_like(g, h, TRIES), build_iota(g, tries, 1)); /* of earlier ones higher */
+    NodeId score =
+        build_binary(g, OP_sub, build_like(g, h, TRIES), build_iota(g, tries, 1)); /* of earlier ones higher */
     score = build_select(g, fits, score, build_like(g, score, 0));
     NodeId best = build_reduce_max(g, score, 1u << 1);
     NodeId is_chosen = build_binary(g, OP_and, fits, build_binary(g, OP_equal, score, spread_to(l, best, tries)));
@@ -175,7 +180,8 @@ NodeId part_holds(Lower *l, const Planes *x, const Part *part) {
     NodeId inside = NO_NODE;
     for (uint32_t i = 0; i < 2; i++) {
         NodeId from = spread_to(l, build_reshape(l->g, first[i], 4, (Dim[]){x->n, 1, 1, 1}), type);
-        NodeId past = spread_to(l, build_reshape(l->g, node_add(l, first[i], size[i]), 4, (Dim[]){x->n, 1, 1, 1}), type);
+        NodeId past =
+            spread_to(l, build_reshape(l->g, node_add(l, first[i], size[i]), 4, (Dim[]){x->n, 1, 1, 1}), type);
         NodeId place = build_iota(l->g, type, 1 + i);
         NodeId here = build_binary(l->g, OP_less, place, past);
         here = build_binary(l->g, OP_and, here, node_unary(l, OP_not, build_binary(l->g, OP_less, place, from)));

@@ -53,6 +53,9 @@ Graph *lower_evaluate(const Model *model, const DataShape *shapes, size_t count,
  * "$gradient_norm". A graph of its own, so that looking does not change a bit of the step. NULL, with no error in diag, if
  * the description does not ask for it. */
 Graph *lower_health(const Model *model, const DataShape *shapes, size_t count, Diag *diag);
+/* What is shown of the training's pictures for `n` samples: the data first, if they are pictures, then each view, by
+ * name. NULL, with an error in diag, if there is none. */
+Graph *lower_preview(const Model *model, const DataShape *shapes, size_t count, Dim n, Diag *diag);
 /* A function with its batch open, in inference mode. */
 Graph *lower_function(const Model *model, const char *name, Diag *diag);
 

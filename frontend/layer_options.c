@@ -102,7 +102,8 @@ bool option_factors(const LayerCall *call, const char *key, double least, double
 bool option_range(const LayerCall *call, const char *key, double least, double most, double range[2], bool *is_list) {
     Spot spot;
     Value value[2];
-    if (!pair_of(call, key, "[least, most]", &spot, value) || !numbers_of(call, spot, key, value, 2, least, most, range))
+    if (!pair_of(call, key, "[least, most]", &spot, value) ||
+        !numbers_of(call, spot, key, value, 2, least, most, range))
         return false;
     *is_list = option_value(call, key, &spot).kind == VALUE_list;
     if (range[0] <= range[1]) return true;

@@ -43,6 +43,12 @@ bool layer_exists(const LayerInfo *info) { return info->build || info->function-
 
 const char *layer_meaning(const LayerInfo *info) { return info->function ? info->function->meaning : info->meaning; }
 
+const char *layer_inputs_meaning(const LayerInfo *info) {
+    for (int i = 0; i < INPUT_LINES; i++)
+        if (!strcmp(input_lines[i].layer, info->name)) return input_lines[i].meaning;
+    return NULL;
+}
+
 const LayerInfo *layer_find(const char *name) {
     for (uint32_t i = 0; i < layer_count; i++)
         if (layer_exists(&layer_info[i]) && !strcmp(layer_info[i].name, name)) return &layer_info[i];
@@ -164,8 +170,9 @@ Value layer_apply(LayerCall *call) {
         return lower_fail(call->l, call->spot, "\"%s\" takes one input, but there are %u; say with \"input\" which one",
                           info->name, call->input_count);
     if (call->input_count < fewest || call->input_count > most)
-        return lower_fail(call->l, call->spot, "\"%s\" takes %u%s inputs (%s), but there %s %u; say with \"input\" which",
-                          info->name, fewest, fewest == most ? "" : arena_printf(call->l->arena, " to %u", most),
-                          meaning, call->input_count == 1 ? "is" : "are", call->input_count);
+        return lower_fail(call->l, call->spot,
+                          "\"%s\" takes %u%s inputs (%s), but there %s %u; say with \"input\" which", info->name,
+                          fewest, fewest == most ? "" : arena_printf(call->l->arena, " to %u", most), meaning,
+                          call->input_count == 1 ? "is" : "are", call->input_count);
     return info->build ? info->build(call) : function_layer(call);
 }

@@ -75,7 +75,8 @@ Value layer_gaussian_blur(LayerCall *call) {
     int64_t side[2] = {x.height, x.width};
     for (int i = 0; i < 2; i++)
         if (size[i] % 2 == 0 || size[i] / 2 >= side[i])
-            return lower_fail(l, spot, "'size' is %lld, but must be odd and less than twice the %lld pixels of the picture",
+            return lower_fail(l, spot,
+                              "'size' is %lld, but must be odd and less than twice the %lld pixels of the picture",
                               (long long)size[i], (long long)side[i]);
     NodeId applies = sample_chance(l, x.n, p), sigma = sample_uniform(l, x.n, range);
     NodeId across = bell(l, x.n, sigma, size[1]), down = bell(l, x.n, sigma, size[0]);

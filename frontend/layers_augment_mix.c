@@ -1,13 +1,13 @@
-/* Mixing pictures of a batch, and their labels with them: mixup (Zhang and others 2018), a share of both, and cutmix (Yun
- * and others 2019), a part of the one in the other. Each picture's partner is the one before it in the batch, the
+/* Mixing pictures of a batch, and their labels with them: mixup (Zhang and others 2018), a share of both, and cutmix
+ * (Yun and others 2019), a part of the one in the other. Each picture's partner is the one before it in the batch, the
  * first one's the last, as in torchvision; how much is drawn for each picture anew, where torchvision draws once for
  * the batch. */
 #include "frontend/augment.h"
 
 #include <math.h>
 
-/* Beta(alpha, alpha) by two uniform numbers u and v, for any alpha: t = cos(2 pi v) sqrt(2 alpha (u^(-1/alpha) - 1)) has
- * Student's distribution of 2 alpha degrees (Bailey, "Polar generation of random variates with the t-distribution",
+/* Beta(alpha, alpha) by two uniform numbers u and v, for any alpha: t = cos(2 pi v) sqrt(2 alpha (u^(-1/alpha) - 1))
+ * has Student's distribution of 2 alpha degrees (Bailey, "Polar generation of random variates with the t-distribution",
  * Mathematics of Computation 62, 1994), and (1 + t / sqrt(2 alpha + t^2)) / 2 is the variate (Devroye, "Random variate
  * generation in one line of code", 1996). With c = cos(2 pi v) and r = u^(1/alpha) the quotient is
  * c / sqrt(c^2 + r / (1 - r)), in which nothing overflows. */
@@ -36,7 +36,8 @@ static NodeId partners(Lower *l, NodeId x) {
 /* share * a + (1 - share) * b; share: a number for each sample. */
 static NodeId shared(Lower *l, NodeId a, NodeId b, NodeId share) {
     Type type = value_type(l, a);
-    NodeId part = spread_to(l, build_reshape(l->g, share, type.rank, (Dim[MAX_RANK]){type.dim[0], 1, 1, 1, 1, 1}), type);
+    NodeId part =
+        spread_to(l, build_reshape(l->g, share, type.rank, (Dim[MAX_RANK]){type.dim[0], 1, 1, 1, 1, 1}), type);
     return node_add(l, b, node_mul(l, node_sub(l, a, b), part));
 }
 
@@ -54,8 +55,10 @@ static bool mix_inputs(LayerCall *call, Planes *planes, NodeId *x, NodeId *label
                           call->layer->info->name, type_text(l, type)),
                false;
     if (planes->n > 0) return true;
-    return lower_fail(l, call->spot, "\"%s\" mixes the pictures of a batch: in a function, whose batch is open, it cannot "
-                      "know which is the last", call->layer->info->name),
+    return lower_fail(l, call->spot,
+                      "\"%s\" mixes the pictures of a batch: in a function, whose batch is open, it cannot "
+                      "know which is the last",
+                      call->layer->info->name),
            false;
 }
 
@@ -80,7 +83,8 @@ Value layer_mixup(LayerCall *call) {
 /* One side of the part, around a random place: `half` on both sides of it, as far as the picture goes. */
 static void side_drawn(Lower *l, Dim n, NodeId share, int64_t length, NodeId *first, NodeId *size) {
     const double range[2] = {0, (double)length};
-    NodeId middle = node_floor(l, sample_uniform(l, n, range)), half = node_floor(l, node_scale(l, share, (double)length));
+    NodeId middle = node_floor(l, sample_uniform(l, n, range)),
+           half = node_floor(l, node_scale(l, share, (double)length));
     *first = node_at_least(l, node_sub(l, middle, half), 0);
     *size = node_sub(l, node_at_most(l, node_add(l, middle, half), (double)length), *first);
 }

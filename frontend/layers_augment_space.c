@@ -26,7 +26,8 @@ static Taps taps_of(Lower *l, Dim n, NodeId start, NodeId extent, int64_t size, 
     NodeId pixel = node_add(l, first, build_iota(g, type, 1));
     NodeId away = node_unary(l, OP_abs, node_sub(l, node_shift(l, pixel, 0.5), middle));
     NodeId height = node_shift(l, node_unary(l, OP_neg, node_binary(l, OP_div, away, reach)), 1);
-    NodeId last = node_shift(l, extent, -1), inside = build_binary(g, OP_min, node_at_least(l, pixel, 0), spread_to(l, last, type));
+    NodeId last = node_shift(l, extent, -1),
+           inside = build_binary(g, OP_min, node_at_least(l, pixel, 0), spread_to(l, last, type));
     NodeId is_inside = build_binary(g, OP_equal, inside, pixel);
     NodeId weight = build_select(g, is_inside, node_at_least(l, height, 0), build_like(g, height, 0));
     weight = node_binary(l, OP_div, weight, build_sum(g, weight, 1u << 1));
@@ -87,7 +88,8 @@ static bool true_sizes(LayerCall *call, const Planes *planes, NodeId size[2]) {
     NodeId given = call->inputs[1].node;
     Type type = value_type(l, given), one = type_make(DTYPE_f32, 2, (Dim[]){planes->n, 1});
     if (type.rank != 2 || type.dim[0] != planes->n || type.dim[1] != 2)
-        return lower_fail(l, call->spot, "\"%s\": the sizes of the pictures are %s, but must be [n, 2]: height and width",
+        return lower_fail(l, call->spot,
+                          "\"%s\": the sizes of the pictures are %s, but must be [n, 2]: height and width",
                           call->layer->info->name, type_text(l, type)),
                false;
     for (int64_t i = 0; i < 2; i++) {
@@ -101,7 +103,8 @@ static bool true_sizes(LayerCall *call, const Planes *planes, NodeId size[2]) {
 /* Where nothing fits in ten tries: as much of the middle as the ratios allow. */
 static Part middle_part(Lower *l, NodeId height, NodeId width, const double ratio[2]) {
     Part part;
-    NodeId widest = node_round(l, node_scale(l, height, ratio[1])), highest = node_round(l, node_scale(l, width, 1 / ratio[0]));
+    NodeId widest = node_round(l, node_scale(l, height, ratio[1])),
+           highest = node_round(l, node_scale(l, width, 1 / ratio[0]));
     part.width = build_binary(l->g, OP_min, width, node_at_least(l, widest, 1));
     part.height = build_binary(l->g, OP_min, height, node_at_least(l, highest, 1));
     part.top = node_floor(l, node_scale(l, node_sub(l, height, part.height), 0.5));
@@ -134,7 +137,8 @@ Value layer_random_resized_crop(LayerCall *call) {
         !picture_of(call, &planes, &x) || !true_sizes(call, &planes, whole))
         return value_unknown();
     if (taps_needed(planes.height, size[0]) > MOST_TAPS || taps_needed(planes.width, size[1]) > MOST_TAPS)
-        return lower_fail(l, call->spot, "\"%s\": pictures may shrink to a %dth at most, but %lldx%lld become %lldx%lld",
+        return lower_fail(l, call->spot,
+                          "\"%s\": pictures may shrink to a %dth at most, but %lldx%lld become %lldx%lld",
                           call->layer->info->name, MOST_TAPS / 2, (long long)planes.height, (long long)planes.width,
                           (long long)size[0], (long long)size[1]);
     Part part = part_drawn(l, planes.n, whole[0], whole[1], &range, &found);
@@ -223,8 +227,8 @@ static NodeId sampled(Lower *l, NodeId plane, const Source *at, double fill) {
     NodeId below = node_shift(l, at->row, 1), right = node_shift(l, at->column, 1);
     NodeId upper = mixed(l, taken_inside(l, plane, at->row, at->column, fill),
                          taken_inside(l, plane, at->row, right, fill), at->part_column);
-    NodeId lower = mixed(l, taken_inside(l, plane, below, at->column, fill),
-                         taken_inside(l, plane, below, right, fill), at->part_column);
+    NodeId lower = mixed(l, taken_inside(l, plane, below, at->column, fill), taken_inside(l, plane, below, right, fill),
+                         at->part_column);
     return mixed(l, upper, lower, at->part_row);
 }
 
@@ -232,8 +236,10 @@ static NodeId sampled(Lower *l, NodeId plane, const Source *at, double fill) {
 static Source turned_back(Lower *l, const Planes *x, NodeId angle) {
     Type type = planes_type(x);
     double middle[2] = {(double)(x->height - 1) / 2, (double)(x->width - 1) / 2};
-    NodeId y = node_shift(l, build_iota(l->g, type, 1), -middle[0]), right = node_shift(l, build_iota(l->g, type, 2), -middle[1]);
-    NodeId cosine = spread_to(l, node_unary(l, OP_cos, angle), type), sine = spread_to(l, node_unary(l, OP_sin, angle), type);
+    NodeId y = node_shift(l, build_iota(l->g, type, 1), -middle[0]),
+           right = node_shift(l, build_iota(l->g, type, 2), -middle[1]);
+    NodeId cosine = spread_to(l, node_unary(l, OP_cos, angle), type),
+           sine = spread_to(l, node_unary(l, OP_sin, angle), type);
     NodeId row = node_add(l, node_mul(l, right, sine), node_mul(l, y, cosine));
     NodeId column = node_sub(l, node_mul(l, right, cosine), node_mul(l, y, sine));
     row = node_shift(l, row, middle[0]);

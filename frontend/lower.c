@@ -2,7 +2,7 @@
  *
  * All three lower the same layers; what differs is whether the batch is open, whether dropout drops, and what comes
  * out. Weights are added to a graph when a layer first asks for them, so each graph holds what it uses. */
-#include "frontend/lower.h"
+#include "frontend/views.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -245,6 +245,26 @@ Graph *lower_evaluate(const Model *model, const DataShape *shapes, size_t count,
     *model->reported = NULL;
     return graph ? graph
                  : lower_training(model, shapes, count, model->training.batch, TRAINING_evaluation, false, diag);
+}
+
+Graph *lower_preview(const Model *model, const DataShape *shapes, size_t count, Dim n, Diag *diag) {
+    *model->reported = NULL;
+    Lower l = lower_begin(model, "preview", n, true, diag);
+    Scope scope = {.outer = l.root};
+    Values values = {0};
+    View view, views[MOST_VIEWS];
+    bind_data(&l, &scope, shapes, count, false, &values);
+    random_key(&l), random_sample(&l);
+    lower_block(&l, &model->training.block, &scope, &values);
+    bool has_original = !l.had_error && views_original(&l, &scope, &view);
+    uint32_t found = l.had_error ? 0 : views_find(&l, &scope, views);
+    if (has_original) graph_add_output(l.g, view.name, view.node, -1);
+    for (uint32_t i = 0; i < found; i++) graph_add_output(l.g, views[i].name, views[i].node, -1);
+    if (!l.had_error && !found)
+        lower_fail(&l, spot_json(model->training.json),
+                   "there is nothing to preview: no named value of the training's layers is a picture, [n, height, "
+                   "width] or [n, height, width, 1 or 3], made of the data and of no parameter");
+    return lower_end(&l);
 }
 
 static const Function *find_function(const Model *model, const char *name) {

@@ -194,6 +194,7 @@ extern const LayerInfo layer_info[]; /* the built-in ones, then all functions */
 extern const uint32_t layer_count;
 bool layer_exists(const LayerInfo *info);
 const char *layer_meaning(const LayerInfo *info);
+const char *layer_inputs_meaning(const LayerInfo *info); /* of a layer that may take several; else NULL */
 const LayerInfo *layer_find(const char *name);
 uint32_t layer_options(const LayerInfo *info, OptionInfo option[MAX_OPTIONS]);
 Value layer_apply(LayerCall *call);

@@ -152,6 +152,15 @@ static int main_profile(const Options *o) {
     return main_close(model, selfc_profile(model, o->function.item[0], o->format, o->batch, o->seconds, stdout));
 }
 
+static int main_preview(const Options *o) {
+    if (o->output.count != 1) {
+        fprintf(stderr, "selfc: preview wants one -o FILE, the picture to write\n");
+        return 2;
+    }
+    SelfcModel *model = main_open(o);
+    return model ? main_close(model, selfc_preview(model, o->output.item[0], o->batch, stdout)) : 1;
+}
+
 static int main_tune(const Options *o) {
     SelfcModel *model = main_open(o);
     return model ? main_close(model, selfc_tune(model, o->seconds, stdout)) : 1;
@@ -184,6 +193,7 @@ static int main_command(const Options *o) {
     case COMMAND_build: return main_build(o);
     case COMMAND_show: return main_show(o);
     case COMMAND_profile: return main_profile(o);
+    case COMMAND_preview: return main_preview(o);
     case COMMAND_tune: return main_tune(o);
     case COMMAND_passes: return main_passes(o);
     case COMMAND_schema: return main_describe("schema");

@@ -14,7 +14,7 @@
 typedef enum { KIND_flag, KIND_text, KIND_list, KIND_count, KIND_number, KIND_whole, KIND_size } OptionKind;
 
 #define IN(command) (1u << COMMAND_##command)
-#define ON_A_MODEL (IN(check) | IN(train) | IN(run) | IN(build) | IN(show) | IN(profile) | IN(tune) | IN(embed) | IN(eval))
+#define ON_A_MODEL (IN(check) | IN(train) | IN(run) | IN(build) | IN(show) | IN(profile) | IN(preview) | IN(tune) | IN(embed) | IN(eval))
 #define COMPILES ON_A_MODEL
 
 typedef struct {

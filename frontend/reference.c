@@ -54,10 +54,18 @@ static const char introduction[] =
     "otherwise.\n"
     "In a module `n` is the batch that it is called with: two views of each sample, joined by `concat(a, b, axis=0)`,\n"
     "are a batch twice as long.\n\n"
-    "**Random** numbers are drawn by `normal`, `uniform` and `dropout`. Each place in the description has its own\n"
-    "stream, and each sample its own numbers, given by (seed, step, stream, sample, element): not by threads or by "
-    "the\n"
-    "place in a batch.\n"
+    "**Random** numbers are drawn by `normal`, `uniform`, `random_int`, `dropout` and the layers that change pictures "
+    "at\n"
+    "random. Each place in the description has its own stream, and each sample its own numbers, given by (seed, step,\n"
+    "stream, sample, element): not by threads or by the place in a batch.\n"
+    "\n"
+    "**Augmentation** is layers like any others: `random_resized_crop`, `random_flip`, `color_jitter` and so on, or "
+    "modules\n"
+    "of them like `simclr_augment`. They take pictures with values in 0..1 and act wherever they are called, in "
+    "functions, too:\n"
+    "they belong into `training.layers`, not into the module that functions share. Each picture gets parameters of its "
+    "own.\n"
+    "`selfc preview MODEL -o views.png` shows what they do.\n"
     "\n"
     "**Training** minimises one value with one optimiser (`\"minimize\": \"loss\"`), or several, each over parameters "
     "of\n"
@@ -95,6 +103,8 @@ static void print_layers(FILE *out) {
         OptionInfo option[MAX_OPTIONS];
         uint32_t count = layer_options(&layer_info[i], option);
         fprintf(out, "\n### %s\n\n%s\n", layer_info[i].name, layer_info[i].meaning);
+        const char *inputs = layer_inputs_meaning(&layer_info[i]);
+        if (inputs) fprintf(out, "\nInputs: %s.\n", inputs);
         if (count) fprintf(out, "\n| option | value | meaning |\n|---|---|---|\n");
         for (uint32_t j = 0; j < count; j++)
             fprintf(out, "| `%s`%s | %s | %s |\n", option[j].name, option[j].required ? " (required)" : "",

@@ -147,6 +147,31 @@ static int gathers(const Target *target, int count) {
     return failed;
 }
 
+/* Pictures with few channels, together and taken apart: what is interleaved as it is stored, of every width. */
+static int colours(const Target *target, int count) {
+    const DType stored[] = {DTYPE_f32, DTYPE_u8, DTYPE_bool, DTYPE_i32};
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        Graph *g = graph_new("colours");
+        bool open = pick(0, 2) == 0;
+        int64_t n = pick(1, 3), h = pick(1, 6), w = pick(1, 70), c = pick(2, 4);
+        Dim batch = open ? -1 : n;
+        Type type = type_make(DTYPE_f32, 4, (Dim[]){batch, h, w, c});
+        NodeId x = build_input(g, "x", INPUT_data, type_with_dtype(type, pick(0, 1) ? DTYPE_u8 : DTYPE_f32), (Init){0});
+        NodeId planes = build_input(g, "planes", INPUT_data, type_make(DTYPE_f32, 4, (Dim[]){batch, c, h, w}), (Init){0});
+        NodeId y = build_binary(g, OP_mul, build_cast(g, x, DTYPE_f32), build_transpose(g, planes, (uint32_t[]){0, 2, 3, 1}));
+        Type one = type;
+        one.dim[3] = 1;
+        NodeId last = build_slice(g, y, one, (int64_t[]){0, 0, 0, c - 1}, (int64_t[]){1, 1, 1, 1}), all = last;
+        for (int64_t k = 1; k < c; k++)
+            all = build_concat(g, build_unary(g, k % 2 ? OP_abs : OP_neg, last), all, 3);
+        graph_add_output(g, "y", y, -1);
+        graph_add_output(g, "all", build_cast(g, build_binary(g, OP_add, all, y), stored[i % 4]), -1);
+        failed += check(g, target, n, "colours");
+    }
+    return failed;
+}
+
 /* A convolution as the graph has it: a window, its taps and channels joined, and a product; and the sums that arise in
  * pooling and gradients. */
 static int windows(const Target *target, int count) {
@@ -243,7 +268,7 @@ int main(int argc, char **argv) {
         }
         diag_free(&diag);
         failed += products(&target, 24 * scale) + batched_products(&target, 4 * scale) + reductions(&target, 16 * scale) + views(&target, 8 * scale);
-        failed += windows(&target, 12 * scale) + gathers(&target, 16 * scale) + narrow_tails(&target);
+        failed += windows(&target, 12 * scale) + gathers(&target, 16 * scale) + colours(&target, 16 * scale) + narrow_tails(&target);
         failed += same_bits(&target) + chains(&target);
         printf("%s: %d failed so far\n", target.cpu, failed);
     }

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# What `selfc preview` draws: samples beside their views, the same for any number of threads, others for another seed.
+. "$(dirname "$0")/common.bash"
+
+cat >"$folder/model.json" <<'END'
+{
+  "name": "m",
+  "training": {
+    "data": { "x": { "source": "glyphs" } },
+    "layers": [
+      { "layer": "random_resized_crop", "input": "x", "size": [20, 24], "name": "cropped" },
+      { "layer": "random_flip", "name": "first" },
+      { "layer": "noise", "input": "x", "clip": false, "name": "second" },
+      { "expr": "uniform(x)", "name": "unread" },
+      { "layer": "dense", "input": "flatten(first)", "units": 2, "name": "a" },
+      { "layer": "dense", "input": "flatten(second)", "units": 2, "name": "b" },
+      { "expr": "mean((a - b)^2)", "name": "loss" }
+    ],
+    "minimize": "loss"
+  }
+}
+END
+draw() { gives 0 "$selfc" preview "$folder/model.json" -o "$folder/$1.png" --batch 3 --no-cache "${@:2}"; }
+size() { od -An -tu4 --endian=big -j16 -N8 "$1" | tr -s ' '; }
+
+# The chain's last picture stands for all of it; "unread" depends on no data, and x is the original.
+draw one --threads 1
+prints "3 samples, a row each"
+prints "column 1: x, 28x28"
+prints "column 2: first, 20x24"
+prints "column 3: second, 28x28, from -"
+grep -q "column 4" "$folder/out" && fail "there are more than three columns"
+[ "$(size "$folder/one.png")" = " 100 100" ] || fail "the page is$(size "$folder/one.png") pixels, not 100 by 100"
+draw two --threads 2
+same "$folder/one.png" "$folder/two.png"
+draw other --seed 5
+cmp -s "$folder/one.png" "$folder/other.png" && fail "another seed draws the same views"
+
+# A view that nothing learns from is shown if it is the last of its chain.
+gives 0 "$selfc" preview "$source_dir/examples/pretext/rotation.json" -o "$folder/turns.png" --batch 2 --set training.batch=8
+prints "column 5: pictures, part 4, 28x28"
+
+gives 1 "$selfc" preview "$model" -o "$folder/none.png"; says "there is nothing to preview"
+gives 2 "$selfc" preview "$model"; says "preview wants one -o FILE"
+gives 1 "$selfc" preview "$folder/model.json" -o "$folder/none.png" --batch 4000; says "--batch asks for fewer rows"
+[ -e "$folder/none.png" ] && fail "a file was written all the same"
+finish
