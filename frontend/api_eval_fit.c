@@ -72,7 +72,7 @@ int eval_fit(const Fit *fit) {
 enum { LINEAR_BATCH = 256, LINEAR_LEAST_STEPS = 1000, LINEAR_MOST_STEPS = 5000, LINEAR_EPOCHS = 100 };
 static const double linear_rate = 0.01;
 static const double linear_decays[] = {0, 0.0001, 0.001, 0.01, 0.1};
-enum { LINEAR_DECAYS = sizeof linear_decays / sizeof *linear_decays, LINEAR_LEAST_HELD = 10 };
+enum { LINEAR_DECAYS = sizeof linear_decays / sizeof *linear_decays, LINEAR_LEAST_HELD = 10, LINEAR_MANY = 5000 };
 
 /* Rows to train on, or to hold out. */
 typedef struct {
@@ -173,30 +173,41 @@ static int linear_standardize(float *train, int64_t train_count, float *test, in
     return 0;
 }
 
-/* The decay with the least cross entropy on a tenth of the training rows, drawn by the seed, after training on the
- * others; of equal ones the larger. Where a tenth is too few to say, the middle one. */
-static int linear_choose(const Eval *eval, const Labelled *data, int64_t epochs, double *decay) {
-    static const int64_t draw = ((int64_t)1 << 40) + 1;
-    int64_t held = data->count / 10;
-    *decay = linear_decays[LINEAR_DECAYS / 2];
-    if (held < LINEAR_LEAST_HELD) return 0;
-    int32_t *order = malloc((size_t)data->count * sizeof *order), *label = malloc((size_t)data->count * sizeof *label);
-    float *rows = eval_rows(data->count, data->features);
-    int failed = !order || !label || !rows ? api_fail("no memory to choose a weight decay") : 0;
-    if (!failed) {
-        selfc_shuffle(order, data->count, eval->seed, draw);
-        linear_fill((void *)(uintptr_t)data, order, data->count, (void *[]){rows, label});
-    }
-    Labelled out = {rows, label, data->features, held};
-    Labelled rest = {rows + held * data->features, label + held, data->features, data->count - held};
-    double least = INFINITY;
+/* Adds to losses[] the mean cross entropy on the first `held` rows after training on the others, for each decay. */
+static int linear_compare(const Eval *eval, const Labelled *data, int64_t held, int64_t epochs, double *losses) {
+    Labelled out = {data->rows, data->label, data->features, held};
+    Labelled rest = {data->rows + held * data->features, data->label + held, data->features, data->count - held};
+    int failed = 0;
     for (int i = 0; i < LINEAR_DECAYS && !failed; i++) {
         SelfcModel *made = linear_train(eval, &rest, epochs, linear_decays[i]);
-        double loss = INFINITY;
+        double loss = 0;
         failed = !made || linear_classify(eval, made, &out, NULL, &loss);
-        if (loss <= least) least = loss, *decay = linear_decays[i];
+        losses[i] += loss;
         selfc_close(made);
     }
+    return failed;
+}
+
+/* The decay with the least cross entropy on rows that are held out, drawn by the seed: a tenth of them; or, where that
+ * is too few to say, each fifth in turn. Of equal ones the larger; the middle one if there are hardly any rows. */
+static int linear_choose(const Eval *eval, const Labelled *data, int64_t epochs, double *decay) {
+    static const int64_t draw = ((int64_t)1 << 40) + 1;
+    int64_t count = data->count, folds = count < LINEAR_MANY ? 5 : 1, held = count / (folds == 1 ? 10 : folds);
+    double losses[LINEAR_DECAYS] = {0}, least = INFINITY;
+    *decay = linear_decays[LINEAR_DECAYS / 2];
+    if (held < LINEAR_LEAST_HELD) return 0;
+    int32_t *order = malloc(2 * (size_t)count * sizeof *order), *label = malloc((size_t)count * sizeof *label);
+    float *rows = eval_rows(count, data->features);
+    int failed = !order || !label || !rows ? api_fail("no memory to choose a weight decay") : 0;
+    if (!failed) selfc_shuffle(order, count, eval->seed, draw);
+    if (!failed) memcpy(order + count, order, (size_t)count * sizeof *order); /* so that any fold can stand first */
+    Labelled turned = {rows, label, data->features, count};
+    for (int64_t fold = 0; fold < folds && !failed; fold++) {
+        linear_fill((void *)(uintptr_t)data, order + fold * held, count, (void *[]){rows, label});
+        failed = linear_compare(eval, &turned, held, epochs, losses);
+    }
+    for (int i = 0; i < LINEAR_DECAYS; i++)
+        if (losses[i] <= least) least = losses[i], *decay = linear_decays[i];
     free(order);
     free(label);
     free(rows);

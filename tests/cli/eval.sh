@@ -136,6 +136,24 @@ for protocol in knn linear finetune; do
 done
 is bytes_finetune.json weights_matched 6
 
+# Pictures of any size become what the function takes, and their files are named.
+python3 - <<'END'
+import os, struct, zlib
+def chunk(kind, data): return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def png(path, high, wide, left, right):
+    rows = b"".join(b"\0" + bytes(left if x < wide // 2 else right for x in range(wide)) for y in range(high))
+    open(path, "wb").write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">2I5B", wide, high, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+for split, count in [("train", 12), ("test", 4)]:
+    for side, colours in [("left", (220, 20)), ("right", (20, 220))]:
+        os.makedirs(f"photos/{split}/{side}")
+        for i in range(count): png(f"photos/{split}/{side}/{i:02}.png", 20 + i, 40 - i, *colours)
+END
+gives 0 "$selfc" train "$source_dir/examples/simclr/mnist.json" --set let.width=4 --steps 3 --quiet --out simclr
+gives 0 "$selfc" embed simclr --data photos -o photos.npy; prints "photos.npy: f32[24,16]"; prints "photos.files.txt"
+[ "$(wc -l <photos.files.txt)" = 24 ] && head -1 photos.files.txt | grep -q 'left/00.png$' || fail "the files are not named"
+gives 0 "$selfc" eval simclr --data photos --protocol knn --k 3 -o photos.json; is photos.json accuracy 1
+gives 0 "$selfc" eval simclr --data photos --protocol finetune --epochs 3 --batch 8 -o photos.json; is photos.json weights_matched 25
+
 # Mistakes.
 gives 1 "$selfc" eval run --data plain --protocol knn; says "no labels"
 gives 1 "$selfc" eval run --data lonely --protocol knn; says "lonely: there is no test data"
