@@ -1,6 +1,7 @@
 /* What is said about features, against slow and obvious computations and where the answer is known: collapsed features,
  * features that point everywhere, matrices whose eigenvalues are formulas. */
 #include "runtime/train/eigen.h"
+#include "runtime/train/features.h"
 #include "runtime/train/health.h"
 #include "runtime/train/trainer.h"
 #include "tests/expect.h"
@@ -158,6 +159,33 @@ static void test_views(void) {
     expect_near(health_uniformity(a, ROWS, WIDTH), log(sum / (ROWS * (ROWS - 1) / 2)), 1e-9, "the uniformity");
 }
 
+/* Three clusters far apart in many dimensions: in the plane everyone's nearest neighbour is of the own cluster, and it
+ * is the same plane for any number of threads. */
+static void test_tsne(void) {
+    enum { POINTS = 90, CLUSTERS = 3 };
+    static double rows[POINTS * WIDTH], places[3][2 * POINTS];
+    uint32_t seed = 21;
+    for (int i = 0; i < POINTS; i++)
+        for (int k = 0; k < WIDTH; k++) rows[i * WIDTH + k] = 0.3 * normal(&seed) + 3 * (k % CLUSTERS == i % CLUSTERS);
+    for (int run = 0; run < 3; run++) {
+        SelfcPool *pool = selfc_pool_new(run + 1);
+        for (int i = 0; i < 2 * POINTS; i++) places[run][i] = rows[i / 2 * WIDTH + i % 2];
+        EXPECT(pool && tsne_run(rows, POINTS, WIDTH, places[run], pool), "no memory");
+        selfc_pool_free(pool);
+    }
+    for (int run = 1; run < 3; run++)
+        EXPECT(!memcmp(places[0], places[run], sizeof places[0]), "other places on %d threads", run + 1);
+    for (int i = 0; i < POINTS; i++) {
+        double least = INFINITY;
+        int nearest = -1;
+        for (int j = 0; j < POINTS; j++) {
+            double distance = hypot(places[0][2 * i] - places[0][2 * j], places[0][2 * i + 1] - places[0][2 * j + 1]);
+            if (j != i && distance < least) least = distance, nearest = j;
+        }
+        EXPECT(nearest >= 0 && nearest % CLUSTERS == i % CLUSTERS, "the nearest of %d is %d", i, nearest);
+    }
+}
+
 static void test_scan(void) {
     float values[] = {1, -2e30f, 3, NAN, -INFINITY};
     uint16_t half[] = {0x3C00, 0xC500, 0x7BFF, 0xFC00}, brain[] = {0x3F80, 0xC0A0, 0x7F80, 0x7FC0};
@@ -181,6 +209,7 @@ int main(void) {
     test_collapsed();
     test_isotropic();
     test_views();
+    test_tsne();
     test_scan();
     return expect_failures();
 }

@@ -95,4 +95,5 @@ int selfc_make_folders(const char *path);
 
 /* png.c: 8-bit grey (channels 1) or RGB (3). */
 int selfc_png_write(const char *path, const uint8_t *pixels, int width, int height, int channels);
+int selfc_png_encode(const uint8_t *pixels, int width, int height, int channels, void **bytes, size_t *size); /* free() */
 #endif

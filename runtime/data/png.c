@@ -2,6 +2,7 @@
 #include "runtime/data/file.h"
 
 #include <png.h>
+#include <stdlib.h>
 
 static void png_write_bytes(png_structp png, png_bytep bytes, size_t size) {
     file_write(png_get_io_ptr(png), bytes, size);
@@ -38,5 +39,17 @@ int selfc_png_write(const char *path, const uint8_t *pixels, int width, int heig
     if (png_encode(&writer, pixels, width, height, channels)) return file_commit(&writer);
     file_abandon(&writer);
     selfc_fail("cannot write %s: libpng failed", path);
+    return -1;
+}
+
+int selfc_png_encode(const uint8_t *pixels, int width, int height, int channels, void **bytes, size_t *size) {
+    char *text = NULL;
+    FileWriter writer = {.out = open_memstream(&text, size)};
+    bool is_fine = writer.out && png_encode(&writer, pixels, width, height, channels) && !writer.error;
+    if (writer.out) fclose(writer.out);
+    *bytes = is_fine ? text : NULL;
+    if (is_fine) return 0;
+    free(text);
+    selfc_fail("cannot make a picture of %d x %d: no memory, or libpng failed", width, height);
     return -1;
 }

@@ -22,10 +22,11 @@ static Curve report_curve(const Metrics *metrics, ReportKind kind, uint32_t repo
     for (size_t i = 0; curve.points && i < metrics->count; i++) {
         const Record *record = &metrics->records[i];
         bool is_repeated = i > 0 && record->step == metrics->records[i - 1].step;
-        if (kind == REPORT_test ? !record->test : is_repeated) continue;
-        double y = kind == REPORT_speed  ? record->samples_per_second
-                   : kind == REPORT_test ? record->test[report]
-                                         : record->values[report];
+        if (kind == REPORT_test ? !record->test : is_repeated && kind != REPORT_extra) continue;
+        double y = kind == REPORT_extra   ? record->extras[report]
+                   : kind == REPORT_speed ? record->samples_per_second
+                   : kind == REPORT_test  ? record->test[report]
+                                          : record->values[report];
         if (isfinite(y)) curve.points[curve.count++] = (Point){record->epoch, y};
     }
     return curve;
@@ -102,8 +103,10 @@ static void report_axes(FileWriter *out, const Range *range) {
     step = report_tick(range->x1 - range->x0, 6);
     for (double x = 0; x <= range->x1 * 1.0001; x += step) {
         report_tick_text(text, x, step);
-        file_print(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", report_x(range, x),
-                   CHART_HEIGHT - CHART_BOTTOM + 16, text);
+        bool is_at_edge = report_x(range, x) > CHART_WIDTH - CHART_RIGHT - 10;
+        file_print(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">%s</text>\n",
+                   is_at_edge ? CHART_WIDTH - 1 : report_x(range, x), CHART_HEIGHT - CHART_BOTTOM + 16,
+                   is_at_edge ? "end" : "middle", text);
     }
     file_print(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">epochs</text>\n",
                (CHART_LEFT + CHART_WIDTH - CHART_RIGHT) / 2, CHART_HEIGHT - 5);
@@ -160,10 +163,17 @@ static void report_drawing(FileWriter *out, const char *name, const Curve curves
     file_print(out, "</svg>\n");
 }
 
+/* A learning rate that stays the same is no curve. */
+static bool report_varies(const Curve *curve) {
+    for (size_t i = 1; i < curve->count; i++)
+        if (curve->points[i].y != curve->points[0].y) return true;
+    return false;
+}
+
 void report_chart(FileWriter *out, const Metrics *metrics, const char *name, ReportKind kind, uint32_t report) {
     Curve curves[2] = {report_curve(metrics, kind, report), {0}};
     if (kind == REPORT_train) curves[1] = report_curve(metrics, REPORT_test, report);
-    if (curves[0].points && curves[0].count > 1) {
+    if (curves[0].points && curves[0].count > 1 && (kind != REPORT_extra || report_varies(&curves[0]))) {
         file_print(out, "<h2>");
         report_text(out, name);
         if (curves[1].count) file_print(out, " <span class=\"train\">training</span> <span class=\"test\">test</span>");

@@ -115,6 +115,11 @@ static bool train_open(Trainer *trainer) {
                           evaluate->batch ? evaluate->batch : training->batch))
             return false;
     }
+    const SelfcProgram *step = trainer->train.program;
+    size_t threads = (size_t)selfc_pool_threads(trainer->session->pool);
+    trainer->times.calls = calloc(step->call_count + 1, sizeof *trainer->times.calls);
+    trainer->times.threads = calloc((step->call_count + 1) * threads, sizeof *trainer->times.threads);
+    trainer->times.waits = calloc((step->phase_count + 1) * threads, sizeof *trainer->times.waits);
     trainer->order = malloc((size_t)trainer->feed.count[SELFC_TRAIN] * sizeof *trainer->order);
     trainer->window = calloc(training->report_count, sizeof *trainer->window);
     trainer->epoch_sum = calloc(training->report_count, sizeof *trainer->epoch_sum);
@@ -122,7 +127,8 @@ static bool train_open(Trainer *trainer) {
                                  (training->feature_count ? module->programs[training->health].output_count : 0),
                              sizeof *trainer->extras);
     trainer->test_index = malloc((size_t)(trainer->evaluate.capacity + 1) * sizeof *trainer->test_index);
-    if (trainer->order && trainer->window && trainer->epoch_sum && trainer->extras && trainer->test_index)
+    bool has_times = trainer->times.calls && trainer->times.threads && trainer->times.waits;
+    if (has_times && trainer->order && trainer->window && trainer->epoch_sum && trainer->extras && trainer->test_index)
         return train_set_limits(trainer) && health_open(trainer);
     selfc_fail("no memory to train %s", module->name);
     return false;
@@ -153,6 +159,9 @@ static void train_close(Trainer *trainer) {
     binding_free(&trainer->health);
     selfc_session_free(trainer->session);
     feed_close(&trainer->feed);
+    free(trainer->times.calls);
+    free(trainer->times.threads);
+    free(trainer->times.waits);
     free(trainer->order);
     free(trainer->test_index);
     free(trainer->window);
@@ -276,11 +285,20 @@ bool train_fill(Trainer *trainer) {
     return true;
 }
 
+/* One step for each line of the metrics is timed call by call, for the profile in the report. */
+static void train_execute(Trainer *trainer) {
+    bool is_timed = trainer->step % trainer->line_steps == trainer->line_steps / 2;
+    trainer->session->times = is_timed ? &trainer->times : NULL;
+    selfc_execute(trainer->session, trainer->train.program, trainer->train.io, trainer->train.capacity);
+    trainer->session->times = NULL;
+    trainer->timed_steps += is_timed;
+}
+
 /* One step on the next batch, with its loss; false after selfc_fail. */
 static bool train_step(Trainer *trainer, double *loss) {
     double start = progress_clock();
     if (!train_fill(trainer)) return false;
-    selfc_execute(trainer->session, trainer->train.program, trainer->train.io, trainer->train.capacity);
+    train_execute(trainer);
     for (uint32_t i = 0; i < trainer->module->training.report_count; i++) {
         double value = *train_report(trainer, &trainer->train, i);
         trainer->window[i] += value;
@@ -327,8 +345,8 @@ static bool train_is_asked_to_stop(const Trainer *trainer, double loss) {
 }
 
 /* What a run is for: weights, pictures, report. */
-static bool train_write_results(Trainer *trainer) {
-    return checkpoint_write_weights(trainer) && pictures_write(trainer) && report_write(trainer);
+static bool train_write_results(Trainer *trainer, bool is_last) {
+    return checkpoint_write_weights(trainer) && pictures_write(trainer) && report_write(trainer, is_last);
 }
 
 static TrainEnd train_loop(Trainer *trainer, Progress *progress) {
@@ -353,7 +371,7 @@ static TrainEnd train_loop(Trainer *trainer, Progress *progress) {
         if (is_saved) saved = progress_clock();
         if (is_interrupted) return TRAIN_interrupted;
         if (is_epoch && !is_last && now - reported > train_report_pause) {
-            if (!train_write_results(trainer)) return TRAIN_failed;
+            if (!train_write_results(trainer, false)) return TRAIN_failed;
             reported = progress_clock();
         }
     }
@@ -369,7 +387,7 @@ static TrainEnd train_run(Trainer *trainer) {
     train_catch_signals(kept);
     TrainEnd end = train_loop(trainer, &progress);
     progress_end(&progress);
-    if (end != TRAIN_failed && !(train_save(trainer) && train_write_results(trainer))) end = TRAIN_failed;
+    if (end != TRAIN_failed && !(train_save(trainer) && train_write_results(trainer, true))) end = TRAIN_failed;
     train_release_signals(kept);
     if (end == TRAIN_failed) train_fail_kept(trainer);
     if (end == TRAIN_interrupted && !trainer->options->quiet)

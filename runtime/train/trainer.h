@@ -89,6 +89,8 @@ typedef struct {
     double seconds, window_seconds; /* spent training */
     double window_waited;        /* of window_seconds: until the data were there */
     double data_wait;            /* of the last line of metrics */
+    SelfcTimes times;            /* of some steps */
+    int64_t timed_steps;
     int64_t saved_step;          /* of the checkpoint on disk, or -1 */
 } Trainer;
 
@@ -146,5 +148,5 @@ double progress_clock(void);     /* seconds, monotonic */
 
 /* pictures.c, report.c */
 bool pictures_write(Trainer *trainer); /* samples.png, plane.png, reconstructions.png: those that the functions allow */
-bool report_write(const Trainer *trainer);
+bool report_write(Trainer *trainer, bool is_last); /* last: with what takes a moment, the map of features */
 #endif

@@ -48,6 +48,12 @@ same_tensors "$folder/unwatched/checkpoint.safetensors" "$folder/watched/checkpo
 for key in feature_std effective_rank alignment uniformity gradient_norm learning_rate; do
     head -n 1 "$folder/watched/metrics.jsonl" | grep -q "\"$key\": -\{0,1\}[0-9]" || fail "the first line has no $key"
 done
+for part in 'class="pca"' 'class="tsne"' 'id="show-pca"' 'Nearest neighbours' 'spread of features' 'effective rank' 'Where the time goes' 'encode.h.0 (encode.layers\[0\]) backward'; do
+    grep -q "$part" "$folder/watched/report.html" || fail "the report has no $part"
+done
+[ "$(grep -c '<circle class="k' "$folder/watched/report.html")" -ge 1000 ] || fail "the map lacks points"
+grep -qE 'https?:|src="[^d]' "$folder/watched/report.html" && fail "the report wants a network"
+[ "$(stat -c %s "$folder/watched/report.html")" -lt 3000000 ] || fail "the report is larger than 3 MB"
 grep -q '"learning_rate": 0.001,' "$folder/unwatched/metrics.jsonl" || fail "metrics without the learning rate"
 grep -q feature_std "$folder/unwatched/metrics.jsonl" && fail "health that nobody asked for"
 [ "$(grep -c feature_std "$folder/watched/metrics.jsonl")" = 2 ] || fail "health is not measured every 288 steps"
@@ -71,6 +77,7 @@ sed 's/"health"/"batch": 16, "optimizer": { "name": "adam", "learning_rate": 0.0
 gives 0 "$selfc" train "$folder/collapses.json" --epochs 3 --out "$folder/collapses"
 says "the features have collapsed"
 [ "$(grep -c 'have collapsed' "$folder/err")" = 1 ] || fail "the warning stands there more than once"
+grep -q 'class="alarm"' "$folder/collapses/report.html" || fail "no alarm in the report"
 grep -q '"alarm": "collapse"' "$folder/collapses/metrics.jsonl" || fail "no alarm in the metrics"
 gives 0 "$selfc" train "$folder/collapses" --epochs 4 --resume
 grep -q 'have collapsed' "$folder/err" && fail "the warning comes again in a run that goes on"

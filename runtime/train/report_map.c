@@ -1,0 +1,315 @@
+/* The map of features in report.html: samples as points in the plane, by principal components (PCA) and by t-SNE, and
+ * the nearest neighbours of a dozen. Which of the two is shown is a radio button and a line of style, so it works
+ * without scripts; a small script shows the picture of the point that is touched. All pictures stand in one PNG, of
+ * which each place shows its part. */
+#include "runtime/train/eigen.h"
+#include "runtime/train/features.h"
+#include "runtime/train/health.h"
+#include "runtime/train/report.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MAP_POINTS = 500,
+    MAP_LEAST = 12,
+    MAP_SIDE = 28,
+    MAP_COLUMNS = 25,
+    MAP_QUERIES = 12,
+    MAP_NEIGHBOURS = 7,
+    MAP_COLOURS = 10,
+    MAP_SIZE = 480,
+    MAP_EDGE = 12
+};
+
+typedef struct {
+    Trainer *trainer;
+    const SelfcProgram *function;
+    SelfcSplit split;
+    int64_t n, d;
+    float *rows;
+    double *unit;                 /* rows of length 1 */
+    double *places[2];            /* PCA, t-SNE; x and y of each */
+    int32_t *labels;              /* NULL: there are none */
+    int side_x, side_y, channels; /* of a small picture; 0: samples are no pictures */
+    unsigned char *picture;       /* all of them, as PNG */
+    size_t picture_size;
+} Map;
+
+static const SelfcTensor *map_sample(const Map *map, const FeedInput **input) {
+    const SelfcField *fields;
+    *input = &map->trainer->feed.inputs[0];
+    selfc_source_fields((*input)->source[map->split], &fields);
+    return &fields[(*input)->field].sample;
+}
+
+/* --- places --- */
+
+/* Columns of the centred rows' products with the two directions in which they spread most. */
+static bool map_components(Map *map) {
+    int64_t n = map->n, d = map->d;
+    double *centred = malloc((size_t)(n * d) * sizeof *centred), *products = malloc((size_t)(n * n) * sizeof *products);
+    double *vectors = malloc((size_t)(2 * n) * sizeof *vectors), values[2];
+    bool is_fine = centred && products && vectors;
+    for (int64_t k = 0; is_fine && k < d; k++) {
+        double mean = 0;
+        for (int64_t i = 0; i < n; i++) mean += map->unit[i * d + k] / (double)n;
+        for (int64_t i = 0; i < n; i++) centred[i * d + k] = map->unit[i * d + k] - mean;
+    }
+    if (is_fine) eigen_gram(centred, n, d, products);
+    is_fine = is_fine && eigen_largest(products, n, 2, vectors, values);
+    for (int64_t i = 0; is_fine && i < 2 * n; i++) map->places[0][i] = vectors[i % 2 * n + i / 2] * sqrt(values[i % 2]);
+    free(centred);
+    free(products);
+    free(vectors);
+    return is_fine;
+}
+
+static bool map_place(Map *map) {
+    if (!map_components(map)) return false;
+    memcpy(map->places[1], map->places[0], (size_t)(2 * map->n) * sizeof *map->places[1]);
+    return tsne_run(map->unit, map->n, map->d, map->places[1], map->trainer->session->pool);
+}
+
+/* --- pictures --- */
+
+/* The mean of the part of a picture that becomes one pixel, 0 to 1. */
+static double map_pixel(const void *picture, const SelfcTensor *sample, int channels, int x0, int x1, int y0, int y1,
+                        int c) {
+    double sum = 0;
+    int64_t width = sample->dim[1];
+    for (int y = y0; y < y1; y++)
+        for (int x = x0; x < x1; x++) {
+            int64_t at = ((int64_t)y * width + x) * channels + c;
+            sum += sample->dtype == SELFC_u8 ? ((const uint8_t *)picture)[at] / 255.0 : ((const float *)picture)[at];
+        }
+    return sum / ((x1 - x0) * (y1 - y0));
+}
+
+static void map_shrink(const Map *map, const void *picture, const SelfcTensor *sample, uint8_t *out, int line) {
+    int width = (int)sample->dim[1], height = (int)sample->dim[0];
+    for (int y = 0; y < map->side_y; y++)
+        for (int x = 0; x < map->side_x; x++)
+            for (int c = 0; c < map->channels; c++) {
+                int x0 = x * width / map->side_x, x1 = (x + 1) * width / map->side_x, y0 = y * height / map->side_y,
+                    y1 = (y + 1) * height / map->side_y;
+                double value = map_pixel(picture, sample, map->channels, x0, x1, y0, y1, c);
+                out[(y * line + x) * map->channels + c] = (uint8_t)(fmin(fmax(value, 0), 1) * 255 + 0.5);
+            }
+}
+
+static bool map_is_picture(const SelfcTensor *sample) {
+    bool is_flat = sample->rank == 2, has_channels = sample->rank == 3 && (sample->dim[2] == 1 || sample->dim[2] == 3);
+    return (sample->dtype == SELFC_u8 || sample->dtype == SELFC_f32) && (is_flat || has_channels) &&
+           sample->dim[0] > 1 && sample->dim[1] > 1 && sample->dim[0] <= 4096 && sample->dim[1] <= 4096;
+}
+
+/* All samples as small pictures side by side. */
+static bool map_draw(Map *map) {
+    const FeedInput *input;
+    const SelfcTensor *sample = map_sample(map, &input);
+    if (!map_is_picture(sample)) return true;
+    double most = (double)(sample->dim[0] > sample->dim[1] ? sample->dim[0] : sample->dim[1]);
+    double factor = most > MAP_SIDE ? MAP_SIDE / most : 1;
+    map->side_x = (int)fmax(1, round((double)sample->dim[1] * factor));
+    map->side_y = (int)fmax(1, round((double)sample->dim[0] * factor));
+    map->channels = sample->rank == 3 ? (int)sample->dim[2] : 1;
+    int64_t rows = (map->n + MAP_COLUMNS - 1) / MAP_COLUMNS;
+    int line = map->side_x * MAP_COLUMNS;
+    uint8_t *page = calloc((size_t)(line * map->channels) * (size_t)(map->side_y * rows), 1);
+    void *one = malloc(selfc_tensor_bytes(sample, 0));
+    bool is_fine = page && one;
+    for (int32_t i = 0; is_fine && i < map->n; i++) {
+        selfc_source_gather(input->source[map->split], input->field, &i, 1, one);
+        int64_t at = (i / MAP_COLUMNS * (int64_t)map->side_y * line + i % MAP_COLUMNS * map->side_x) * map->channels;
+        map_shrink(map, one, sample, page + at, line);
+    }
+    is_fine = is_fine && !selfc_png_encode(page, line, (int)(map->side_y * rows), map->channels, (void **)&map->picture,
+                                           &map->picture_size);
+    free(page);
+    free(one);
+    return is_fine;
+}
+
+/* --- the page --- */
+
+/* The part of the picture that shows sample i, for an element of this width. */
+static void map_put_position(FileWriter *out, int64_t i, double width, double height) {
+    file_print(out, "background-position:%.1fpx %.1fpx", -(double)(i % MAP_COLUMNS) * width,
+               -(double)(i / MAP_COLUMNS) * height);
+}
+
+/* Small pictures stand 40 units wide; the one of the point that is touched is larger. */
+static void map_put_style(FileWriter *out, const Map *map) {
+    if (!map->picture) return;
+    double height = 40.0 * map->side_y / map->side_x;
+    file_print(out,
+               "<style>.thumb{display:inline-block;width:40px;height:%.1fpx;background-size:%dpx auto;"
+               "image-rendering:pixelated;background-image:url(data:image/png;base64,",
+               height, 40 * MAP_COLUMNS);
+    report_base64(out, map->picture, map->picture_size);
+    file_print(out, ")}</style>\n");
+}
+
+static void map_put_points(FileWriter *out, const Map *map, int kind) {
+    const double *places = map->places[kind];
+    double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY};
+    for (int64_t i = 0; i < 2 * map->n; i++) {
+        low[i % 2] = fmin(low[i % 2], places[i]);
+        high[i % 2] = fmax(high[i % 2], places[i]);
+    }
+    file_print(out, "<g class=\"%s\">\n", kind ? "tsne" : "pca");
+    for (int64_t i = 0; i < map->n; i++) {
+        double at[2];
+        char text[32];
+        for (int k = 0; k < 2; k++) {
+            double span = high[k] - low[k];
+            at[k] = MAP_EDGE + (MAP_SIZE - 2 * MAP_EDGE) * (span > 0 ? (places[2 * i + k] - low[k]) / span : 0.5);
+        }
+        int colour = map->labels ? (int)((uint32_t)map->labels[i] % MAP_COLOURS) : 0;
+        file_print(out, "<circle class=\"k%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\" data-i=\"%d\"><title>", colour, at[0],
+                   MAP_SIZE - at[1], (int)i);
+        file_print(out, "%s %d", map->split == SELFC_TEST ? "test sample" : "sample", (int)i);
+        if (map->labels) file_print(out, ": "), report_text(out, features_class(map->trainer, map->labels[i], text));
+        file_print(out, "</title></circle>\n");
+    }
+    file_print(out, "</g>\n");
+}
+
+static void map_put_legend(FileWriter *out, const Map *map) {
+    bool is_there[MAP_COLOURS] = {false};
+    char text[32];
+    int32_t most = 0;
+    for (int64_t i = 0; map->labels && i < map->n; i++) most = map->labels[i] > most ? map->labels[i] : most;
+    if (!map->labels || most >= MAP_COLOURS) return; /* colours would stand for several classes */
+    for (int64_t i = 0; i < map->n; i++) is_there[map->labels[i] < 0 ? 0 : map->labels[i]] = true;
+    file_print(out, "<p class=\"legend\">");
+    for (int32_t k = 0; k < MAP_COLOURS; k++) {
+        if (!is_there[k]) continue;
+        file_print(out, "<span><svg viewBox=\"0 0 10 10\"><circle class=\"k%d\" cx=\"5\" cy=\"5\" r=\"5\"/></svg>",
+                   (int)k);
+        report_text(out, features_class(map->trainer, k, text));
+        file_print(out, "</span> ");
+    }
+    file_print(out, "</p>\n");
+}
+
+static const char map_script[] =
+    "<script>(function(){var m=document.getElementById('map'),l=document.getElementById('look');"
+    "function show(e){var c=e.target;if(c.tagName!='circle')return;var i=+c.dataset.i,t=l.firstChild;"
+    "if(t.className=='thumb large')t.style.backgroundPosition=-(i%%%d)*%d+'px '+-Math.floor(i/%d)*%.1f+'px';"
+    "l.lastChild.textContent=c.firstChild.textContent}"
+    "m.addEventListener('pointerover',show);m.addEventListener('click',show)})()</script>\n";
+
+static void map_put_map(FileWriter *out, const Map *map) {
+    enum { LARGE = 112 };
+    double height = map->side_x ? (double)LARGE * map->side_y / map->side_x : 0;
+    file_print(out, "<h2>Map of features</h2>\n<p>%d %s by the function ", (int)map->n,
+               map->split == SELFC_TEST ? "test samples" : "training samples");
+    report_text(out, map->function->name);
+    file_print(out,
+               ", %d numbers each. Touch a point to see what it is.</p>\n<div id=\"map\">"
+               "<input type=\"radio\" name=\"map\" id=\"show-tsne\" checked><label for=\"show-tsne\">t-SNE</label>"
+               "<input type=\"radio\" name=\"map\" id=\"show-pca\"><label for=\"show-pca\">PCA</label>\n"
+               "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"samples by their features\">\n",
+               (int)map->d, MAP_SIZE, MAP_SIZE);
+    map_put_points(out, map, 1);
+    map_put_points(out, map, 0);
+    file_print(out, "</svg>\n<div id=\"look\">");
+    if (map->picture)
+        file_print(out,
+                   "<div class=\"thumb large\" style=\"width:%dpx;height:%.1fpx;background-size:%dpx auto\"></div>",
+                   LARGE, height, LARGE * MAP_COLUMNS);
+    file_print(out, "<div></div></div></div>\n");
+    map_put_legend(out, map);
+    file_print(out, map_script, MAP_COLUMNS, LARGE, MAP_COLUMNS, height);
+}
+
+static double map_likeness(const Map *map, int64_t a, int64_t b) {
+    double sum = 0;
+    for (int64_t k = 0; k < map->d; k++) sum += map->unit[a * map->d + k] * map->unit[b * map->d + k];
+    return sum;
+}
+
+/* The most alike first; of equals, the first. */
+static void map_find_neighbours(const Map *map, int64_t query, int64_t *found) {
+    double likeness[MAP_NEIGHBOURS];
+    int count = 0;
+    for (int64_t i = 0; i < map->n; i++) {
+        if (i == query) continue;
+        double own = map_likeness(map, query, i);
+        int at = count;
+        while (at > 0 && likeness[at - 1] < own) at--;
+        if (at == MAP_NEIGHBOURS) continue;
+        count += count < MAP_NEIGHBOURS;
+        for (int k = count - 1; k > at; k--) likeness[k] = likeness[k - 1], found[k] = found[k - 1];
+        likeness[at] = own;
+        found[at] = i;
+    }
+}
+
+static void map_put_picture(FileWriter *out, const Map *map, int64_t i, bool is_other) {
+    char text[32];
+    file_print(out, "<span class=\"thumb%s\" style=\"", is_other ? " other" : "");
+    map_put_position(out, i, 40, 40.0 * map->side_y / map->side_x);
+    file_print(out, "\" title=\"%d", (int)i);
+    if (map->labels) file_print(out, ": "), report_text(out, features_class(map->trainer, map->labels[i], text));
+    file_print(out, "\"></span>");
+}
+
+static void map_put_neighbours(FileWriter *out, const Map *map) {
+    if (!map->picture) return;
+    file_print(
+        out,
+        "<h2>Nearest neighbours</h2>\n<p>Left a sample, then those of the others on the map whose features have the "
+        "smallest angle to its own%s.</p>\n<div class=\"neighbours\">\n",
+        map->labels ? "; those of another class are framed" : "");
+    for (int64_t query = 0; query < MAP_QUERIES && query < map->n; query++) {
+        int64_t found[MAP_NEIGHBOURS];
+        map_find_neighbours(map, query, found);
+        file_print(out, "<div>");
+        map_put_picture(out, map, query, false);
+        file_print(out, "<b></b>");
+        for (int k = 0; k < MAP_NEIGHBOURS; k++)
+            map_put_picture(out, map, found[k], map->labels && map->labels[found[k]] != map->labels[query]);
+        file_print(out, "</div>\n");
+    }
+    file_print(out, "</div>\n");
+}
+
+static bool map_make(Map *map) {
+    size_t numbers = (size_t)(map->n * map->d);
+    map->rows = malloc(numbers * sizeof *map->rows);
+    map->unit = malloc(numbers * sizeof *map->unit);
+    for (int k = 0; k < 2; k++) map->places[k] = malloc((size_t)(2 * map->n) * sizeof *map->places[k]);
+    if (!map->rows || !map->unit || !map->places[0] || !map->places[1])
+        return selfc_fail("no memory for the map of features"), false;
+    if (!features_run(map->trainer, map->function, map->split, map->n, map->rows)) return false;
+    health_normalise(map->rows, map->n, map->d, map->unit);
+    map->labels = features_labels(map->trainer, map->split, map->n);
+    if (map_place(map) && map_draw(map)) return true;
+    return selfc_fail("no memory for the map of features"), false;
+}
+
+bool report_map(FileWriter *out, Trainer *trainer) {
+    Map map = {.trainer = trainer, .function = features_function(trainer, NULL)};
+    if (!map.function) return true;
+    map.split = trainer->feed.count[SELFC_TEST] >= MAP_LEAST ? SELFC_TEST : SELFC_TRAIN;
+    map.n = trainer->feed.count[map.split] < MAP_POINTS ? trainer->feed.count[map.split] : MAP_POINTS;
+    map.d = features_width(map.function);
+    if (map.n < MAP_LEAST) return true;
+    bool is_fine = map_make(&map);
+    if (is_fine) {
+        map_put_style(out, &map);
+        map_put_map(out, &map);
+        map_put_neighbours(out, &map);
+    }
+    free(map.rows);
+    free(map.unit);
+    free(map.places[0]);
+    free(map.places[1]);
+    free(map.labels);
+    free(map.picture);
+    return is_fine;
+}
