@@ -260,7 +260,7 @@ int main(int argc, char **argv) {
         bool is_known = target_make(NULL, cpus[i], arena, &target, &diag);
         if (is_known) parts(&target.machine);
         if (is_known && target.is_host) {
-            random_functions(&target, 12 * scale);
+            random_functions(&target, 5 * scale);
             changes(&target);
             printf("%s: %d failed so far\n", target.cpu, failed);
         } else {
