@@ -1,7 +1,7 @@
 /* --memory: the passes over a training step that must not take more than so many bytes.
  *
  * What counts is what a step works on: parameters and other state, inputs and outputs, temporaries, and the scratch
- * of each thread. Evaluation shares states and arena with it, and must fit, too. The temporaries alone can be traded
+ * of each thread. Evaluation shares states and arena with it, and must fit, too: it prepares nothing. The temporaries alone can be traded
  * for work (passes/recompute.c). What the others leave to them is known when the kernels are scheduled: there the
  * pipeline stops, and goes on with the limit. The data set itself, which may lie in a mapped file, and the program's
  * own few megabytes do not count. */
@@ -81,6 +81,7 @@ static ApiMemory memory_of_evaluation(SelfcModel *model) {
     ApiMemory memory = {0};
     Program *program = NULL;
     Diag unheard;
+    options.machine.memory = INT64_MAX;
     diag_init(&unheard);
     Graph *graph = api_lower(model, "evaluate", &unheard), *stopped;
     if (graph && !unheard.errors) pipeline_run(graph, &options, &stopped, &program);
@@ -115,6 +116,7 @@ bool api_memory_run(SelfcModel *model, const Graph *graph, PipelineOptions *opti
     bool is_limited = model->options.memory && !strcmp(graph->name, "train") && goes_on;
     PipelineOptions first = *options;
     if (is_limited) first.stop_after = memory_stop;
+    if (model->options.memory && !strcmp(graph->name, "evaluate")) first.machine.memory = INT64_MAX;
     pipeline_run(graph, &first, stopped, program);
     if (!is_limited || memory_keep(model, *program, options, diag)) return true;
     program_free(*program);

@@ -179,6 +179,7 @@ void pass_panels(Program *program, const Machine *machine) {
     memcpy(before, program->kernels, count * sizeof *before);
     renew_kernels(&p, before, count, machine);
     renew_calls(&p, before);
+    prepare_keep(program); /* whom panels replace needs no place any more */
     for (uint32_t i = 0; i < count; i++)
         if (before[i].prepared_b) graph_free(before[i].body);
     arena_free(scratch);

@@ -43,6 +43,9 @@ bool pipeline_run_named(const Graph *graph, const char *names, const PipelineOpt
 /* order.c: an estimate of a call's time in nanoseconds on one core: 50 operations or 10 bytes each. */
 double order_work(const Kernel *kernel);
 
+/* prepare.c: of what the prepare part writes, what the others read is kept, and the rest is temporary. */
+void prepare_keep(Program *program);
+
 /* schedule.c: pieces of a map kernel, and an estimate of its work. */
 void schedule_map(Kernel *kernel, const Machine *machine);
 

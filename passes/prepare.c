@@ -3,7 +3,8 @@
  *
  * Such calls move to the front. Whoever runs the program does them once for each change of the states and keeps what
  * they leave in prepared buffers. A program that changes states itself (a training step) has no such part: it would
- * be done anew in every run. Nor is anything prepared whose size depends on the batch.
+ * be done anew in every run. Nor is anything prepared whose size depends on the batch, or where memory is limited: what
+ * is prepared stands beside the states.
  *
  * A kernel is marked prepared_b if b depends on states alone in every call of it: then the schedule need not count what
  * packing costs. A kernel that also multiplies by something else goes on packing. */
@@ -41,12 +42,24 @@ static void move_to_front(Program *program, const bool *prepares, Arena *scratch
     if (count) memcpy(program->calls, calls, count * sizeof *calls);
 }
 
-static void keep_what_is_read(Program *program, const bool *known) {
+static Buffer *arg_buffer(Program *program, uint32_t call, uint32_t arg) {
+    return &program->buffers[program->calls[call].args[arg]];
+}
+
+void prepare_keep(Program *program) {
+    Arena *scratch = arena_new();
+    bool *is_read = arena_array(scratch, bool, program->buffer_count + 1);
     for (uint32_t c = program->prepare_calls; c < program->call_count; c++)
-        for (uint32_t i = 0; i < program->kernels[program->calls[c].kernel].body->input_count; i++) {
-            Buffer *buffer = &program->buffers[program->calls[c].args[i]];
-            if (known[program->calls[c].args[i]] && buffer->kind == BUFFER_temporary) buffer->kind = BUFFER_prepared;
+        for (uint32_t i = 0; i < program->kernels[program->calls[c].kernel].body->input_count; i++)
+            is_read[arg_buffer(program, c, i) - program->buffers] = true;
+    for (uint32_t c = 0; c < program->prepare_calls; c++) {
+        const Kernel *kernel = &program->kernels[program->calls[c].kernel];
+        for (uint32_t i = kernel->body->input_count; i < kernel_arg_count(kernel); i++) {
+            Buffer *buffer = arg_buffer(program, c, i);
+            buffer->kind = is_read[buffer - program->buffers] ? BUFFER_prepared : BUFFER_temporary;
         }
+    }
+    arena_free(scratch);
 }
 
 /* Does all that the operand reads depend on states? */
@@ -80,8 +93,7 @@ static void mark_kernels(Program *program, const bool *known) {
 ProgramPass pass_prepare;
 
 void pass_prepare(Program *program, const Machine *machine) {
-    (void)machine;
-    if (changes_states(program)) return;
+    if (changes_states(program) || machine->memory) return;
     Arena *scratch = arena_new();
     bool *known = arena_array(scratch, bool, program->buffer_count + 1),
          *prepares = arena_array(scratch, bool, program->call_count + 1);
@@ -95,7 +107,7 @@ void pass_prepare(Program *program, const Machine *machine) {
             known[call->args[body->input_count + i]] = true;
     }
     move_to_front(program, prepares, scratch);
-    keep_what_is_read(program, known);
+    prepare_keep(program);
     mark_kernels(program, known);
     arena_free(scratch);
 }

@@ -91,16 +91,26 @@ static void test_tensors(void) {
     void *out[] = {y};
     EXPECT(selfc_run(model, "body", 2, in, out) == 0);
     for (int i = 0; i < 6; i++) EXPECT(y[i] == (float)(i % 3) * 784 * (float)(i / 3 + 1) + (float)(i % 3 + 1));
+    float plain[6];
+    memcpy(plain, y, sizeof y);
+    for (int i = 0; i < 784 * 3; i++) w[i] = 2;
+    EXPECT(selfc_tensor_write(model, weight, w, sizeof w) == 0 && selfc_run(model, "body", 2, in, out) == 0);
+    for (int i = 0; i < 6; i++) EXPECT(y[i] == 2 * 784 * (float)(i / 3 + 1) + (float)(i % 3 + 1));
+    for (int i = 0; i < 784 * 3; i++) w[i] = (float)(i % 3);
+    EXPECT(selfc_tensor_write(model, weight, w, sizeof w) == 0 && selfc_run(model, "body", 2, in, out) == 0);
+    EXPECT(!memcmp(plain, y, sizeof y));
 
     char path[] = "/tmp/selfc-test-XXXXXX";
     int file = mkstemp(path);
     EXPECT(file >= 0 && close(file) == 0);
     EXPECT(selfc_weights_save(model, path) == 0);
     SelfcModel *other = open_tiny(NULL, 0);
+    EXPECT(selfc_run(other, "body", 2, in, out) == 0 && memcmp(plain, y, sizeof y));
     EXPECT(selfc_weights_load(other, path) == 0);
     memset(b, 0, sizeof b);
     EXPECT(selfc_tensor_read(other, bias, b, sizeof b) == 0);
     EXPECT(b[0] == 1 && b[1] == 2 && b[2] == 3);
+    EXPECT(selfc_run(other, "body", 2, in, out) == 0 && !memcmp(plain, y, sizeof y));
     EXPECT(truncate(path, 100) == 0);
     EXPECT(selfc_weights_load(other, path) == 1 && has_error(path));
     unlink(path);

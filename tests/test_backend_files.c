@@ -267,6 +267,55 @@ static void test_cross(World *world) {
     }
 }
 
+/* What a program prepares, by the evaluator, from the world's weights. */
+static double **evaluate_prepared(const World *world, const Program *program) {
+    const SelfcModule *module = jit_module(world->jit);
+    Program part = *program;
+    part.call_count = program->prepare_calls;
+    double **values = arena_array(world->arena, double *, program->buffer_count);
+    for (uint32_t b = 0; b < program->buffer_count; b++) {
+        const Buffer *buffer = &program->buffers[b];
+        if (buffer->kind != BUFFER_state) continue;
+        const SelfcState *state = selfc_find_state(module, program->inputs[buffer->index].name);
+        const float *from = (const float *)((const char *)world->session->state + state->offset);
+        int64_t elements = type_elements(buffer->type);
+        values[b] = arena_array(world->arena, double, elements);
+        for (int64_t i = 0; i < elements; i++) values[b][i] = from[i];
+    }
+    program_eval(&part, 1, values, world->arena);
+    return values;
+}
+
+/* Panels in a file for a processor that is not here are as that processor's code reads them, and the weights that they
+ * are made of do not stand beside them. */
+static void test_foreign_panels(World *world) {
+    World there = *world;
+    there.target = fixture_target(world->arena, "aarch64-linux-gnu", NULL);
+    fixture_make(&there.fixture, &there.target, texts, FUNCTIONS);
+    build(&there, BUILD_object, "foreign.o", WEIGHTS_beside);
+    size_t size;
+    char *file = fixture_read(path_of(world, "foreign.weights"), &size, world->arena);
+    uint32_t found = 0;
+    for (uint32_t p = 0; p < FUNCTIONS; p++) {
+        const Program *program = there.fixture.input.programs[p];
+        double **values = evaluate_prepared(&there, program);
+        for (uint32_t b = 0; b < program->buffer_count; b++) {
+            if (program->buffers[b].kind != BUFFER_prepared) continue;
+            int64_t elements = type_elements(program->buffers[b].type);
+            float *wanted = arena_array(world->arena, float, elements);
+            for (int64_t i = 0; i < elements; i++) wanted[i] = (float)values[b][i];
+            EXPECT(file && memmem(file, size, wanted, (size_t)elements * sizeof *wanted), "%s: b%u is not in the file",
+                   program->name, b);
+            found++;
+        }
+    }
+    EXPECT(found, "nothing is prepared");
+    const SelfcState *weight = selfc_find_state(jit_module(world->jit), "w1");
+    char *text = fixture_read(path_of(world, "foreign.h"), &size, world->arena);
+    EXPECT(weight && text && strstr(text, " from w1\n") && !strstr(text, " w1 f32"), "%s", text);
+    fixture_free(&there.fixture);
+}
+
 static void expect_refused(World *world, const CompileInput *input, BuildKind kind, const char *name,
                            const Target *target, const char *word) {
     Diag diag;
@@ -401,6 +450,7 @@ int main(void) {
     test_object_and_archive(&world);
     test_texts(&world);
     test_cross(&world);
+    test_foreign_panels(&world);
     test_reproducible(&world);
     test_refusals(&world);
     test_full_disk(&world);
