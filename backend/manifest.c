@@ -245,6 +245,7 @@ static SelfcTraining manifest_training(const SelfcTraining *from, Arena *arena) 
                                   from->data[i].channels};
     training.data = data;
     training.reports = manifest_names(from->reports, from->report_count, arena);
+    training.knn.function = from->knn.function ? arena_copy(arena, from->knn.function) : NULL;
     training.measures = manifest_names(from->measures, from->measure_count, arena);
     return training;
 }

@@ -161,10 +161,12 @@ static SelfcTraining api_training(const SelfcModel *model, const Program *train)
             specs[i].input,  specs[i].source, specs[i].path,    specs[i].field, api_classes(train, specs[i].input),
             specs[i].height, specs[i].width,  specs[i].channels};
     bool has_health = model_health(description) > 0;
+    KnnSpec knn = model_knn(description);
     SelfcTraining training = {.train = 0,
                               .evaluate = 1,
                               .health = has_health ? 2 : -1,
                               .feature_count = model_health(description),
+                              .knn = {knn.every, knn.k, knn.samples, knn.temperature, knn.function},
                               .data = data,
                               .data_count = count,
                               .batch = model_batch(description),
