@@ -72,6 +72,11 @@ gives 0 "$selfc" train "$folder/watched.json" --steps 320 --out "$folder/stopped
 without_times() { sed 's/, "seconds".*//' "$1/metrics.jsonl"; }
 cmp -s <(without_times "$folder/watched") <(without_times "$folder/stopped") || fail "a resumed run has other metrics: $(diff <(without_times "$folder/watched") <(without_times "$folder/stopped"))"
 
+# Views that layers make of pictures are in the report, here a picture turned in four ways.
+gives 0 "$selfc" train examples/pretext/rotation.json --steps 2 --out "$folder/turned" --quiet
+grep -q 'What the training sees' "$folder/turned/report.html" || fail "the report has no views"
+grep -q 'What the training sees' "$folder/watched/report.html" && fail "views where there are no pictures"
+
 # Neighbours judge every second epoch, in the line that ends it, and change nothing either.
 gives 0 "$selfc" train "$contrastive" --epochs 2 --out "$folder/unjudged" --quiet
 gives 0 "$selfc" train "$contrastive" --epochs 2 --set 'training.knn={"every": 2, "samples": 1000, "function": "encode"}' --out "$folder/judged" --threads 1
