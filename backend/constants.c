@@ -13,7 +13,7 @@ typedef struct {
     LLVMModuleRef module;
     LLVMTargetDataRef layout;
     LLVMTypeRef i32, i64, f64, pointer;
-    LLVMTypeRef tensor, extent, state, arg, axis, call, program, spec, training;
+    LLVMTypeRef tensor, extent, state, arg, axis, call, program, spec, judge, training;
     Arena *arena;
 } Constants;
 
@@ -68,13 +68,16 @@ static void constants_large_types(Constants *c) {
                 AT(SelfcProgram, call_count), AT(SelfcProgram, phase_count), AT(SelfcProgram, arena_bytes),
                 AT(SelfcProgram, batch), AT(SelfcProgram, prepare), AT(SelfcProgram, prepared_bytes),
                 AT(SelfcProgram, changes_states));
+    c->judge = STRUCT(c, c->i64, c->i64, c->i64, c->f64, c->pointer);
+    SAME_LAYOUT(c, c->judge, SelfcJudge, AT(SelfcJudge, every), AT(SelfcJudge, k), AT(SelfcJudge, samples),
+                AT(SelfcJudge, temperature), AT(SelfcJudge, function));
     c->training = STRUCT(c, c->i32, c->i32, c->i32, c->i32, c->pointer, c->i32, c->i64, c->i64, c->i64, c->pointer,
-                         c->i32, c->pointer, c->i32);
+                         c->i32, c->pointer, c->i32, c->judge);
     SAME_LAYOUT(c, c->training, SelfcTraining, AT(SelfcTraining, train), AT(SelfcTraining, evaluate),
                 AT(SelfcTraining, health), AT(SelfcTraining, feature_count), AT(SelfcTraining, data),
                 AT(SelfcTraining, data_count), AT(SelfcTraining, batch), AT(SelfcTraining, epochs),
                 AT(SelfcTraining, seed), AT(SelfcTraining, reports), AT(SelfcTraining, report_count),
-                AT(SelfcTraining, measures), AT(SelfcTraining, measure_count));
+                AT(SelfcTraining, measures), AT(SelfcTraining, measure_count), AT(SelfcTraining, knn));
 }
 
 static LLVMValueRef constants_i32(Constants *c, int64_t value) {
@@ -175,6 +178,11 @@ static LLVMValueRef constants_names(Constants *c, const char *what, const char *
     return constants_array(c, what, c->pointer, texts, count);
 }
 
+static LLVMValueRef constants_judge(Constants *c, const SelfcJudge *judge) {
+    return VALUE(c, constants_i64(c, judge->every), constants_i64(c, judge->k), constants_i64(c, judge->samples),
+                 LLVMConstReal(c->f64, judge->temperature), constants_text(c, judge->function));
+}
+
 static LLVMValueRef constants_training(Constants *c, const SelfcTraining *training) {
     LLVMValueRef *specs = arena_array(c->arena, LLVMValueRef, training->data_count);
     for (uint32_t i = 0; i < training->data_count; i++)
@@ -190,7 +198,7 @@ static LLVMValueRef constants_training(Constants *c, const SelfcTraining *traini
                  constants_names(c, "reports", training->reports, training->report_count),
                  constants_i32(c, training->report_count),
                  constants_names(c, "measures", training->measures, training->measure_count),
-                 constants_i32(c, training->measure_count));
+                 constants_i32(c, training->measure_count), constants_judge(c, &training->knn));
 }
 
 static LLVMValueRef constants_module(Constants *c, const Manifest *manifest, LLVMValueRef const *functions) {

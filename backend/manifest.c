@@ -70,7 +70,8 @@ static bool manifest_same_state(Maker *maker, const SelfcState *state, const Gra
     return same;
 }
 
-/* Does the program change states? Then it may keep some for itself; what others read belongs to the trained model. */
+/* Does the program change states? Then it may keep some for itself; what others read belongs to the trained
+ * model, unless they look at the training itself: "$health", "$views". */
 static bool manifest_updates(const Program *program) {
     for (uint32_t i = 0; i < program->output_count; i++)
         if (program->outputs[i].updates >= 0) return true;
@@ -89,7 +90,7 @@ static bool manifest_states(Maker *maker) {
             const GraphInput *input = &program->inputs[k];
             if (input->kind == INPUT_data) continue;
             SelfcState *known = manifest_find_state(maker, input->name);
-            bool is_weight = input->kind == INPUT_parameter || !manifest_updates(program);
+            bool is_weight = input->kind == INPUT_parameter || (!manifest_updates(program) && program->name[0] != '$');
             if (!known)
                 manifest_add_state(maker, input);
             else if (!manifest_same_state(maker, known, input, program))
@@ -245,6 +246,7 @@ static SelfcTraining manifest_training(const SelfcTraining *from, Arena *arena) 
                                   from->data[i].channels};
     training.data = data;
     training.reports = manifest_names(from->reports, from->report_count, arena);
+    training.knn.function = from->knn.function ? arena_copy(arena, from->knn.function) : NULL;
     training.measures = manifest_names(from->measures, from->measure_count, arena);
     return training;
 }

@@ -161,10 +161,12 @@ static SelfcTraining api_training(const SelfcModel *model, const Program *train)
             specs[i].input,  specs[i].source, specs[i].path,    specs[i].field, api_classes(train, specs[i].input),
             specs[i].height, specs[i].width,  specs[i].channels};
     bool has_health = model_health(description) > 0;
+    KnnSpec knn = model_knn(description);
     SelfcTraining training = {.train = 0,
                               .evaluate = 1,
                               .health = has_health ? 2 : -1,
                               .feature_count = model_health(description),
+                              .knn = {knn.every, knn.k, knn.samples, knn.temperature, knn.function},
                               .data = data,
                               .data_count = count,
                               .batch = model_batch(description),
@@ -192,9 +194,25 @@ static bool api_add_program(SelfcModel *model, CompileInput *input, const char *
     return true;
 }
 
+/* Samples and their views for the report, where the description makes any. */
+static void api_add_views(SelfcModel *model, CompileInput *input) {
+    enum { ROWS = 8 };
+    Diag quiet;
+    diag_init(&quiet);
+    Graph *graph = lower_preview(model->description, model->shapes, model->shape_count, ROWS, &quiet), *stopped;
+    diag_free(&quiet);
+    if (!graph) return;
+    Program *program = NULL;
+    PipelineOptions options = api_pipeline_options(model);
+    pipeline_run(graph, &options, &stopped, &program);
+    graph_free(graph);
+    input->batches[input->program_count] = ROWS;
+    input->programs[input->program_count++] = program;
+}
+
 int api_input(SelfcModel *model, ApiWanted wanted, CompileInput *input) {
     if (api_need_target(model) || (wanted.has_training && api_need_shapes(model))) return 1;
-    uint32_t most = wanted.function_count + 3;
+    uint32_t most = wanted.function_count + 4;
     *input = (CompileInput){.name = model_name(model->description),
                             .description = model_resolved(model->description, model->arena),
                             .programs = arena_array(model->arena, Program *, most),
@@ -213,6 +231,7 @@ int api_input(SelfcModel *model, ApiWanted wanted, CompileInput *input) {
     }
     for (uint32_t i = 0; i < wanted.function_count; i++)
         good = api_add_program(model, input, wanted.functions[i], 0, wanted.stop_after, &diag) && good;
+    if (good && wanted.has_training) api_add_views(model, input);
     if (good) return diag_free(&diag), 0;
     api_input_free(input);
     return api_fail_with(&diag);

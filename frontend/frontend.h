@@ -21,6 +21,13 @@ Model *model_parse(const char *text, const char *file, const char *const *sets, 
 /* The same for a description that was made from another: parts that nothing uses are no mistake. */
 Model *model_parse_made(const char *text, const char *file, Arena *arena, Diag *diag);
 
+/* training.knn. */
+typedef struct {
+    int64_t every, k, samples; /* every 0: not asked for */
+    double temperature;
+    const char *function; /* NULL: not said */
+} KnnSpec;
+
 typedef struct {
     const char *input;   /* graph input it feeds */
     const char *source;  /* "glyphs", "idx", "npy" */
@@ -42,6 +49,7 @@ uint32_t model_data(const Model *model, const DataSpec **specs);
 double model_data_scale(const Model *model, uint32_t data, DType stored);
 uint32_t model_reports(const Model *model, const char *const **names); /* the loss first */
 uint32_t model_health(const Model *model); /* features whose health is asked for */
+KnnSpec model_knn(const Model *model);
 uint32_t model_functions(const Model *model, const char *const **names);
 
 /* The training step: inputs are the data (in their stored type, batch fixed), "$key" and "$sample"; outputs are loss and

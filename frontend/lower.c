@@ -249,7 +249,7 @@ Graph *lower_evaluate(const Model *model, const DataShape *shapes, size_t count,
 
 Graph *lower_preview(const Model *model, const DataShape *shapes, size_t count, Dim n, Diag *diag) {
     *model->reported = NULL;
-    Lower l = lower_begin(model, "preview", n, true, diag);
+    Lower l = lower_begin(model, "$views", n, true, diag);
     Scope scope = {.outer = l.root};
     Values values = {0};
     View view, views[MOST_VIEWS];

@@ -59,6 +59,8 @@ uint32_t model_reports(const Model *model, const char *const **names) {
 
 uint32_t model_health(const Model *model) { return model->training.health.count; }
 
+KnnSpec model_knn(const Model *model) { return model->training.knn; }
+
 uint32_t model_functions(const Model *model, const char *const **names) {
     *names = model->function_names;
     return model->function_count;

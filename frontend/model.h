@@ -133,6 +133,8 @@ typedef struct {
     Update *updates;
     uint32_t update_count;
     Names reports, health;
+    KnnSpec knn;
+    const Json *knn_function;
     int64_t batch, epochs, accumulate;
     uint64_t seed;
 } Training;

@@ -32,6 +32,7 @@ Names read_names(Reader *r, const Json *json, bool identifiers);
 Constants read_constants(Reader *r, const Json *json);
 void read_dtype(Reader *r, const Json *json, DType *dtype);
 void read_mention(Reader *r, const char *name);
+double read_real(Reader *r, const Json *json, double standard); /* above 0 */
 double read_number(Reader *r, const Json *json, double standard, double least, double most);
 
 /* read_layers.c */
@@ -42,4 +43,5 @@ void read_module_call(Reader *r, const Json *json, Layer *layer); /* module, par
 /* read_training.c */
 void read_optimizers(Reader *r, const Json *json, bool is_library);
 void read_training(Reader *r, const Json *json);
+void read_knn_function(Reader *r); /* once the functions have been read */
 #endif

@@ -253,6 +253,27 @@ static void read_health(Reader *r, const Json *json, Training *training) {
     training->health.count = 2;
 }
 
+/* Whether there is such a function is known when they have been read. */
+static void read_knn(Reader *r, const Json *json, Training *training) {
+    if (!json || !read_check(r, json, OBJECT_knn)) return;
+    const Json *function = training->knn_function = read_key(json, OBJECT_knn, "function");
+    training->knn = (KnnSpec){
+        .every = (int64_t)read_number(r, read_key(json, OBJECT_knn, "every"), 5, 1, 1 << 30),
+        .k = (int64_t)read_number(r, read_key(json, OBJECT_knn, "k"), 20, 1, 1 << 20),
+        .samples = (int64_t)read_number(r, read_key(json, OBJECT_knn, "samples"), 20000, 1, 1 << 30),
+        .temperature = read_real(r, read_key(json, OBJECT_knn, "temperature"), 0.1),
+        .function = function ? function->text : NULL,
+    };
+}
+
+void read_knn_function(Reader *r) {
+    const Json *json = r->model->training.knn_function;
+    bool is_there = !json;
+    for (uint32_t i = 0; json && i < r->model->function_count; i++)
+        is_there |= !strcmp(r->model->function_names[i], json->text);
+    if (!is_there) read_unknown(r, json, "function", json->text, r->model->function_names, r->model->function_count);
+}
+
 void read_training(Reader *r, const Json *json) {
     Training *training = &r->model->training;
     const Json *optimizer = read_key(json, OBJECT_training, "optimizer");
@@ -267,6 +288,7 @@ void read_training(Reader *r, const Json *json) {
     read_layers(r, read_key(json, OBJECT_training, "layers"), "training", &training->block);
     read_updates(r, read_key(json, OBJECT_training, "minimize"), standard, training);
     read_reports(r, read_key(json, OBJECT_training, "report"), training);
+    read_knn(r, read_key(json, OBJECT_training, "knn"), training);
     read_health(r, read_key(json, OBJECT_training, "health"), training);
     training->batch = (int64_t)read_number(r, read_key(json, OBJECT_training, "batch"), 128, 1, 1 << 24);
     training->accumulate = (int64_t)read_number(r, read_key(json, OBJECT_training, "accumulate"), 1, 1, 1 << 16);

@@ -218,21 +218,36 @@ static bool number_names(Reader *r, const Json *json, const char *title, const E
     return false;
 }
 
-/* A number of the description itself, over its let alone. */
-double read_number(Reader *r, const Json *json, double standard, double least, double most) {
-    if (!json) return standard;
+/* A number of the description itself, over its let alone; false if there is none, after a message. */
+static bool read_plain_number(Reader *r, const Json *json, const char *title, double *number) {
     Arena *scratch = arena_new();
     Scope root = {0};
     Lower l = {.model = r->model, .diag = r->diag, .arena = scratch, .n = -1, .root = &root};
-    double number = standard;
     const Expr *expr = read_expr(r, json);
-    const char *title = json->key ? arena_printf(r->arena, "'%s'", json->key) : "this";
     if (expr) scope_bind_constants(&l, &root, &r->model->let);
     bool known = expr && number_names(r, json, title, expr) &&
-                 to_number(&l, spot_json(json), formula_value(&l, &root, expr), &number);
+                 to_number(&l, spot_json(json), formula_value(&l, &root, expr), number);
     arena_free(scratch);
-    if (!known) return standard;
+    return known;
+}
+
+static const char *read_title(Reader *r, const Json *json) {
+    return json->key ? arena_printf(r->arena, "'%s'", json->key) : "this";
+}
+
+double read_number(Reader *r, const Json *json, double standard, double least, double most) {
+    double number;
+    if (!json || !read_plain_number(r, json, read_title(r, json), &number)) return standard;
     if (number >= least && number <= most && number == floor(number)) return number;
-    read_error(r, json, "%s is %.12g, but must be a whole number from %.0f to %.0f", title, number, least, most);
+    read_error(r, json, "%s is %.12g, but must be a whole number from %.0f to %.0f", read_title(r, json), number, least,
+               most);
+    return standard;
+}
+
+double read_real(Reader *r, const Json *json, double standard) {
+    double number;
+    if (!json || !read_plain_number(r, json, read_title(r, json), &number)) return standard;
+    if (number > 0 && isfinite(number)) return number;
+    read_error(r, json, "%s is %.12g, but must be above 0", read_title(r, json), number);
     return standard;
 }

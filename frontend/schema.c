@@ -93,6 +93,7 @@ static const char *accept_piece(Accept accept) {
                "'additionalProperties': {'$ref': '#/$defs/a_function', 'oneOf': [{'required': ['module']}, "
                "{'required': ['inputs', 'layers']}]}";
     case ACCEPT_optimizers: return "'type': 'object', 'additionalProperties': {'$ref': '#/$defs/a_optimizer'}";
+    case ACCEPT_knn: return "'$ref': '#/$defs/a_knn'";
     case ACCEPT_training: return "'$ref': '#/$defs/a_training'";
     case ACCEPT_data:
         return "'type': 'object', 'minProperties': 1, 'propertyNames': {" NAME

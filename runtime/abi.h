@@ -90,6 +90,14 @@ typedef struct {
     int64_t height, width, channels; /* asked of pictures; 0: the source decides */
 } SelfcDataSpec;
 
+/* Nearest neighbours while the training goes on. */
+typedef struct {
+    int64_t every;            /* epochs; 0: never */
+    int64_t k, samples;       /* neighbours; of so many training samples at most */
+    double temperature;
+    const char *function;     /* what gives the features; NULL: "encode", or the only one that could */
+} SelfcJudge;
+
 /* How the runtime drives training; all zero for a description without it. */
 typedef struct {
     int32_t train, evaluate;  /* positions in programs; -1: none */
@@ -103,6 +111,7 @@ typedef struct {
     uint32_t report_count;
     const char *const *measures; /* further outputs f32[] of the training program for the metrics: "$learning_rate" */
     uint32_t measure_count;
+    SelfcJudge knn;
 } SelfcTraining;
 
 typedef struct {

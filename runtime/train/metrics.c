@@ -198,6 +198,7 @@ static bool metrics_name_extras(Metrics *metrics, const SelfcModule *module) {
         is_fine = metrics_add_extra(metrics, measured[i]);
     for (uint32_t i = training->feature_count; is_fine && health && i < health->output_count; i++)
         is_fine = metrics_add_extra(metrics, health->io[health->input_count + i].name);
+    if (is_fine && training->knn.every) is_fine = metrics_add_extra(metrics, "knn_accuracy");
     if (!is_fine) selfc_fail("no memory for the metrics");
     return is_fine;
 }

@@ -145,6 +145,9 @@ void progress_epoch(Progress *progress, const Trainer *trainer, const Record *re
         fits = progress_put_value("", name, record->values[i], &room) &&
                (!record->test || progress_put_value("test_", name, record->test[i], &room));
     }
+    int knn = metrics_extra(&trainer->metrics, "knn_accuracy");
+    if (fits && knn >= 0 && !isnan(record->extras[knn]))
+        fits = progress_put_value("", "knn_accuracy", record->extras[knn], &room);
     if (!fits) fputs(" …", stderr);
     progress_put_rate(record->samples_per_second);
     fprintf(stderr, "  %.2f s\n", record->seconds);

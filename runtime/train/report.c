@@ -147,7 +147,7 @@ bool report_write(Trainer *trainer, bool is_last) {
     report_alarm(&out, metrics);
     report_facts(&out, trainer);
     report_charts(&out, metrics);
-    if (is_last && !report_map(&out, trainer)) return file_abandon(&out), false;
+    if (is_last && !(report_map(&out, trainer) && report_views(&out, trainer))) return file_abandon(&out), false;
     for (int i = 0; i < REPORT_PICTURES && is_fine; i++) is_fine = report_embed(&out, trainer->folder, i);
     if (!is_fine) return file_abandon(&out), false;
     report_profile(&out, trainer);

@@ -15,6 +15,8 @@ void report_about(FileWriter *out, const Trainer *trainer);
 void report_facts(FileWriter *out, const Trainer *trainer);
 /* report_map.c: samples by their features, and neighbours; nothing, if no function gives features. False after selfc_fail. */
 bool report_map(FileWriter *out, Trainer *trainer);
+/* report_views.c: samples and their augmented views; nothing, if there is no program for it. False after selfc_fail. */
+bool report_views(FileWriter *out, Trainer *trainer);
 /* report_profile.c: the table of kernels that take longest; nothing, if no step was timed. */
 void report_profile(FileWriter *out, const Trainer *trainer);
 #endif

@@ -293,7 +293,7 @@ static bool map_make(Map *map) {
 }
 
 bool report_map(FileWriter *out, Trainer *trainer) {
-    Map map = {.trainer = trainer, .function = features_function(trainer, NULL)};
+    Map map = {.trainer = trainer, .function = features_function(trainer, trainer->module->training.knn.function)};
     if (!map.function) return true;
     map.split = trainer->feed.count[SELFC_TEST] >= MAP_LEAST ? SELFC_TEST : SELFC_TRAIN;
     map.n = trainer->feed.count[map.split] < MAP_POINTS ? trainer->feed.count[map.split] : MAP_POINTS;

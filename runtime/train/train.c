@@ -129,7 +129,7 @@ static bool train_open(Trainer *trainer) {
     trainer->test_index = malloc((size_t)(trainer->evaluate.capacity + 1) * sizeof *trainer->test_index);
     bool has_times = trainer->times.calls && trainer->times.threads && trainer->times.waits;
     if (has_times && trainer->order && trainer->window && trainer->epoch_sum && trainer->extras && trainer->test_index)
-        return train_set_limits(trainer) && health_open(trainer);
+        return train_set_limits(trainer) && health_open(trainer) && nearest_open(trainer);
     selfc_fail("no memory to train %s", module->name);
     return false;
 }
@@ -251,6 +251,9 @@ static bool train_write_epoch(Trainer *trainer, Progress *progress, double rate)
     if (has_test && !train_evaluate(trainer, test)) return free(test), false;
     for (uint32_t i = 0; i < reports; i++) trainer->epoch_sum[i] /= (double)trainer->epoch_sum_steps;
     train_read_extras(trainer);
+    if (nearest_is_due(trainer) &&
+        !nearest_measure(trainer, &trainer->extras[metrics_extra(&trainer->metrics, "knn_accuracy")]))
+        return free(test), false;
     Record record = {.step = trainer->step,
                      .epoch = (double)trainer->step / (double)trainer->epoch_steps,
                      .seconds = trainer->seconds,

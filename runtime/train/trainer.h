@@ -125,6 +125,11 @@ void health_measure(Trainer *trainer, double *values);
 bool health_has_collapsed(const Trainer *trainer, const double *values);
 void health_warn(const Trainer *trainer, const double *values);
 
+/* nearest.c: do the features of the training data judge those of the test data rightly? Where training.knn asks. */
+bool nearest_open(Trainer *trainer); /* false after selfc_fail */
+bool nearest_is_due(const Trainer *trainer);
+bool nearest_measure(Trainer *trainer, double *accuracy); /* false after selfc_fail */
+
 /* scan.c: numbers in memory that are not finite. */
 typedef struct {
     int64_t count, first; /* of elements that are not finite; the first of them, or -1 */

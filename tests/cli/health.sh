@@ -72,6 +72,24 @@ gives 0 "$selfc" train "$folder/watched.json" --steps 320 --out "$folder/stopped
 without_times() { sed 's/, "seconds".*//' "$1/metrics.jsonl"; }
 cmp -s <(without_times "$folder/watched") <(without_times "$folder/stopped") || fail "a resumed run has other metrics: $(diff <(without_times "$folder/watched") <(without_times "$folder/stopped"))"
 
+# Views that layers make of pictures are in the report, here a picture turned in four ways.
+gives 0 "$selfc" train examples/pretext/rotation.json --steps 2 --out "$folder/turned" --quiet
+grep -q 'What the training sees' "$folder/turned/report.html" || fail "the report has no views"
+grep -q 'What the training sees' "$folder/watched/report.html" && fail "views where there are no pictures"
+
+# Neighbours judge every second epoch, in the line that ends it, and change nothing either.
+gives 0 "$selfc" train "$contrastive" --epochs 2 --out "$folder/unjudged" --quiet
+gives 0 "$selfc" train "$contrastive" --epochs 2 --set 'training.knn={"every": 2, "samples": 1000, "function": "encode"}' --out "$folder/judged" --threads 1
+same_tensors "$folder/unjudged/checkpoint.safetensors" "$folder/judged/checkpoint.safetensors"
+[ "$(grep -c knn_accuracy "$folder/judged/metrics.jsonl")" = 1 ] || fail "neighbours do not judge once in two epochs"
+tail -n 1 "$folder/judged/metrics.jsonl" | grep -qE '"test_loss": .*"knn_accuracy": (0\.9|1)' || fail "neighbours judge badly: $(tail -n 1 "$folder/judged/metrics.jsonl")"
+says "knn_accuracy 0.9"
+gives 0 "$selfc" train "$contrastive" --epochs 4 --set 'training.knn={"every": 2, "samples": 1000}' --out "$folder/judged4" --quiet
+grep -q 'accuracy of nearest neighbours' "$folder/judged4/report.html" || fail "the report has no curve of neighbours"
+[ "$(grep -o '"knn_accuracy": [0-9.]*' "$folder/judged/metrics.jsonl")" = "$(grep -o '"knn_accuracy": [0-9.]*' "$folder/judged4/metrics.jsonl" | head -n 1)" ] || fail "threads change what neighbours say"
+gives 1 "$selfc" train examples/gan/model.json --steps 1 --set 'training.knn={"every": 1}' --out "$folder/nobody"
+says "training.knn needs a function that"
+
 # Two views that only attract each other collapse. It is said once.
 sed 's/"health"/"batch": 16, "optimizer": { "name": "adam", "learning_rate": 0.003 }, "health"/; s/"batch": 64,//; s/{ "module": "nt_xent".*/{ "expr": "mean(sum((a - b)^2, axis=1))", "name": "loss" }/' "$folder/watched.json" >"$folder/collapses.json"
 gives 0 "$selfc" train "$folder/collapses.json" --epochs 3 --out "$folder/collapses"

@@ -1,0 +1,78 @@
+/* Nearest neighbours while a training goes on: every few epochs the features of the training data judge those of the
+ * test data. Labels are used for this alone. */
+#include "runtime/train/features.h"
+#include "runtime/train/knn.h"
+
+#include <stdlib.h>
+
+typedef struct {
+    float *rows;
+    int32_t *labels;
+    int64_t count;
+} Side;
+
+bool nearest_open(Trainer *trainer) {
+    const SelfcJudge *judge = &trainer->module->training.knn;
+    if (!judge->every) return true;
+    int32_t *labels = NULL;
+    const char *wrong = NULL;
+    if (!features_function(trainer, judge->function))
+        wrong = "a function that takes a sample of the first data input and gives features f32[n,d]";
+    else if (trainer->feed.count[SELFC_TEST] == 0)
+        wrong = "test data";
+    else if (!(labels = features_labels(trainer, SELFC_TEST, 1)))
+        wrong = "data with labels";
+    free(labels);
+    if (wrong) selfc_fail("%s: training.knn needs %s", trainer->module->name, wrong);
+    return !wrong;
+}
+
+bool nearest_is_due(const Trainer *trainer) {
+    int64_t every = trainer->module->training.knn.every;
+    return every > 0 && trainer->step % trainer->epoch_steps == 0 && trainer->step / trainer->epoch_steps % every == 0;
+}
+
+static bool nearest_side(Trainer *trainer, const SelfcProgram *function, SelfcSplit split, int64_t count, Side *side) {
+    *side = (Side){.count = count, .labels = features_labels(trainer, split, count)};
+    side->rows = malloc((size_t)(count * features_width(function)) * sizeof *side->rows);
+    if (side->rows && side->labels) return features_run(trainer, function, split, count, side->rows);
+    return selfc_fail("no memory for the features of %lld samples", (long long)count), false;
+}
+
+/* One more than the largest label; 0 after selfc_fail. */
+static int64_t nearest_classes(const Side *side, int64_t classes) {
+    for (int64_t i = 0; i < side->count; i++) {
+        if (side->labels[i] < 0)
+            return selfc_fail("training.knn needs labels from 0, but there is %d", side->labels[i]), 0;
+        if (side->labels[i] >= classes) classes = side->labels[i] + 1;
+    }
+    return classes;
+}
+
+bool nearest_measure(Trainer *trainer, double *accuracy) {
+    const SelfcJudge *judge = &trainer->module->training.knn;
+    const SelfcProgram *function = features_function(trainer, judge->function);
+    int64_t count = trainer->feed.count[SELFC_TRAIN];
+    Side train = {0}, test = {0};
+    bool is_fine =
+        nearest_side(trainer, function, SELFC_TRAIN, count < judge->samples ? count : judge->samples, &train) &&
+        nearest_side(trainer, function, SELFC_TEST, trainer->feed.count[SELFC_TEST], &test);
+    int64_t classes = is_fine ? nearest_classes(&train, 1) : 0;
+    classes = classes ? nearest_classes(&test, classes) : 0;
+    SelfcKnn knn = {.train = train.rows,
+                    .test = test.rows,
+                    .train_label = train.labels,
+                    .test_label = test.labels,
+                    .train_count = train.count,
+                    .test_count = test.count,
+                    .features = features_width(function),
+                    .classes = classes,
+                    .k = judge->k,
+                    .temperature = judge->temperature};
+    is_fine = classes > 0 && !selfc_knn(&knn, trainer->session->pool, accuracy, NULL);
+    free(train.rows);
+    free(train.labels);
+    free(test.rows);
+    free(test.labels);
+    return is_fine;
+}
