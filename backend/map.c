@@ -15,7 +15,7 @@
  * axis before it instead: the vectors of all colours are computed one after the other, then interleaved and stored. */
 #include "backend/pull.h"
 
-enum { MOST_UNROLL = 4, MOST_INTERLEAVED = 4 };
+enum { MOST_UNROLL = 4 };
 
 typedef struct {
     Pull *p;
@@ -304,13 +304,6 @@ static void walk_parallel(Map *m, uint32_t axis) {
     }
 }
 
-static bool has_colours(const Map *m) {
-    const Grid *grid = &m->kernel->grid;
-    if (m->kernel->reduced || grid->rank < 2) return false;
-    Dim last = grid->axis[grid->rank - 1].extent;
-    return last > 1 && last <= MOST_INTERLEAVED && grid->axis[grid->rank - 1].block == 0;
-}
-
 /* Short axes get short vectors; bodies with much in them are not repeated. */
 static void choose_lanes(Map *m) {
     const Machine *machine = &m->p->e->target->machine;
@@ -341,7 +334,7 @@ void map_emit(Pull *p) {
     m->results = arena_array(p->e->arena, LLVMValueRef, (size_t)body->count * MOST_UNROLL + 1);
     for (NodeId id = 0; id < body->count; id++)
         if (m->stage[id] + 1 > m->stages) m->stages = m->stage[id] + 1;
-    if (has_colours(m)) m->colours = (uint32_t)m->kernel->grid.axis[m->kernel->grid.rank - 1].extent;
+    m->colours = kernel_interleaved(m->kernel);
     choose_lanes(m);
     Loop pieces = loop_begin(p, LLVMGetParam(p->e->function, 2), LLVMGetParam(p->e->function, 3), pull_i64(p, 1));
     loop_piece(p, pieces.index, m->from, m->to);

@@ -60,7 +60,8 @@ static SelfcSource *preview_open(const SelfcModel *model, const DataSpec *spec) 
                                   .split = SELFC_TRAIN,
                                   .height = spec->height,
                                   .width = spec->width,
-                                  .channels = spec->channels};
+                                  .channels = spec->channels,
+                                  .cache = model->options.cache ? model->options.cache : ""};
     SelfcSource *source = selfc_source_open(&options);
     if (source && !selfc_source_load(source)) return source;
     selfc_source_close(source);

@@ -67,11 +67,12 @@ static PhaseTimes *profile_phases(const Profile *profile, const ProfileSource *s
     return times;
 }
 
-/* The last axis is walked in whole vectors, block by block. */
+/* The last axis, or the one before it if that is interleaved, is walked in whole vectors, block by block. */
 static double profile_tail_waste(const Kernel *kernel, const Machine *machine, int64_t n) {
     if (!kernel->grid.rank) return 0;
-    int64_t lanes = machine->vector_bytes / 4, size = dim_at(kernel->grid.axis[kernel->grid.rank - 1].extent, n);
-    int64_t block = kernel->grid.axis[kernel->grid.rank - 1].block;
+    uint32_t axis = kernel->grid.rank - (kernel_interleaved(kernel) ? 2 : 1);
+    int64_t lanes = machine->vector_bytes / 4, size = dim_at(kernel->grid.axis[axis].extent, n);
+    int64_t block = kernel->grid.axis[axis].block;
     if (block <= 0 || block > size) block = size;
     if (size <= 0) return 0;
     int64_t rest = size % block;

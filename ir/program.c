@@ -139,6 +139,13 @@ bool kernel_reduces(const Kernel *kernel, NodeId id) {
     return sized_axes(node->type) != sized_axes(kernel->body->nodes[node->in[0]].type);
 }
 
+uint32_t kernel_interleaved(const Kernel *kernel) {
+    const Grid *grid = &kernel->grid;
+    if (kernel->kind != KERNEL_map || kernel->reduced || grid->rank < 2 || grid->axis[grid->rank - 1].block) return 0;
+    Dim last = grid->axis[grid->rank - 1].extent;
+    return last > 1 && last <= MOST_INTERLEAVED ? (uint32_t)last : 0;
+}
+
 uint32_t *kernel_stages(const Kernel *kernel, Arena *arena) {
     const Graph *body = kernel->body;
     uint32_t *stage = arena_array(arena, uint32_t, body->count);

@@ -96,6 +96,10 @@ bool kernel_equal(const Kernel *a, const Kernel *b);
 enum { MOST_ROW_SUMS = 16 /* outputs of one kernel that are */ };
 bool kernel_sums_rows(const Kernel *kernel, uint32_t output);
 int64_t kernel_sum_rows(const Kernel *kernel);
+/* The size of a map kernel's last axis, if it is so short that vectors run along the axis before it and are interleaved
+ * as they are stored: the colours of a picture. 0: they run along the last axis. */
+enum { MOST_INTERLEAVED = 4 };
+uint32_t kernel_interleaved(const Kernel *kernel);
 /* Whether a node is a reduction that takes a walk (not over axes of size 1 alone). Map kernels: in which walk each node
  * is complete: one later than the reductions that it needs; and in which one an output is stored, UINT32_MAX for those
  * without the reduced axes, which are stored behind the last. */

@@ -436,7 +436,7 @@ def check_mix(folder, kind, alpha):
 
 # ---- statistics ----
 
-MANY, SIGMAS = 4000, 5
+MANY, PART, SIGMAS = 4000, 200, 5
 
 
 def expect(good, what):
@@ -458,19 +458,19 @@ def check_statistics(folder):
     side, functions = 256, {
         "crop": [{"layer": "random_resized_crop", "size": 16, "scale": [0.08, 0.5]}],
         "flip": [{"layer": "random_flip", "p": 0.3}],
-        "share": [{"layer": "cutout", "p": 0.6, "value": 5, "scale": [0.1, 0.3]}]}
+        "hole": [{"layer": "cutout", "p": 0.6, "value": -1, "scale": [0.1, 0.3]}]}
     path = os.path.join(folder, "many.json")
     with open(path, "w") as file:
         json.dump({"name": "many", "functions": {name: {"inputs": {"x": ["n", side, side, 2]}, "layers": layers}
                                                  for name, layers in functions.items()}}, file)
-    selfc, failed, found = oracle.Selfc(path, seed=SEED), 0, {name: [] for name in functions}
-    ramp = numpy.stack(numpy.mgrid[:side, :side], -1).astype(f32)
-    for part in range(MANY // 200):
-        selfc = oracle.Selfc(path, seed=part)
-        for name in functions:
-            shape = (200, 16, 16, 2) if name == "crop" else (200, side, side, 2)
-            found[name].append(selfc.run(name, 200, [numpy.broadcast_to(ramp, (200, *ramp.shape)).copy()], [shape])[0][:, ::15, ::15] if name != "share" else
-                               (selfc.run(name, 200, [numpy.broadcast_to(ramp * 0, (200, *ramp.shape)).copy()], [shape])[0] == 5).mean((1, 2, 3))[:, None])
+    failed, found = 0, {name: [] for name in functions}
+    ramp = numpy.broadcast_to(numpy.stack(numpy.mgrid[:side, :side], -1).astype(f32), (PART, side, side, 2)).copy()
+    for seed in range(MANY // PART):
+        selfc = oracle.Selfc(path, seed=seed)
+        run = lambda name, size: selfc.run(name, PART, [ramp], [(PART, size, size, 2)])[0]
+        found["crop"].append(run("crop", 16)[:, ::15, ::15])
+        found["flip"].append(run("flip", side)[:, :1, :1])
+        found["hole"].append((run("hole", side) == -1).mean((1, 2, 3)))
     crops, flips, holes = (numpy.concatenate(found[name]) for name in functions)
     heights, widths = ((crops[:, -1, -1, i] - crops[:, 0, 0, i]) * 16 / 15 for i in range(2))
     area, ratio = heights * widths / side**2, numpy.log(widths / heights) / numpy.log(4 / 3)
@@ -480,7 +480,6 @@ def check_statistics(folder):
     failed += expect(abs(share - 0.3) < SIGMAS * deviation, f"{share:.4f} are flipped")
     share, deviation = (holes > 0).mean(), (0.6 * 0.4 / MANY) ** 0.5
     failed += expect(abs(share - 0.6) < SIGMAS * deviation, f"{share:.4f} have a part cut out")
-    u, v = numpy.random.rand(2, 20000)
     return failed
 
 
