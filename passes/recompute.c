@@ -379,6 +379,7 @@ static void find_fitting(const Recompute *r, Replay *replay, const Machine *mach
 
 void pass_recompute(Program *program, const Machine *machine) {
     if (!machine->memory || !program->phase_count) return;
+    if (program->prepare_calls) return; /* made without a limit in mind: no step, and nothing of it may move */
     Arena *arena = arena_new();
     if (planned(program, machine, arena) > machine->memory) {
         Program before = *program;

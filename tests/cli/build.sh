@@ -79,6 +79,35 @@ llc=$(command -v llc-22 llc /usr/lib/llvm-22/bin/llc | head -n 1)
 gives 0 "$selfc" build "$run" -o "$folder/decoder.ll" --function generate; grep -q "target-cpu" "$folder/decoder.ll" || fail "no LLVM text"
 [ ! "$llc" ] || { "$llc" -relocation-model=pic "$folder/decoder.ll" -o "$folder/again.s" && use llvm "$folder/again.s"; }
 
+# Convolutions with batch norm: what is prepared stands in the object in place of the weights, with the bits of `selfc run`.
+pictures=$source_dir/examples/resnet/model.json
+python3 - "$folder/x.npy" "$folder/x.raw" <<'END'
+import struct, sys
+data = struct.pack("<2352f", *[((i * 7919) % 601) / 601 for i in range(3 * 784)])
+header = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 28, 28), }".ljust(117) + "\n"
+open(sys.argv[1], "wb").write(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode() + data)
+open(sys.argv[2], "wb").write(data)
+END
+gives 0 "$selfc" run "$pictures" classify --input x="$folder/x.npy" --output probability="$folder/probability.npy"
+tail -c $((3 * 10 * 4)) "$folder/probability.npy" >"$folder/want.raw"
+gives 0 "$selfc" build "$pictures" -o "$folder/pictures.o" --function classify
+[ -z "$(nm -u "$folder/pictures.o")" ] || fail "undefined: $(nm -u "$folder/pictures.o")"
+cat >"$folder/classify.c" <<'END'
+#include "pictures.h"
+#include <stdio.h>
+#include <stdlib.h>
+int main(int argc, char **argv) {
+    static float x[3 * 784], probability[3 * 10];
+    FILE *in = fopen(argv[1], "rb"), *out = fopen(argv[2], "wb");
+    if (argc < 3 || fread(x, sizeof x, 1, in) != 1) return 8;
+    int code = resnet_classify(x, probability, 3, malloc(RESNET_CLASSIFY_WORKSPACE(3)));
+    return code || fwrite(probability, sizeof probability, 1, out) != 1 || fclose(out);
+}
+END
+"$cc" -I"$folder" "$folder/classify.c" "$folder/pictures.o" -o "$folder/classify" || fail "cannot link classify"
+gives 0 "$folder/classify" "$folder/x.raw" "$folder/got.raw"
+same "$folder/want.raw" "$folder/got.raw"
+
 # What a name says, and untrained weights.
 gives 0 "$selfc" build "$run" -o "$folder/noted.o"; [ ! -s "$folder/err" ] || fail "a RUN is built with a note: $(cat "$folder/err")"
 gives 0 "$selfc" build "$model" -o "$folder/noted.o"; says 'note: "encode" gets untrained weights'
