@@ -252,8 +252,11 @@ static int embed_run_batches(Embed *embed, SelfcSplit split, const int32_t *inde
         int64_t n = count - first < embed->batch ? count - first : embed->batch;
         for (int64_t i = 0; i < n; i++) sample[i] = index ? index[first + i] : (int32_t)(first + i);
         embed_fill(embed, split, sample, n, inputs);
-        failed = api_execute(embed->model, embed->program, n, sample, (const void *const *)inputs, outputs) ||
-                 take(context, outputs[0], n);
+        if (selfc_source_check(embed->source[split]))
+            failed = api_fail("%s", selfc_failure());
+        else
+            failed = api_execute(embed->model, embed->program, n, sample, (const void *const *)inputs, outputs) ||
+                     take(context, outputs[0], n);
         api_progress(&progress, first + n, count);
     }
     return failed;

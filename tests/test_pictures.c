@@ -228,6 +228,8 @@ static void test_lists(void) {
     EXPECT(source && selfc_source_field(source, "label") == -1 && strstr(selfc_failure(), "some lines"), "%s",
            selfc_failure());
     selfc_source_close(source);
+    EXPECT(strstr(failure_of(in_folder("lists/of/1.png"), SELFC_TRAIN), "neither a folder, nor an archive"), "%s",
+           selfc_failure());
     put_text("lists/wrong", "of/1.png\n\tx\n");
     EXPECT(strstr(failure_of(in_folder("lists/wrong"), SELFC_TRAIN), "wrong:2: a line is a path"), "%s",
            selfc_failure());

@@ -382,7 +382,12 @@ static bool list_fill(PictureList *list, const char *path, SelfcSplit split) {
     if (!file_exists(path)) return selfc_fail("cannot read %s: %s", path, strerror(errno)), false;
     if (file_is_folder(path)) return list_walk(path, "", 0, list_add_file, list) && list_divide(list, split);
     if (packed_is_archive(path)) return list_members(list, path) && list_divide(list, split);
-    return list_read(list, path, split);
+    if (list_is_list(path)) return list_read(list, path, split);
+    selfc_fail(
+        "%s: neither a folder, nor an archive (tar, zip) that can be read, nor a list whose first line is the path "
+        "of a file",
+        path);
+    return false;
 }
 
 bool pictures_find(PictureList *list, const char *path, SelfcSplit split) {

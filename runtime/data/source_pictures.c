@@ -36,13 +36,13 @@ typedef struct {
     size_t size;
 } PictureBytes;
 
-static bool pictures_read_open(int file, PictureBytes *bytes, size_t most, char *reason) {
+static bool pictures_read_open(int file, PictureBytes *bytes, char *reason) {
     struct stat status;
     if (fstat(file, &status)) return snprintf(reason, PICTURE_REASON, "%s", strerror(errno)), false;
     if (!S_ISREG(status.st_mode)) return snprintf(reason, PICTURE_REASON, "it is no file"), false;
     if (status.st_size > PICTURE_LARGEST_FILE)
         return snprintf(reason, PICTURE_REASON, "larger than any picture should be: 256 MB"), false;
-    size_t size = (size_t)status.st_size < most ? (size_t)status.st_size : most;
+    size_t size = (size_t)status.st_size;
     bytes->bytes = bytes->owned = malloc(size + 1);
     if (!bytes->owned) return snprintf(reason, PICTURE_REASON, "no memory for it"), false;
     while (bytes->size < size) {
@@ -55,8 +55,7 @@ static bool pictures_read_open(int file, PictureBytes *bytes, size_t most, char 
     return true;
 }
 
-/* At most the first `most` bytes. */
-static bool pictures_read(const Pictures *pictures, int64_t index, PictureBytes *bytes, size_t most, char *reason) {
+static bool pictures_read(const Pictures *pictures, int64_t index, PictureBytes *bytes, char *reason) {
     const PackedMember *member = pictures->list.files[index].member;
     *bytes = (PictureBytes){0};
     if (member && member->failure)
@@ -69,7 +68,7 @@ static bool pictures_read(const Pictures *pictures, int64_t index, PictureBytes 
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     free(path);
     if (file < 0) return snprintf(reason, PICTURE_REASON, "%s", strerror(errno)), false;
-    bool is_fine = pictures_read_open(file, bytes, most, reason);
+    bool is_fine = pictures_read_open(file, bytes, reason);
     close(file);
     return is_fine;
 }
@@ -80,7 +79,7 @@ static bool pictures_make(void *context, int64_t index, uint8_t *slot, int32_t s
     const Pictures *pictures = context;
     Picture picture = {0};
     PictureBytes bytes;
-    bool is_fine = pictures_read(pictures, index, &bytes, SIZE_MAX, reason) &&
+    bool is_fine = pictures_read(pictures, index, &bytes, reason) &&
                    picture_decode(bytes.bytes, bytes.size, &pictures->box, &picture, reason);
     if (is_fine && !picture_fit(&picture, &pictures->box, slot, size)) {
         snprintf(reason, STORE_REASON, "no memory to resize it");
@@ -205,7 +204,7 @@ static bool pictures_first_size(Pictures *pictures) {
     for (int64_t i = 0; i < pictures->list.count; i++) {
         int64_t height, width, fitted[2];
         PictureBytes bytes;
-        bool is_fine = pictures_read(pictures, i, &bytes, SIZE_MAX, reason) &&
+        bool is_fine = pictures_read(pictures, i, &bytes, reason) &&
                        picture_read_size(bytes.bytes, bytes.size, &height, &width, reason);
         free(bytes.owned);
         if (!is_fine) continue;
