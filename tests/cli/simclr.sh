@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# SimCLR from pictures in a folder to neighbours: trained, killed at random moments and resumed with other numbers of
+# threads to the same bits, judged, built into an object, and linked into the search program.
+. "$(dirname "$0")/common.bash"
+simclr=$source_dir/examples/simclr
+
+for name in model mnist; do
+    gives 0 "$selfc" check "$simclr/$name.json"; prints "is right"
+done
+
+# A folder of coloured pictures with a tale to tell: stripes along or across, of any two colours.
+python3 - "$folder/stripes" <<'PYTHON'
+import os, random, struct, sys, zlib
+def png(path, rows):
+    height, width = len(rows), len(rows[0]) // 3
+    raw = b"".join(b"\0" + row for row in rows)
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    with open(path, "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) +
+                   chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b""))
+random.seed(5)
+for split, count in (("train", 40), ("test", 12)):
+    for kind in ("along", "across"):
+        os.makedirs(f"{sys.argv[1]}/{split}/{kind}")
+        for i in range(count):
+            width, height = random.randint(30, 50), random.randint(30, 50)
+            colour = [bytes(random.randint(0, 255) for _ in range(3)) for _ in range(2)]
+            period, shift = random.randint(3, 6), random.randint(0, 9)
+            rows = [b"".join(colour[((y if kind == "along" else x) + shift) // period % 2] for x in range(width))
+                    for y in range(height)]
+            png(f"{sys.argv[1]}/{split}/{kind}/{i:02}.png", rows)
+PYTHON
+data=(--data "$folder/stripes")
+small=("${data[@]}" --set let.size=24 --set let.box=32 --set let.width=4 --set training.batch=16)
+
+# The same bits, however often it is killed, and with how many threads it goes on.
+train() { "$selfc" train "$simclr/album.json" "${small[@]}" --steps 120 --quiet "$@"; }
+gives 0 train --out "$folder/whole" --threads 2
+for round in 1 2 3 4 5 6; do
+    resume=(); [ -e "$folder/killed/checkpoint.safetensors" ] && resume=(--resume)
+    [ ${#resume[@]} -gt 0 ] || rm -rf "$folder/killed"
+    train "${resume[@]}" --out "$folder/killed" --threads $((round % 3 + 1)) >/dev/null 2>&1 &
+    child=$!
+    sleep "$(awk -v seed="$RANDOM" 'BEGIN { srand(seed); print 0.2 + 1.5 * rand() }')"
+    kill -9 $child 2>/dev/null
+    wait $child 2>/dev/null
+done
+resume=(); [ -e "$folder/killed/checkpoint.safetensors" ] && resume=(--resume) || rm -rf "$folder/killed"
+gives 0 train "${resume[@]}" --out "$folder/killed" --threads 3
+same_tensors "$folder/whole/checkpoint.safetensors" "$folder/killed/checkpoint.safetensors"
+
+# What it has learnt is told, and by whom.
+gives 0 "$selfc" embed "$folder/whole" "${data[@]}" -o "$folder/features.npy"
+[ -s "$folder/features.npy" ] && [ -s "$folder/features.labels.npy" ] && [ "$(wc -l <"$folder/features.files.txt")" = 80 ] ||
+    fail "embed wrote not all of features, labels and names"
+gives 0 "$selfc" eval "$folder/whole" "${data[@]}" --protocol knn --k 5 -o "$folder/result.json"
+grep -q '"protocol":.*"knn"' "$folder/result.json" || fail "the result does not name its protocol"
+gives 0 "$selfc" preview "$simclr/album.json" "${small[@]}" -o "$folder/views.png"
+[ -s "$folder/views.png" ] || fail "no views"
+
+# The object alone, in a program that finds what looks like a picture: the picture itself first.
+gives 0 "$selfc" build "$folder/whole" -o "$folder/encoder.o" --function encode
+[ -z "$(nm -u "$folder/encoder.o")" ] || fail "the encoder needs $(nm -u "$folder/encoder.o")"
+gives 0 cc -O1 -I"$folder" "$simclr/search.c" "$folder/encoder.o" -ljpeg -lpng -lm -o "$folder/search"
+wanted=$folder/stripes/test/along/03.png
+gives 0 "$folder/search" "$wanted" "$folder/stripes/test" "$folder/page.html"
+head -n 1 "$folder/out" | grep -qF "1.000  $wanted" || fail "a picture is not most like itself"
+[ "$(grep -c '<figure>' "$folder/page.html")" = 13 ] || fail "the page does not show what was found"
+echo "not a picture" >"$folder/stripes/test/along/broken.png"
+gives 0 "$folder/search" "$wanted" "$folder/stripes/test"; says "broken.png is no picture"
+gives 2 "$folder/search"; says "usage"
+finish
