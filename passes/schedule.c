@@ -327,8 +327,8 @@ static void estimate(Kernel *kernel) {
     kernel->flop = kernel->bytes = 0;
     for (uint32_t i = 0; i < kernel->grid.rank; i++) elements *= (double)dim_at(kernel->grid.axis[i].extent, 1);
     for (NodeId id = 0; id < body->count; id++) {
-        OpClass class = op_info[body->nodes[id].op].class;
-        nodes += class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary || class == CLASS_reduce;
+        OpKind op = body->nodes[id].op;
+        nodes += op_is_elementwise(op) || op_info[op].class == CLASS_reduce;
     }
     kernel->flop = nodes * elements;
     if (kernel->kind == KERNEL_contract) {
