@@ -416,11 +416,9 @@ bool contract_stores_registers(const Kernel *kernel) {
     uint32_t work = 0;
     for (NodeId id = kernel->product + 1; id < body->count; id++) {
         const Node *node = &body->nodes[id];
-        OpClass class = op_info[node->op].class;
         bool is_function = node->op == OP_exp || node->op == OP_log || node->op == OP_tanh || node->op == OP_sigmoid ||
                            node->op == OP_erf || node->op == OP_sin || node->op == OP_cos || node->op == OP_random;
-        work +=
-            is_function ? 2 * MOST_STRAIGHT : class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
+        work += is_function ? 2 * MOST_STRAIGHT : op_is_elementwise(node->op);
     }
     return work <= MOST_STRAIGHT;
 }

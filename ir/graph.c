@@ -26,6 +26,11 @@ enum { FIRST_TABLE = 2 };
 enum { FIRST_TABLE = 64 };
 #endif
 
+bool op_is_elementwise(OpKind op) {
+    OpClass class = op_info[op].class;
+    return class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
+}
+
 bool op_find(const char *name, OpKind *op) {
     for (int i = 0; i < OP_COUNT; i++)
         if (!strcmp(op_info[i].name, name)) return *op = (OpKind)i, true;

@@ -138,6 +138,7 @@ typedef struct {
 } OpInfo;
 extern const OpInfo op_info[OP_COUNT];
 bool op_find(const char *name, OpKind *op);
+bool op_is_elementwise(OpKind op); /* each element of the result from those at its place */
 
 /* type.c */
 Type type_make(DType dtype, uint32_t rank, const Dim *dim);

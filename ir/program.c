@@ -122,11 +122,6 @@ int64_t kernel_sum_rows(const Kernel *kernel) {
     return 0;
 }
 
-static bool is_elementwise(OpKind op) {
-    OpClass class = op_info[op].class;
-    return class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
-}
-
 static uint32_t sized_axes(Type type) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < type.rank; i++) count += type.dim[i] != 1;
@@ -176,7 +171,7 @@ static bool read_in_place(const Kernel *kernel, uint32_t input, const uint32_t *
         for (uint32_t i = 0; i < op_info[node->op].inputs; i++) reads |= depends[node->in[i]];
         if (node->op == OP_input)
             depends[id] = node->attr.index == input;
-        else if (reads && is_elementwise(node->op))
+        else if (reads && op_is_elementwise(node->op))
             depends[id] = true;
         else if (reads && !(kernel_reduces(kernel, id) && stage[id] <= last))
             return false;

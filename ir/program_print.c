@@ -146,8 +146,7 @@ static void print_contract_loops(const Kernel *kernel, FILE *out) {
     fputs("  ; on the tile in registers:", out);
     bool any = false;
     for (NodeId id = kernel->product + 1; id < body->count; id++) {
-        OpClass class = op_info[body->nodes[id].op].class;
-        bool works = class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
+        bool works = op_is_elementwise(body->nodes[id].op);
         if (works) fprintf(out, " %s", op_info[body->nodes[id].op].name);
         any |= works;
     }

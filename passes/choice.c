@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { MOST_TILE_ROWS = 30, MOST_TILE_VECTORS = 4, OPEN_BATCH = 64 /* no block holds more samples */ };
+enum { OPEN_BATCH = 64 /* no block holds more samples */ };
 
 /* ---- keys: FNV-1a, over names rather than numbers of operations, which change when the table grows */
 
@@ -78,11 +78,10 @@ static bool is_block(int64_t block, int64_t unit, Dim extent) {
     return block > 0 && block % unit == 0 && block < size + unit;
 }
 
-static bool tile_fits(const Choice *c, const Machine *machine) {
-    if (!c->tile_rows || c->tile_rows > MOST_TILE_ROWS || !c->tile_vectors || c->tile_vectors > MOST_TILE_VECTORS)
-        return false;
-    uint32_t spare = machine->has_fma ? 1 : 2;
-    return c->tile_rows * c->tile_vectors + c->tile_vectors + spare <= machine->registers;
+bool choice_tile_fits(int64_t rows, int64_t vectors, const Machine *machine) {
+    if (rows < 1 || rows > MOST_TILE_ROWS || vectors < 1 || vectors > MOST_TILE_VECTORS) return false;
+    int64_t spare = machine->has_fma ? 1 : 2; /* the broadcast, and the product where there is no FMA */
+    return rows * vectors + vectors + spare <= machine->registers;
 }
 
 /* What is not packed lies in memory; what is prepared lies in panels. */
@@ -134,8 +133,8 @@ static bool blocks_fit(const Choice *c, const Kernel *kernel, const Machine *mac
 
 bool choice_fits(const Choice *choice, const Kernel *kernel, const Machine *machine) {
     const Graph *body = kernel->body;
-    if (kernel->kind != KERNEL_contract || choice->rank != kernel->grid.rank || !tile_fits(choice, machine))
-        return false;
+    if (kernel->kind != KERNEL_contract || choice->rank != kernel->grid.rank) return false;
+    if (!choice_tile_fits(choice->tile_rows, choice->tile_vectors, machine)) return false;
     NodeId a = body->nodes[kernel->product].in[0];
     const Type *left = &body->nodes[a].type;
     Patch found, *patch = patch_of(body, a, &found) ? &found : NULL;

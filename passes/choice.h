@@ -27,6 +27,8 @@ uint64_t choice_key(const Kernel *kernel);
 const Choice *choice_find(const Choices *choices, uint64_t key); /* NULL: there is none */
 Choice choice_of(const Kernel *kernel);                          /* of a kernel that is scheduled */
 bool choice_equal(const Choice *a, const Choice *b);             /* but for what they are for */
+enum { MOST_TILE_ROWS = 30, MOST_TILE_VECTORS = 4 };
+bool choice_tile_fits(int64_t rows, int64_t vectors, const Machine *machine); /* into the registers */
 /* Does code for the kernel exist with this choice? Whatever stands in it, the answer is safe. */
 bool choice_fits(const Choice *choice, const Kernel *kernel, const Machine *machine);
 /* Blocks of rows and of the depth are multiples of these: whole tiles, lines, images or runs of taps. patch: of the left

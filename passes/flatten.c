@@ -37,17 +37,12 @@ static bool find_groups(const Type *wide, const Type *flat, uint32_t group[MAX_R
     return axis == wide->rank;
 }
 
-static bool is_elementwise(OpKind op) {
-    OpClass class = op_info[op].class;
-    return class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
-}
-
 /* A value that something computes, seen with more axes than it has. */
 static bool is_parted(const Graph *g, NodeId id) {
     const Node *node = &g->nodes[id];
     if (node->op != OP_reshape) return false;
     const Node *from = &g->nodes[node->in[0]];
-    bool computed = op_info[from->op].class == CLASS_contract || is_elementwise(from->op);
+    bool computed = op_info[from->op].class == CLASS_contract || op_is_elementwise(from->op);
     uint32_t group[MAX_RANK];
     return computed && rank_without_ones(&from->type) < rank_without_ones(&node->type) &&
            find_groups(&node->type, &from->type, group);
@@ -88,7 +83,7 @@ static NodeId flat_operand(Graph *g, NodeId id, Type flat, bool is_shared) {
     if (node->op == OP_broadcast) return flat_broadcast(g, id, flat);
     NodeId under = id;
     while (g->nodes[under].op == OP_reshape) under = g->nodes[under].in[0];
-    bool in_memory = g->nodes[under].op == OP_input || (is_shared && is_elementwise(g->nodes[under].op));
+    bool in_memory = g->nodes[under].op == OP_input || (is_shared && op_is_elementwise(g->nodes[under].op));
     return in_memory || shape_equal(g->nodes[under].type, flat) ? reshaped(g, id, flat) : NO_NODE;
 }
 
@@ -168,7 +163,7 @@ void pass_flatten(const Graph *from, Graph *to, Arena *scratch) {
         }
         to->origin = node.origin;
         OpClass class = op_info[node.op].class;
-        if (is_elementwise(node.op)) flat = flatten_elementwise(to, &node, is_shared);
+        if (op_is_elementwise(node.op)) flat = flatten_elementwise(to, &node, is_shared);
         if (class == CLASS_reduce) flat = flatten_reduction(to, &node);
         if (class == CLASS_index) flat = flatten_thin_window(to, &node);
         if (flat == NO_NODE && node.op == OP_reshape) flat = reshaped(to, node.in[0], node.type);

@@ -23,10 +23,7 @@ typedef struct {
     bool *seen;    /* marks of a walk */
 } Chain;
 
-static bool is_elementwise(const Graph *g, NodeId id) {
-    OpClass class = op_info[g->nodes[id].op].class;
-    return class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
-}
+static bool is_elementwise(const Graph *g, NodeId id) { return op_is_elementwise(g->nodes[id].op); }
 
 /* The value whose rows are added up within pieces, or NO_NODE. */
 static NodeId summed_value(const Graph *g, NodeId id) {

@@ -115,8 +115,8 @@ typedef struct {
     uint32_t *source; /* of each buffer: itself, or the one that it is made in place of */
     uint32_t buffer_count;
     int64_t peak;
-    double work; /* of what is done again */
-    uint32_t too_late; /* a value that can no longer be made where it is wanted; NO_CALL: none */
+    double work;                 /* of what is done again */
+    uint32_t too_late;           /* a value that can no longer be made where it is wanted; NO_CALL: none */
     uint32_t *copy, *args, used; /* of each old buffer, where it is now; memory for the steps' arguments */
     uint32_t *first, *last;
     int64_t *live;

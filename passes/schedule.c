@@ -88,11 +88,6 @@ static double tile_cost(int64_t rows, int64_t vectors) {
     return (cost > 4 ? cost : 4) + TILE_OVERHEAD + LOAD_COST * (double)(rows + vectors);
 }
 
-static bool tile_fits(const Machine *machine, int64_t rows, int64_t vectors) {
-    int64_t spare = machine->has_fma ? 1 : 2; /* the broadcast, and the product where there is no FMA */
-    return rows * vectors + vectors + spare <= machine->registers;
-}
-
 /* Cycles for one step along k over `lines` runs of `run` rows. */
 static double cover_cost(const Product *p, int64_t rows, int64_t vectors, int64_t lanes) {
     int64_t run = p->row_run ? p->row_run : p->rows, runs = ceil_div(p->rows, run);
@@ -116,8 +111,8 @@ enum { ALIASED_ROWS = 9 };
 static void choose_tile(Kernel *kernel, const Product *p, const Machine *machine, bool aliases) {
     int64_t lanes = machine->vector_bytes / 4;
     double best = 0;
-    for (int64_t vectors = 1; vectors <= 4; vectors++)
-        for (int64_t rows = 1; rows <= 30 && tile_fits(machine, rows, vectors); rows++) {
+    for (int64_t vectors = 1; vectors <= MOST_TILE_VECTORS; vectors++)
+        for (int64_t rows = 1; choice_tile_fits(rows, vectors, machine); rows++) {
             if (p->open_rows && rows > 8 && vectors == 1) continue; /* thin tiles have long tails */
             if (aliases && rows > ALIASED_ROWS) continue;
             double cost = cover_cost(p, rows, vectors, lanes);
@@ -186,7 +181,8 @@ static void choose_pieces(Kernel *kernel, const Product *p, const Machine *machi
     int64_t unit = p->row_unit ? p->row_unit : kernel->tile_rows;
     int64_t row_units = ceil_div(p->rows, unit), column_tiles = ceil_div(p->columns, tile_columns);
     int64_t depth = kernel->depth_block ? kernel->depth_block : p->depth, least_i = 1, least_j = 1;
-    if (kernel->pack_b && !kernel->prepared_b) least_j = fewest_pieces(column_tiles, tile_columns * depth * 4, panels_room(machine));
+    if (kernel->pack_b && !kernel->prepared_b)
+        least_j = fewest_pieces(column_tiles, tile_columns * depth * 4, panels_room(machine));
     if (kernel->depth_block) { /* the sums wait in scratch */
         int64_t room = at_least(machine->l2 / 4, 65536), side = 1;
         while (side * side * 4 <= room) side++;
@@ -318,7 +314,7 @@ void schedule_contract(Kernel *kernel, const Machine *machine, const Choice *wis
 double schedule_tile_cost(const Kernel *kernel, const Machine *machine, uint32_t rows, uint32_t vectors) {
     Product p = product_of(kernel, machine);
     if (p.open_rows && rows > 8 && vectors == 1) return 0;
-    return tile_fits(machine, rows, vectors) ? cover_cost(&p, rows, vectors, machine->vector_bytes / 4) : 0;
+    return choice_tile_fits(rows, vectors, machine) ? cover_cost(&p, rows, vectors, machine->vector_bytes / 4) : 0;
 }
 
 static void estimate(Kernel *kernel) {
@@ -327,8 +323,8 @@ static void estimate(Kernel *kernel) {
     kernel->flop = kernel->bytes = 0;
     for (uint32_t i = 0; i < kernel->grid.rank; i++) elements *= (double)dim_at(kernel->grid.axis[i].extent, 1);
     for (NodeId id = 0; id < body->count; id++) {
-        OpClass class = op_info[body->nodes[id].op].class;
-        nodes += class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary || class == CLASS_reduce;
+        OpKind op = body->nodes[id].op;
+        nodes += op_is_elementwise(op) || op_info[op].class == CLASS_reduce;
     }
     kernel->flop = nodes * elements;
     if (kernel->kind == KERNEL_contract) {

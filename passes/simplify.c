@@ -750,18 +750,13 @@ static const struct {
     {OP_matmul, matmul_scaled},
 };
 
-static bool is_elementwise(OpKind op) {
-    OpClass class = op_info[op].class;
-    return class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
-}
-
 /* needs: inputs that are simple already. */
 NodeId simplify_best(Graph *g, NodeId id) {
     Node node = g->nodes[id];
     const char *outer = g->origin;
     NodeId better = NO_MATCH;
     g->origin = node.origin;
-    if (is_elementwise(node.op))
+    if (op_is_elementwise(node.op))
         for (size_t i = 0; better == NO_MATCH && i < sizeof elementwise_rules / sizeof *elementwise_rules; i++)
             better = elementwise_rules[i](g, &node);
     for (size_t i = 0; better == NO_MATCH && i < sizeof rules / sizeof *rules; i++)

@@ -105,10 +105,9 @@ static Type cut_type(Type from, uint32_t axis, int64_t pieces) {
 }
 
 static bool is_cheap(OpKind op) {
-    OpClass class = op_info[op].class;
     bool is_function = op == OP_exp || op == OP_log || op == OP_tanh || op == OP_sigmoid || op == OP_erf ||
                        op == OP_sin || op == OP_cos;
-    return (class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary) && !is_function;
+    return op_is_elementwise(op) && !is_function;
 }
 
 /* The operand with its axis cut. What is cheap is done on the pieces, again if need be: a reshape between it and the
