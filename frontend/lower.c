@@ -264,7 +264,8 @@ Graph *lower_preview(const Model *model, const DataShape *shapes, size_t count, 
         lower_fail(&l, spot_json(model->training.json),
                    "there is nothing to preview: no named value of the training's layers is a picture, [n, height, "
                    "width] or [n, height, width, 1 or 3], made of the data and of no parameter");
-    return lower_end(&l);
+    Graph *graph = lower_end(&l);
+    return graph ? views_alone(graph) : NULL;
 }
 
 static const Function *find_function(const Model *model, const char *name) {

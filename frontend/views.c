@@ -102,3 +102,30 @@ bool views_original(const Lower *l, const Scope *scope, View *view) {
     }
     return false;
 }
+
+static bool *find_needed(const Graph *graph) {
+    bool *needed = arena_array(graph->arena, bool, graph->count + 1);
+    for (uint32_t i = 0; i < graph->output_count; i++) needed[graph->outputs[i].node] = true;
+    for (NodeId id = graph->count; id--;)
+        for (uint32_t i = 0; needed[id] && i < op_info[graph->nodes[id].op].inputs; i++)
+            needed[graph->nodes[id].in[i]] = true;
+    return needed;
+}
+
+Graph *views_alone(Graph *graph) {
+    Graph *to = graph_new(graph->name);
+    const bool *needed = find_needed(graph);
+    NodeId *new_id = arena_array(graph->arena, NodeId, graph->count + 1);
+    uint32_t *new_input = arena_array(graph->arena, uint32_t, graph->input_count + 1);
+    for (uint32_t i = 0; i < graph->input_count; i++)
+        if (graph->inputs[i].kind == INPUT_data) new_input[i] = graph_add_input(to, graph->inputs[i]);
+    for (NodeId id = 0; id < graph->count; id++) {
+        Node node = graph->nodes[id];
+        if (!needed[id]) continue;
+        if (node.op == OP_input) node.attr.index = new_input[node.attr.index];
+        new_id[id] = graph_copy_node(to, &node, new_id);
+    }
+    graph_copy_outputs(to, graph, new_id);
+    graph_free(graph);
+    return to;
+}

@@ -14,4 +14,6 @@ typedef struct {
 uint32_t views_find(const Lower *l, const Scope *scope, View views[MOST_VIEWS]);
 /* The first data input that is a picture, as layers see it; false: none is. */
 bool views_original(const Lower *l, const Scope *scope, View *view);
+/* What the outputs need, without parameters and states, on which views do not depend. Frees the graph that it is given. */
+Graph *views_alone(Graph *graph);
 #endif

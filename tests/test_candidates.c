@@ -11,10 +11,14 @@ static uint64_t state = 7;
 static int tried, failed;
 static bool tries_all;
 
-static int64_t pick(int64_t least, int64_t most) { return least + (int64_t)((compiled_random(&state) + 1) / 2 * (double)(most - least + 1)); }
+static int64_t pick(int64_t least, int64_t most) {
+    return least + (int64_t)((compiled_random(&state) + 1) / 2 * (double)(most - least + 1));
+}
 
 static NodeId data(Graph *g, const char *name, Type type) { return build_input(g, name, INPUT_data, type, (Init){0}); }
-static NodeId matrix(Graph *g, const char *name, Dim a, Dim b) { return data(g, name, type_make(DTYPE_f32, 2, (Dim[]){a, b})); }
+static NodeId matrix(Graph *g, const char *name, Dim a, Dim b) {
+    return data(g, name, type_make(DTYPE_f32, 2, (Dim[]){a, b}));
+}
 
 /* Transposed or not, with values that are computed on the way in, updates and functions on the way out. */
 static Graph *product(int64_t m, int64_t n, int64_t k) {
@@ -29,7 +33,8 @@ static Graph *product(int64_t m, int64_t n, int64_t k) {
     if (end == 1) c = build_unary(g, OP_tanh, c);
     if (end == 2 && m > 0) {
         NodeId w = build_input(g, "w", INPUT_state, g->nodes[c].type, (Init){0});
-        graph_add_output(g, "w", build_binary(g, OP_sub, w, build_binary(g, OP_mul, c, build_like(g, c, 0.25))), (int32_t)g->nodes[w].attr.index);
+        graph_add_output(g, "w", build_binary(g, OP_sub, w, build_binary(g, OP_mul, c, build_like(g, c, 0.25))),
+                         (int32_t)g->nodes[w].attr.index);
     } else {
         graph_add_output(g, "c", c, -1);
     }
@@ -39,7 +44,8 @@ static Graph *product(int64_t m, int64_t n, int64_t k) {
 static Graph *batched(void) {
     Graph *g = graph_new("batched");
     int64_t b = pick(1, 4), m = pick(1, 40), n = pick(1, 50), k = pick(1, 60);
-    NodeId x = data(g, "x", type_make(DTYPE_f32, 3, (Dim[]){b, m, k})), y = data(g, "y", type_make(DTYPE_f32, 3, (Dim[]){b, n, k}));
+    NodeId x = data(g, "x", type_make(DTYPE_f32, 3, (Dim[]){b, m, k})),
+           y = data(g, "y", type_make(DTYPE_f32, 3, (Dim[]){b, n, k}));
     graph_add_output(g, "c", build_matmul(g, x, build_swap_last(g, y)), -1);
     return g;
 }
@@ -47,20 +53,23 @@ static Graph *batched(void) {
 /* A convolution and the gradient of its weights, whole or image by image. */
 static Graph *convolution(bool open, int64_t n) {
     Graph *g = graph_new("convolution");
-    int64_t h = pick(3, 14), w = pick(3, 14), c = pick(1, 20), o = pick(1, 40), kh = pick(1, 3), kw = pick(1, 3), pad = pick(0, 1);
+    int64_t h = pick(3, 14), w = pick(3, 14), c = pick(1, 20), o = pick(1, 40), kh = pick(1, 3), kw = pick(1, 3),
+            pad = pick(0, 1);
     int64_t stride[] = {pick(1, 2), pick(1, 2)}, dilation[] = {pick(1, 2), 1}, before[] = {pad, pad};
     int64_t oh = (h + 2 * pad - (kh - 1) * dilation[0] - 1) / stride[0] + 1, ow = (w + 2 * pad - kw) / stride[1] + 1;
     if (oh < 1 || ow < 1) oh = ow = kh = kw = 1;
     Dim batch = open ? -1 : n;
     NodeId x = data(g, "x", type_make(DTYPE_f32, 6, (Dim[]){batch, h, w, 1, 1, c}));
     if (pick(0, 2) == 0) x = build_unary(g, OP_neg, x);
-    NodeId seen = build_window(g, x, type_make(DTYPE_f32, 6, (Dim[]){batch, oh, ow, kh, kw, c}), stride, dilation, before, 0);
+    NodeId seen =
+        build_window(g, x, type_make(DTYPE_f32, 6, (Dim[]){batch, oh, ow, kh, kw, c}), stride, dilation, before, 0);
     NodeId left = build_reshape(g, seen, 2, (Dim[]){batch * oh * ow, kh * kw * c});
     graph_add_output(g, "y", build_matmul(g, left, matrix(g, "w", kh * kw * c, o)), -1);
     if (open) return g;
     graph_add_output(g, "dw", build_matmul(g, build_swap_last(g, left), matrix(g, "dy", n * oh * ow, o)), -1);
     NodeId each = build_swap_last(g, build_reshape(g, seen, 3, (Dim[]){n, oh * ow, kh * kw * c}));
-    graph_add_output(g, "dws", build_matmul(g, each, data(g, "dys", type_make(DTYPE_f32, 3, (Dim[]){n, oh * ow, o}))), -1);
+    graph_add_output(g, "dws", build_matmul(g, each, data(g, "dys", type_make(DTYPE_f32, 3, (Dim[]){n, oh * ow, o}))),
+                     -1);
     return g;
 }
 
@@ -76,13 +85,15 @@ static Program *lowered(const Graph *g, const Machine *machine) {
 
 static const Kernel *with_key(const Program *program, uint64_t key) {
     for (uint32_t i = 0; i < program->kernel_count; i++)
-        if (program->kernels[i].kind == KERNEL_contract && choice_key(&program->kernels[i]) == key) return &program->kernels[i];
+        if (program->kernels[i].kind == KERNEL_contract && choice_key(&program->kernels[i]) == key)
+            return &program->kernels[i];
     return NULL;
 }
 
 static void fail(const char *what, const Graph *g, const Choice *c, const Target *target) {
-    printf("FAIL %s, %u-byte vectors: tile %ux%u pack %d%d depth %lld rows %lld blocks", what, target->machine.vector_bytes, c->tile_rows,
-           c->tile_vectors, c->pack_a, c->pack_b, (long long)c->depth_block, (long long)c->row_block);
+    printf("FAIL %s, %u-byte vectors: tile %ux%u pack %d%d depth %lld rows %lld blocks", what,
+           target->machine.vector_bytes, c->tile_rows, c->tile_vectors, c->pack_a, c->pack_b, (long long)c->depth_block,
+           (long long)c->row_block);
     for (uint32_t i = 0; i < c->rank; i++) printf(" %lld", (long long)c->block[i]);
     printf("\n");
     graph_print(g, stdout);
@@ -126,11 +137,13 @@ static void try_list(const Case *t, const Choice *list, uint32_t count) {
 
 /* Numbers as they may stand in a file that was edited: nonsense must not fit, and what fits must work. */
 static void try_nonsense(const Case *t, const Kernel *kernel, Choice choice) {
-    int64_t *number[] = {&choice.depth_block, &choice.row_block, &choice.block[choice.rank - 2], &choice.block[choice.rank - 1]};
+    int64_t *number[] = {&choice.depth_block, &choice.row_block, &choice.block[choice.rank - 2],
+                         &choice.block[choice.rank - 1]};
     static const int64_t odd[] = {0, -1, 1, 7, 16, 32, 48, INT64_MAX, INT64_MIN, 1 << 20};
     for (uint32_t i = 0, changes = (uint32_t)pick(1, 3); i < changes; i++) {
         int what = (int)pick(0, 7);
-        if (what < 4) *number[what] = pick(0, 1) ? odd[pick(0, 9)] : *number[what] + pick(-20, 20);
+        if (what < 4)
+            *number[what] = pick(0, 1) ? odd[pick(0, 9)] : (int64_t)((uint64_t)*number[what] + (uint64_t)pick(-20, 20));
         if (what == 4) choice.pack_a = !choice.pack_a;
         if (what == 5) choice.pack_b = !choice.pack_b;
         if (what == 6) choice.tile_rows = (uint32_t)pick(0, 40);
@@ -142,7 +155,8 @@ static void try_nonsense(const Case *t, const Kernel *kernel, Choice choice) {
 static void check(Graph *g, const Target *target, int64_t n) {
     Arena *arena = arena_new();
     const double *const *inputs = compiled_draw(g, n, (uint64_t)pick(1, 1 << 20), arena);
-    if (compiled_compare(g, target, n, inputs, 2, 2e-5)) fail("the cost model's own schedule is wrong", g, &(Choice){0}, target);
+    if (compiled_compare(g, target, n, inputs, 2, 2e-5))
+        fail("the cost model's own schedule is wrong", g, &(Choice){0}, target);
     Case t = {g, target, n, inputs, compiled_run(g, target, n, inputs, 1, arena)};
     Program *program = lowered(g, &target->machine);
     for (uint32_t i = 0; i < program->kernel_count; i++) {
@@ -185,8 +199,10 @@ int main(int argc, char **argv) {
         Diag diag;
         diag_init(&diag);
         bool known = target_make(NULL, cpus[i], arena, &target, &diag);
-        if (known) check_target(&target, argc > 1 ? atoi(argv[1]) : 1);
-        else printf("skipped %s: %s", cpus[i], diag.text);
+        if (known)
+            check_target(&target, argc > 1 ? atoi(argv[1]) : 1);
+        else
+            printf("skipped %s: %s", cpus[i], diag.text);
         diag_free(&diag);
     }
     arena_free(arena);
