@@ -50,14 +50,19 @@ const SelfcProgram *features_function(const Trainer *trainer, const char *name) 
 
 int64_t features_width(const SelfcProgram *function) { return function->io[function->input_count].dim[1]; }
 
-/* n samples from `first` on into the function's input. */
-static bool features_fill(const Trainer *trainer, Binding *binding, SelfcSplit split, int64_t first, int64_t n) {
+int32_t features_place(const Trainer *trainer, SelfcSplit split, int64_t i, int64_t n) {
+    return (int32_t)(i * trainer->feed.count[split] / n);
+}
+
+/* Samples first to first + n - 1 of the `all` that are asked for, into the function's input. */
+static bool features_fill(const Trainer *trainer, Binding *binding, SelfcSplit split, int64_t first, int64_t n,
+                          int64_t all) {
     enum { MOST = 256 };
     int32_t index[MOST];
     const FeedInput *feed = &trainer->feed.inputs[0];
     const SelfcTensor *sample = features_sample(trainer), *input = features_input(binding->program);
     void *out = binding->io[input - binding->program->io];
-    for (int64_t i = 0; i < n && i < MOST; i++) index[i] = (int32_t)(first + i);
+    for (int64_t i = 0; i < n && i < MOST; i++) index[i] = features_place(trainer, split, first + i, all);
     for (int64_t i = 0; binding->sample && i < n; i++) binding->sample[i] = index[i];
     if (input->dtype == sample->dtype)
         return selfc_source_gather(feed->source[split], feed->field, index, n, out),
@@ -80,7 +85,7 @@ bool features_run(Trainer *trainer, const SelfcProgram *function, SelfcSplit spl
     bool is_fine = true;
     for (int64_t done = 0; is_fine && done < n; done += BATCH) {
         int64_t count = n - done < BATCH ? n - done : BATCH;
-        is_fine = features_fill(trainer, &binding, split, done, count);
+        is_fine = features_fill(trainer, &binding, split, done, count, n);
         if (!is_fine) break;
         selfc_execute(trainer->session, function, binding.io, count);
         memcpy(rows + done * width, binding.io[function->input_count], (size_t)(count * width) * sizeof *rows);
@@ -96,7 +101,7 @@ int32_t *features_labels(const Trainer *trainer, SelfcSplit split, int64_t n) {
     for (uint32_t i = 0; i < count; i++) {
         if (strcmp(fields[i].name, "label") || fields[i].sample.dtype != SELFC_i32 || fields[i].sample.rank) continue;
         int32_t *index = malloc((size_t)n * sizeof *index), *labels = malloc((size_t)n * sizeof *labels);
-        for (int64_t k = 0; index && k < n; k++) index[k] = (int32_t)k;
+        for (int64_t k = 0; index && k < n; k++) index[k] = features_place(trainer, split, k, n);
         if (index && labels) selfc_source_gather(source, i, index, n, labels);
         free(index);
         return labels;

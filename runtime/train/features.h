@@ -7,7 +7,10 @@
  * first of all f32[n,d]. The one called `name`; if that is NULL "encode", or the only one. NULL: there is none. */
 const SelfcProgram *features_function(const Trainer *trainer, const char *name);
 int64_t features_width(const SelfcProgram *function);
-/* The features of samples 0 to n - 1 of a split; rows[n * width]. False after selfc_fail. */
+/* Which sample is number i of n that stand for all of a split. They are spread evenly, since data often come sorted by
+ * class. */
+int32_t features_place(const Trainer *trainer, SelfcSplit split, int64_t i, int64_t n);
+/* The features of n samples of a split; rows[n * width]. False after selfc_fail. */
 bool features_run(Trainer *trainer, const SelfcProgram *function, SelfcSplit split, int64_t n, float *rows);
 /* Their labels, where the source has a field of this name; else NULL. free(). */
 int32_t *features_labels(const Trainer *trainer, SelfcSplit split, int64_t n);

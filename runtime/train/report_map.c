@@ -13,7 +13,7 @@
 
 enum {
     MAP_POINTS = 500,
-    MAP_LEAST = 12,
+    MAP_LEAST = 12, /* no fewer than queries */
     MAP_SIDE = 28,
     MAP_COLUMNS = 25,
     MAP_QUERIES = 12,
@@ -43,6 +43,8 @@ static const SelfcTensor *map_sample(const Map *map, const FeedInput **input) {
     selfc_source_fields((*input)->source[map->split], &fields);
     return &fields[(*input)->field].sample;
 }
+
+static int32_t map_number(const Map *map, int64_t i) { return features_place(map->trainer, map->split, i, map->n); }
 
 /* --- places --- */
 
@@ -120,9 +122,10 @@ static bool map_draw(Map *map) {
     uint8_t *page = calloc((size_t)(line * map->channels) * (size_t)(map->side_y * rows), 1);
     void *one = malloc(selfc_tensor_bytes(sample, 0));
     bool is_fine = page && one;
-    for (int32_t i = 0; is_fine && i < map->n; i++) {
-        selfc_source_gather(input->source[map->split], input->field, &i, 1, one);
-        int64_t at = (i / MAP_COLUMNS * (int64_t)map->side_y * line + i % MAP_COLUMNS * map->side_x) * map->channels;
+    for (int64_t i = 0; is_fine && i < map->n; i++) {
+        int32_t number = map_number(map, i);
+        selfc_source_gather(input->source[map->split], input->field, &number, 1, one);
+        int64_t at = (i / MAP_COLUMNS * map->side_y * line + i % MAP_COLUMNS * map->side_x) * map->channels;
         map_shrink(map, one, sample, page + at, line);
     }
     is_fine = is_fine && !selfc_png_encode(page, line, (int)(map->side_y * rows), map->channels, (void **)&map->picture,
@@ -170,7 +173,7 @@ static void map_put_points(FileWriter *out, const Map *map, int kind) {
         int colour = map->labels ? (int)((uint32_t)map->labels[i] % MAP_COLOURS) : 0;
         file_print(out, "<circle class=\"k%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\" data-i=\"%d\"><title>", colour, at[0],
                    MAP_SIZE - at[1], (int)i);
-        file_print(out, "%s %d", map->split == SELFC_TEST ? "test sample" : "sample", (int)i);
+        file_print(out, "%s %d", map->split == SELFC_TEST ? "test sample" : "sample", (int)map_number(map, i));
         if (map->labels) file_print(out, ": "), report_text(out, features_class(map->trainer, map->labels[i], text));
         file_print(out, "</title></circle>\n");
     }
@@ -253,7 +256,7 @@ static void map_put_picture(FileWriter *out, const Map *map, int64_t i, bool is_
     char text[32];
     file_print(out, "<span class=\"thumb%s\" style=\"", is_other ? " other" : "");
     map_put_position(out, i, 40, 40.0 * map->side_y / map->side_x);
-    file_print(out, "\" title=\"%d", (int)i);
+    file_print(out, "\" title=\"%d", (int)map_number(map, i));
     if (map->labels) file_print(out, ": "), report_text(out, features_class(map->trainer, map->labels[i], text));
     file_print(out, "\"></span>");
 }
@@ -265,8 +268,8 @@ static void map_put_neighbours(FileWriter *out, const Map *map) {
         "<h2>Nearest neighbours</h2>\n<p>Left a sample, then those of the others on the map whose features have the "
         "smallest angle to its own%s.</p>\n<div class=\"neighbours\">\n",
         map->labels ? "; those of another class are framed" : "");
-    for (int64_t query = 0; query < MAP_QUERIES && query < map->n; query++) {
-        int64_t found[MAP_NEIGHBOURS];
+    for (int64_t i = 0; i < MAP_QUERIES; i++) {
+        int64_t found[MAP_NEIGHBOURS], query = i * map->n / MAP_QUERIES;
         map_find_neighbours(map, query, found);
         file_print(out, "<div>");
         map_put_picture(out, map, query, false);

@@ -25,6 +25,11 @@ for folder, splits, has_labels in [("sides", "train test", 1), ("plain", "train 
         count = 90 if split == "train" else 30
         npy(f"{folder}/{split}.npy", "|u1", (count, 28, 28), b"".join(picture(i) for i in range(count)))
         if has_labels: npy(f"{folder}/{split}_labels.npy", "<i4", (count,), struct.pack(f"<{count}i", *(i % 2 for i in range(count))))
+order = sorted(range(90), key=lambda i: i % 2)
+os.mkdir("sorted")
+npy("sorted/train.npy", "|u1", (90, 28, 28), b"".join(picture(i) for i in order))
+npy("sorted/train_labels.npy", "<i4", (90,), struct.pack("<90i", *(i % 2 for i in order)))
+for name in "test.npy", "test_labels.npy": open("sorted/" + name, "wb").write(open("sides/" + name, "rb").read())
 factor = struct.unpack("<f", struct.pack("<f", 1 / 255))[0]
 npy("numbers.npy", "<f4", (90, 784), struct.pack("<70560f", *(byte * factor for i in range(90) for byte in picture(i))))
 END
@@ -107,6 +112,11 @@ is sides.json accuracy 1
 is sides.json data "$(realpath sides)"
 gives 0 "$selfc" eval run --data sides --protocol linear -o sides.json; is sides.json accuracy 1
 gives 0 "$selfc" eval run --data sides --protocol knn --k 5 -o sides.json; is sides.json accuracy 1
+
+# Neighbours while the training goes on, of data sorted by class: those that are looked at are spread over all of it.
+gives 0 "$selfc" train "$model" --data sorted --epochs 1 --set 'training.knn={"every": 1, "samples": 10, "k": 3}' --quiet --out sorted_run
+above "$(grep -o '"knn_accuracy": [0-9.]*' sorted_run/metrics.jsonl | cut -d' ' -f2)" 0.8
+grep -q 'sample 29: 1' sorted_run/report.html || fail "the map of features lacks the last sample"
 
 # A function of bytes, of its own layers and with two results; pictures with batch norm; parts that judging has no use for.
 cat >bytes.json <<'END'
