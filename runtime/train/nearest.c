@@ -41,9 +41,12 @@ static bool nearest_side(Trainer *trainer, const SelfcProgram *function, SelfcSp
 
 /* One more than the largest label; 0 after selfc_fail. */
 static int64_t nearest_classes(const Side *side, int64_t classes) {
+    enum { NEAREST_MOST_CLASSES = 1 << 20 };
     for (int64_t i = 0; i < side->count; i++) {
-        if (side->labels[i] < 0)
-            return selfc_fail("training.knn needs labels from 0, but there is %d", side->labels[i]), 0;
+        if (side->labels[i] < 0 || side->labels[i] >= NEAREST_MOST_CLASSES)
+            return selfc_fail("training.knn needs labels from 0, below %d, but there is %d", NEAREST_MOST_CLASSES,
+                              side->labels[i]),
+                   0;
         if (side->labels[i] >= classes) classes = side->labels[i] + 1;
     }
     return classes;

@@ -165,6 +165,9 @@ gives 0 "$selfc" eval simclr --data photos --protocol knn --k 3 -o photos.json; 
 gives 0 "$selfc" eval simclr --data photos --protocol finetune --epochs 3 --batch 8 -o photos.json; is photos.json weights_matched 25
 
 # Mistakes.
+cp -r sides huge && printf '\377\377\377\177' | dd of=huge/test_labels.npy bs=1 seek=128 conv=notrunc status=none
+gives 1 "$selfc" train "$model" --data huge --epochs 1 --set 'training.knn={"every": 1}' --quiet --out huge_run
+says "below 1048576, but there is 2147483647"
 gives 1 "$selfc" eval run --data plain --protocol knn; says "no labels"
 gives 1 "$selfc" eval run --data lonely --protocol knn; says "lonely: there is no test data"
 gives 1 "$selfc" embed run --data lonely --split test; says "there is no test data"
