@@ -63,12 +63,13 @@ bool region_create(Region *region, size_t size, const char *path, const char *wh
     return false;
 }
 
+/* No room is kept for pages that might be written to, so a file may be larger than the memory. */
 bool region_map(Region *region, size_t size, const char *path) {
     struct stat status;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) return false;
     bool is_fine = !fstat(file, &status) && S_ISREG(status.st_mode) && (size_t)status.st_size == size &&
-                   region_map_file(region, size, file, MAP_PRIVATE);
+                   region_map_file(region, size, file, MAP_PRIVATE | MAP_NORESERVE);
     close(file);
     return is_fine;
 }
