@@ -493,6 +493,20 @@ static void test_cache(void) {
     read_cached(in_folder("cache"));
     stat(path, &after);
     EXPECT(after.st_size == before.st_size, "a file that was cut off is written anew");
+    /* What was left behind by another process of the same number is in nobody's way. */
+    unlink(path);
+    for (int remove = 0; remove < 2; remove++) {
+        if (remove) read_cached(in_folder("cache"));
+        for (int i = 0; i < 100; i++) {
+            char left[600];
+            snprintf(left, sizeof left, "%s.tmp-%ld-%d", path, (long)getpid(), i);
+            if (remove)
+                unlink(left);
+            else
+                put_text(left + strlen(folder) + 1, "left behind");
+        }
+    }
+    EXPECT(cache_files(other) == 1 && !strcmp(path, other), "%s", other);
     /* A picture that changed is not taken from it, and what a killed process left is removed. */
     put_text("cache/pictures-0123456789abcdef.tmp-999999999-0", "left behind");
     put_png("many/000.png", 1, 8, 0);

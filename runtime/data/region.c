@@ -51,16 +51,23 @@ static bool region_map_file(Region *region, size_t size, int file, int kind) {
     return true;
 }
 
-bool region_create(Region *region, size_t size, const char *path, const char *what) {
+/* A file without a name goes with its process, however that ends. */
+static bool region_open_new(Region *region, size_t size, const char *path, bool has_name, const char *what) {
+    unlink(path); /* of a process that had the same number and was killed: numbers begin anew in each container */
     int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file >= 0 && !has_name) unlink(path);
     int error = file < 0 ? errno : posix_fallocate(file, 0, (off_t)size);
     if (!error && !region_map_file(region, size, file, MAP_SHARED)) error = errno;
     if (file >= 0) close(file);
     if (!error) return true;
-    if (file >= 0) unlink(path);
+    if (file >= 0 && has_name) unlink(path);
     selfc_fail("%s: %.1f MB do not fit into memory, and not into %s: %s", what, (double)size / 1e6, path,
                strerror(error));
     return false;
+}
+
+bool region_create(Region *region, size_t size, const char *path, const char *what) {
+    return region_open_new(region, size, path, true, what);
 }
 
 /* No room is kept for pages that might be written to, so a file may be larger than the memory. */
@@ -80,8 +87,7 @@ static bool region_make_unnamed(Region *region, size_t size, const char *folder,
     if (selfc_make_folders(in) ||
         asprintf(&path, "%s/unnamed.tmp-%ld-%u", in, (long)getpid(), atomic_fetch_add(&number, 1)) < 0)
         return free(in), false;
-    bool is_fine = region_create(region, size, path, what);
-    if (is_fine) unlink(path);
+    bool is_fine = region_open_new(region, size, path, false, what);
     free(path);
     free(in);
     return is_fine;

@@ -18,7 +18,7 @@ size_t region_memory(void);
 /* Zeros. What does not fit into memory goes to a file without a name in the folder, which is made if it is not there.
  * False after selfc_fail, which says that it is `what` that has no place. */
 bool region_make(Region *region, size_t size, const char *folder, const char *what);
-/* A new file of zeros, with room for all of it on the disk. False after selfc_fail. */
+/* A new file of zeros, with room for all of it on the disk, in place of one that is there. False after selfc_fail. */
 bool region_create(Region *region, size_t size, const char *path, const char *what);
 /* A file that is there, of exactly this size, its pages private to this process. False, without a word: there is none.
  */
