@@ -289,6 +289,7 @@ static void store_leave(PictureStore *store) {
         threads = decoders.threads;
         count = decoders.count;
         decoders.threads = NULL;
+        decoders.count = 0; /* another store that is closed just now finds none to wait for */
         decoders.generation++;
         pthread_cond_broadcast(&decoders.has_work);
     }
