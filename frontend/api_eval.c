@@ -87,6 +87,10 @@ static int eval_open_labels(Eval *eval) {
     int32_t *labels = eval_labels(eval, SELFC_TRAIN, count);
     eval->test_label = eval_labels(eval, SELFC_TEST, eval->test_count);
     eval->predicted = calloc((size_t)eval->test_count, sizeof *eval->predicted);
+    if (selfc_source_check(embed->source[SELFC_TRAIN]) || selfc_source_check(embed->source[SELFC_TEST])) {
+        free(labels);
+        return api_fail("%s", selfc_failure());
+    }
     int failed = !labels || !eval->test_label || !eval->predicted || eval_count_classes(eval, labels, count) ||
                  eval_count_classes(eval, eval->test_label, eval->test_count) || eval_choose(eval, labels, count);
     free(labels);
