@@ -49,10 +49,10 @@ static void constants_small_types(Constants *c) {
                 AT(SelfcArg, dtype), AT(SelfcArg, is_written));
     c->axis = STRUCT(c, c->i64, c->i64);
     SAME_LAYOUT(c, c->axis, SelfcGridAxis, AT(SelfcGridAxis, extent), AT(SelfcGridAxis, block));
-    c->spec = STRUCT(c, c->pointer, c->pointer, c->pointer, c->pointer, c->i64, c->i64, c->i64, c->i64);
+    c->spec = STRUCT(c, c->pointer, c->pointer, c->pointer, c->pointer, c->i64, c->i64, c->i64, c->i64, c->f64);
     SAME_LAYOUT(c, c->spec, SelfcDataSpec, AT(SelfcDataSpec, input), AT(SelfcDataSpec, source), AT(SelfcDataSpec, path),
                 AT(SelfcDataSpec, field), AT(SelfcDataSpec, classes), AT(SelfcDataSpec, height),
-                AT(SelfcDataSpec, width), AT(SelfcDataSpec, channels));
+                AT(SelfcDataSpec, width), AT(SelfcDataSpec, channels), AT(SelfcDataSpec, scale));
 }
 
 static void constants_large_types(Constants *c) {
@@ -189,7 +189,8 @@ static LLVMValueRef constants_training(Constants *c, const SelfcTraining *traini
         specs[i] = VALUE(c, constants_text(c, training->data[i].input), constants_text(c, training->data[i].source),
                          constants_text(c, training->data[i].path), constants_text(c, training->data[i].field),
                          constants_i64(c, training->data[i].classes), constants_i64(c, training->data[i].height),
-                         constants_i64(c, training->data[i].width), constants_i64(c, training->data[i].channels));
+                         constants_i64(c, training->data[i].width), constants_i64(c, training->data[i].channels),
+                         LLVMConstReal(c->f64, training->data[i].scale));
     return VALUE(c, constants_i32(c, training->train), constants_i32(c, training->evaluate),
                  constants_i32(c, training->health), constants_i32(c, training->feature_count),
                  constants_array(c, "data", c->spec, specs, training->data_count),

@@ -243,7 +243,8 @@ static SelfcTraining manifest_training(const SelfcTraining *from, Arena *arena) 
                                   from->data[i].classes,
                                   from->data[i].height,
                                   from->data[i].width,
-                                  from->data[i].channels};
+                                  from->data[i].channels,
+                                  from->data[i].scale};
     training.data = data;
     training.reports = manifest_names(from->reports, from->report_count, arena);
     training.knn.function = from->knn.function ? arena_copy(arena, from->knn.function) : NULL;

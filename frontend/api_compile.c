@@ -141,6 +141,14 @@ static int64_t api_classes(const Program *train, const char *input) {
     return 0;
 }
 
+/* What the training multiplies data input `data` with. */
+static double api_scale(const SelfcModel *model, const Program *train, uint32_t data, const char *input) {
+    for (uint32_t i = 0; i < train->input_count; i++)
+        if (train->inputs[i].kind == INPUT_data && !strcmp(train->inputs[i].name, input))
+            return model_data_scale(model->description, data, train->inputs[i].type.dtype);
+    return 1;
+}
+
 /* The training step's outputs that are none of the description's reports. */
 static const char *const *api_measures(const SelfcModel *model, const Program *train, uint32_t *count) {
     const char **names = arena_array(model->arena, const char *, train->output_count);
@@ -157,9 +165,15 @@ static SelfcTraining api_training(const SelfcModel *model, const Program *train)
     uint32_t count = model_data(description, &specs);
     SelfcDataSpec *data = arena_array(model->arena, SelfcDataSpec, count + 1);
     for (uint32_t i = 0; i < count; i++)
-        data[i] = (SelfcDataSpec){
-            specs[i].input,  specs[i].source, specs[i].path,    specs[i].field, api_classes(train, specs[i].input),
-            specs[i].height, specs[i].width,  specs[i].channels};
+        data[i] = (SelfcDataSpec){specs[i].input,
+                                  specs[i].source,
+                                  specs[i].path,
+                                  specs[i].field,
+                                  api_classes(train, specs[i].input),
+                                  specs[i].height,
+                                  specs[i].width,
+                                  specs[i].channels,
+                                  api_scale(model, train, i, specs[i].input)};
     bool has_health = model_health(description) > 0;
     KnnSpec knn = model_knn(description);
     SelfcTraining training = {.train = 0,

@@ -7,7 +7,7 @@
 #define SELFC_RUNTIME_ABI_H
 #include <stdint.h>
 
-enum { SELFC_ABI_VERSION = 4, SELFC_MAX_RANK = 6 };
+enum { SELFC_ABI_VERSION = 5, SELFC_MAX_RANK = 6 };
 
 /* The order of ir/dtypes.def. */
 typedef enum { SELFC_f32, SELFC_bf16, SELFC_f16, SELFC_i8, SELFC_u8, SELFC_i32, SELFC_i64, SELFC_bool } SelfcDType;
@@ -88,6 +88,7 @@ typedef struct {
     const char *field;        /* "image" or "label" */
     int64_t classes;          /* labels: 0 to classes - 1; 0: anything */
     int64_t height, width, channels; /* asked of pictures; 0: the source decides */
+    double scale;             /* what the training multiplies numbers with: 1/255 makes 0..1 of bytes */
 } SelfcDataSpec;
 
 /* Nearest neighbours while the training goes on. */

@@ -138,7 +138,7 @@ static const SelfcState tiny_states[] = {
     {{"w", SELFC_f32, 1, {TINY_PIXELS}}, TINY_W, 1, 1, SELFC_INIT_uniform, -0.1, 0.1},
     {{"w.momentum", SELFC_f32, 1, {TINY_PIXELS}}, TINY_MOMENTUM, 0, 0, SELFC_INIT_zero, 0, 0},
 };
-static const SelfcDataSpec tiny_data[] = {{"x", "glyphs", NULL, "image"}};
+static const SelfcDataSpec tiny_data[] = {{"x", "glyphs", NULL, "image", .scale = 1.0 / 255}};
 static const char *const tiny_reports[] = {"distance"};
 static const SelfcModule tiny_module = {
     .abi_version = SELFC_ABI_VERSION,

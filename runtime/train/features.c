@@ -64,15 +64,14 @@ static bool features_fill(const Trainer *trainer, Binding *binding, SelfcSplit s
     void *out = binding->io[input - binding->program->io];
     for (int64_t i = 0; i < n && i < MOST; i++) index[i] = features_place(trainer, split, first + i, all);
     for (int64_t i = 0; binding->sample && i < n; i++) binding->sample[i] = index[i];
-    if (input->dtype == sample->dtype)
-        return selfc_source_gather(feed->source[split], feed->field, index, n, out),
-               !selfc_source_check(feed->source[split]);
+    float scale = (float)trainer->module->training.data[0].scale, *numbers = out;
     int64_t elements = n * selfc_tensor_elements(sample, 0);
-    uint8_t *bytes = malloc((size_t)elements);
+    uint8_t *bytes = input->dtype == sample->dtype ? out : malloc((size_t)elements);
     if (!bytes) return selfc_fail("no memory for features"), false;
     selfc_source_gather(feed->source[split], feed->field, index, n, bytes);
-    for (int64_t i = 0; i < elements; i++) ((float *)out)[i] = (float)bytes[i] / 255;
-    free(bytes);
+    for (int64_t i = 0; input->dtype == SELFC_f32 && i < elements; i++)
+        numbers[i] = (sample->dtype == SELFC_u8 ? (float)bytes[i] : numbers[i]) * scale;
+    if (bytes != out) free(bytes);
     return !selfc_source_check(feed->source[split]);
 }
 

@@ -3,7 +3,7 @@
 #define SELFC_RUNTIME_FEATURES_H
 #include "runtime/train/trainer.h"
 
-/* The function that gives features: takes a sample of the first data input (as stored, or as numbers from 0 to 1), gives
+/* The function that gives features: takes a sample of the first data input (bytes as stored, or numbers as the training has them), gives
  * first of all f32[n,d]. The one called `name`; if that is NULL "encode", or the only one. NULL: there is none. */
 const SelfcProgram *features_function(const Trainer *trainer, const char *name);
 int64_t features_width(const SelfcProgram *function);

@@ -6,8 +6,8 @@
  *   an encoder    takes a picture and gives (first of all) f32[n,L], L the decoder's
  *   a mapper      takes a picture and gives one: with it, or with encoder and decoder:    reconstructions.png
  *
- * Of several, the one called "generate", "encode" or "reconstruct" is taken, else the first. Values from 0 to 1 are
- * black to white. */
+ * Of several, the one called "generate", "encode" or "reconstruct" is taken, else the first. Functions of numbers see
+ * data as the training does, times its scale; values from 0 to what it makes of white are black to white. */
 #include "runtime/data/file.h"
 #include "runtime/train/trainer.h"
 
@@ -21,6 +21,7 @@ typedef struct {
     int32_t height, width, channels;
     int64_t values;
     bool is_byte;
+    float scale, white; /* of the data: what it is multiplied with, and what the brightest becomes */
 } Format;
 
 typedef struct {
@@ -36,7 +37,8 @@ typedef struct {
     uint8_t *pixels;
 } Page;
 
-static bool pictures_format(const Feed *feed, Format *format) {
+static bool pictures_format(const Trainer *trainer, Format *format) {
+    const Feed *feed = &trainer->feed;
     const SelfcField *fields;
     if (!feed->input_count) return false;
     selfc_source_fields(feed->inputs[0].source[SELFC_TRAIN], &fields);
@@ -49,6 +51,9 @@ static bool pictures_format(const Feed *feed, Format *format) {
                        .is_byte = sample->dtype == SELFC_u8,
                        .channels = sample->rank == 3 ? (int32_t)sample->dim[2] : 1};
     format->values = selfc_tensor_elements(sample, 0);
+    format->scale = (float)trainer->module->training.data[0].scale;
+    format->white = (format->is_byte ? 255 : 1) * format->scale;
+    if (!(format->white > 0)) format->white = 1;
     return true;
 }
 
@@ -125,7 +130,7 @@ static void page_put(Page *page, int column, int row, const float *values) {
         uint8_t *to = page->pixels + (top + (size_t)(column * (format->width + PICTURES_GAP) + PICTURES_GAP)) *
                                          (size_t)format->channels;
         for (size_t i = 0; i < line; i++) {
-            float value = values[(size_t)y * line + i];
+            float value = values[(size_t)y * line + i] / format->white;
             to[i] = value > 0 ? (uint8_t)(value < 1 ? value * 255 + 0.5f : 255) : 0;
         }
     }
@@ -206,14 +211,16 @@ static bool pictures_write_plane(Trainer *trainer, const Album *album) {
     return pictures_write_codes(trainer, album, codes[0], PICTURES_PLANE, PICTURES_PLANE, "plane.png");
 }
 
-/* The first n pictures of the test data (or of the training data), as bytes if they are, and as values from 0 to 1. */
+/* The first n pictures of the test data (or of the training data), as bytes if they are, and as the training's values.
+ */
 static void pictures_gather(const Feed *feed, const Format *format, int64_t n, uint8_t *bytes, float *values) {
     SelfcSplit split = feed->count[SELFC_TEST] >= n ? SELFC_TEST : SELFC_TRAIN;
     int32_t index[PICTURES_PAIRS * PICTURES_PAIR_ROWS];
     for (int64_t i = 0; i < n; i++) index[i] = (int32_t)i;
     const FeedInput *input = &feed->inputs[0];
     selfc_source_gather(input->source[split], input->field, index, n, format->is_byte ? (void *)bytes : values);
-    for (int64_t i = 0; format->is_byte && i < n * format->values; i++) values[i] = (float)bytes[i] / 255;
+    for (int64_t i = 0; i < n * format->values; i++)
+        values[i] = (format->is_byte ? (float)bytes[i] : values[i]) * format->scale;
 }
 
 static bool pictures_reconstruct(Trainer *trainer, const Album *album, int64_t n, const uint8_t *bytes,
@@ -256,7 +263,7 @@ static bool pictures_write_reconstructions(Trainer *trainer, const Album *album)
 
 bool pictures_write(Trainer *trainer) {
     Format format;
-    if (!pictures_format(&trainer->feed, &format)) return true;
+    if (!pictures_format(trainer, &format)) return true;
     Album album = pictures_find(trainer->module, &format);
     if (album.decoder && !pictures_write_samples(trainer, &album)) return false;
     if (album.decoder && album.code == 2 && !pictures_write_plane(trainer, &album)) return false;

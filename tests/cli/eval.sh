@@ -118,6 +118,23 @@ gives 0 "$selfc" train "$model" --data sorted --epochs 1 --set 'training.knn={"e
 above "$(grep -o '"knn_accuracy": [0-9.]*' sorted_run/metrics.jsonl | cut -d' ' -f2)" 0.8
 grep -q 'sample 29: 1' sorted_run/report.html || fail "the map of features lacks the last sample"
 
+# Its function sees the values that the training has, here bytes from 0 to 255.
+cat >loud.json <<'END'
+{
+  "name": "loud",
+  "modules": { "loud": { "inputs": ["x"], "layers": [ { "expr": "relu(x - 150)", "name": "heard" } ] } },
+  "training": {
+    "data": { "x": { "source": "npy", "path": "sides", "scale": 1 }, "y": { "source": "npy", "path": "sides", "field": "label" } },
+    "layers": [ { "layer": "flatten", "input": "x" }, { "module": "loud" }, { "layer": "dense", "units": 2, "name": "logits" },
+      { "expr": "mean(cross_entropy(logits, y))", "name": "loss" } ],
+    "minimize": "loss", "batch": 30, "epochs": 1, "knn": { "every": 1, "k": 5 }
+  },
+  "functions": { "encode": { "inputs": { "x": { "shape": ["n", 784] } }, "layers": [ { "module": "loud" } ] } }
+}
+END
+gives 0 "$selfc" train loud.json --quiet --out loud
+grep -q '"knn_accuracy": 1[,}]' loud/metrics.jsonl || fail "neighbours see other values than the training: $(tail -1 loud/metrics.jsonl)"
+
 # A function of bytes, of its own layers and with two results; pictures with batch norm; parts that judging has no use for.
 cat >bytes.json <<'END'
 {
