@@ -8,7 +8,7 @@
 enum {
     PICTURE_REASON = 256,             /* bytes for a text that says what is wrong */
     PICTURE_LARGEST_SIDE = 65535,     /* of a picture in a file; JPEG knows no larger one */
-    PICTURE_LARGEST_PIXELS = 1 << 28, /* height times width */
+    PICTURE_LARGEST_PIXELS = 1 << 27, /* height times width; a progressive JPEG takes 6 bytes for each, or 8 */
     PICTURE_LARGEST_FILE = 1 << 28    /* bytes */
 };
 

@@ -140,6 +140,7 @@ static void decode_png_all(Decoder *decoder, png_structp png, png_infop info) {
     png_set_read_fn(png, decoder, decode_png_read);
     png_set_user_limits(png, PICTURE_LARGEST_SIDE, PICTURE_LARGEST_SIDE);
     png_set_chunk_malloc_max(png, 1 << 24);
+    png_set_chunk_cache_max(png, 1); /* texts are left out: a small file may have many that unpack to much */
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, 0);
     png_read_info(png, info);
     Picture *picture = decoder->picture;
