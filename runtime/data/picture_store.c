@@ -101,7 +101,8 @@ static const char *store_plain(char *text) {
     return text ? text : "?";
 }
 
-/* A broken sample is said once. The run stops when more than 1 % of those tried are broken, and 10 at least. */
+/* A broken sample is said once. The run stops when more than 1 % of all are broken, and 10 at least: of all, since how
+ * many have been tried by then depends on the clock. */
 static void store_report(PictureStore *store, int64_t index, char *reason) {
     enum { STORE_BROKEN_LEAST = 10, STORE_BROKEN_SHARE = 100 };
     char *name = store->options.name(store->options.context, index);
@@ -109,13 +110,13 @@ static void store_report(PictureStore *store, int64_t index, char *reason) {
             store_plain(reason));
     free(name);
     store->broken++;
-    bool is_much = store->broken >= STORE_BROKEN_LEAST && store->broken * STORE_BROKEN_SHARE > store->tried;
+    bool is_much = store->broken >= STORE_BROKEN_LEAST && store->broken * STORE_BROKEN_SHARE > store->options.count;
     if (is_much && !store->failure &&
         asprintf(
             &store->failure,
-            "%s: %lld of the %lld pictures tried so far cannot be read, more than 1 in %d: their names and what is "
-            "wrong with them stand above",
-            store->what, (long long)store->broken, (long long)store->tried, STORE_BROKEN_SHARE) < 0)
+            "%s: %lld of its %lld pictures, or more, cannot be read, more than 1 in %d: their names and what is wrong "
+            "with them stand above",
+            store->what, (long long)store->broken, (long long)store->options.count, STORE_BROKEN_SHARE) < 0)
         abort();
 }
 
