@@ -111,7 +111,7 @@ static int embed_open_source(Embed *embed, const SelfcProgram *program) {
     const char *path = model->options.data;
     if (!path && !count)
         return api_fail("%s: error: the description names no data; use --data PATH", model->options.file);
-    SelfcSourceOptions options = {.path = path, .fill = 1};
+    SelfcSourceOptions options = {.path = path, .fill = 1, .cache = model->options.cache ? model->options.cache : ""};
     if (count) options.height = specs[0].height, options.width = specs[0].width, options.channels = specs[0].channels;
     if (!path) options.path = specs[0].path, options.source = specs[0].source;
     for (uint32_t i = 0; i < program->input_count; i++)
