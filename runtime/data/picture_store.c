@@ -219,9 +219,10 @@ static void store_complete(PictureStore *store) {
     }
 }
 
-/* Whether the caller is to see to the file now. Needs the mutex. */
+/* Whether the caller is to see to the file now. Needs the mutex. Who sees to it changes `temporary` without the mutex,
+ * so it is read only if nobody does. */
 static bool store_take_file(PictureStore *store) {
-    if (!store->temporary || store->is_complete || store->failure || store->tried < store->options.count) return false;
+    if (store->is_complete || !store->temporary || store->failure || store->tried < store->options.count) return false;
     store->is_complete = true;
     return true;
 }
