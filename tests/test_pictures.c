@@ -379,6 +379,8 @@ static int stopped_at;
 static void read_until_stopped(void) {
     SelfcSource *source = open_pictures(in_folder("bad"), SELFC_TRAIN);
     EXPECT(!selfc_source_load(source) && !selfc_source_check(source), "%s", selfc_failure());
+    EXPECT(selfc_source_check_labels(source, 1, 4) && strstr(selfc_failure(), "\"size\" has no labels"), "%s",
+           selfc_failure());
     for (int32_t i = 0; i < selfc_source_count(source) && !stopped_at; i++) {
         uint8_t pixels[16];
         selfc_source_gather(source, 0, &i, 1, pixels);

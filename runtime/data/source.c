@@ -198,7 +198,12 @@ int selfc_source_load(SelfcSource *source) {
 int selfc_source_check_labels(const SelfcSource *source, uint32_t field, int64_t classes) {
     const SelfcTensor *sample = &source->fields[field].sample;
     const int32_t *labels = source->data[field];
-    if (sample->dtype != SELFC_i32) return 0;
+    if (sample->dtype != SELFC_i32 || source->count == 0) return 0;
+    if (!labels) {
+        selfc_fail("the data's field \"%s\" has no labels, but there should be classes: 0 to %lld",
+                   source->fields[field].name, (long long)classes - 1);
+        return -1;
+    }
     int64_t size = selfc_tensor_elements(sample, 0);
     for (int64_t i = 0; i < source->count * size; i++) {
         if (labels[i] >= 0 && labels[i] < classes) continue;
