@@ -58,6 +58,47 @@ typedef struct {
 static void jpeg_give_up(j_common_ptr info) { longjmp(((JpegError *)info->err)->jump, 1); }
 static void jpeg_say_nothing(j_common_ptr info) { (void)info; }
 
+static unsigned tiff_number(const unsigned char *at, int bytes, int is_little) {
+    unsigned number = 0;
+    for (int i = 0; i < bytes; i++) number = number << 8 | at[is_little ? bytes - 1 - i : i];
+    return number;
+}
+
+/* How the camera was held: Exif, a TIFF file in a marker, may say it, 1 (upright) to 8. */
+static int read_orientation(const struct jpeg_decompress_struct *info) {
+    for (jpeg_saved_marker_ptr marker = info->marker_list; marker; marker = marker->next) {
+        if (marker->data_length < 14 || memcmp(marker->data, "Exif\0\0", 6)) continue;
+        const unsigned char *tiff = marker->data + 6;
+        size_t size = marker->data_length - 6, at = tiff_number(tiff + 4, 4, tiff[0] == 'I');
+        if (at > size - 2) continue;
+        unsigned entries = tiff_number(tiff + at, 2, tiff[0] == 'I');
+        for (at += 2; entries-- && at + 12 <= size; at += 12) {
+            unsigned value = tiff_number(tiff + at + 8, 2, tiff[0] == 'I');
+            if (tiff_number(tiff + at, 2, tiff[0] == 'I') == 0x0112 && value >= 1 && value <= 8) return (int)value;
+        }
+    }
+    return 1;
+}
+
+/* As it is to be looked at, and as training sees it. */
+static void turn_upright(Picture *picture, int orientation) {
+    int is_turned = orientation >= 5, from_bottom = strchr("3467", '0' + orientation) != NULL,
+        from_right = strchr("2378", '0' + orientation) != NULL;
+    Picture stored = *picture;
+    if (orientation == 1) return;
+    picture->width = is_turned ? stored.height : stored.width;
+    picture->height = is_turned ? stored.width : stored.height;
+    unsigned char *to = picture->pixels = must(malloc((size_t)stored.width * (size_t)stored.height * 3));
+    for (int y = 0; y < picture->height; y++)
+        for (int x = 0; x < picture->width; x++, to += 3) {
+            int row = is_turned ? x : y, column = is_turned ? y : x;
+            if (from_bottom) row = stored.height - 1 - row;
+            if (from_right) column = stored.width - 1 - column;
+            memcpy(to, stored.pixels + ((size_t)row * (size_t)stored.width + (size_t)column) * 3, 3);
+        }
+    free(stored.pixels);
+}
+
 static int read_jpeg(FILE *file, Picture *picture) {
     struct jpeg_decompress_struct info;
     JpegError error;
@@ -66,9 +107,12 @@ static int read_jpeg(FILE *file, Picture *picture) {
     error.manager.output_message = jpeg_say_nothing;
     if (setjmp(error.jump)) {
         jpeg_destroy_decompress(&info);
+        free(picture->pixels);
+        picture->pixels = NULL;
         return 0;
     }
     jpeg_create_decompress(&info);
+    jpeg_save_markers(&info, JPEG_APP0 + 1, 0xFFFF);
     jpeg_stdio_src(&info, file);
     jpeg_read_header(&info, TRUE);
     info.out_color_space = JCS_RGB;
@@ -82,6 +126,7 @@ static int read_jpeg(FILE *file, Picture *picture) {
         JSAMPROW row = picture->pixels + (size_t)info.output_scanline * (size_t)picture->width * 3;
         jpeg_read_scanlines(&info, &row, 1);
     }
+    turn_upright(picture, read_orientation(&info));
     jpeg_finish_decompress(&info);
     jpeg_destroy_decompress(&info);
     return 1;
@@ -163,7 +208,7 @@ static void find_pictures(Album *album, const char *folder) {
         int is_kept = !stat(path, &status) && S_ISREG(status.st_mode) && is_picture_name(path);
         if (is_kept)
             add_entry(album, path);
-        else if (!stat(path, &status) && S_ISDIR(status.st_mode))
+        else if (!lstat(path, &status) && S_ISDIR(status.st_mode)) /* a link may lead back to where it stands */
             find_pictures(album, path);
         if (!is_kept) free(path);
     }
