@@ -21,6 +21,7 @@ int metrics_extra(const Metrics *metrics, const char *name) {
     return -1;
 }
 
+/* Extras are kept as f32, as they stand in the file, so that a run that goes on has the same. */
 static bool metrics_add(Metrics *metrics, const Record *record) {
     if (metrics->count == metrics->capacity) {
         size_t capacity = metrics->capacity ? 2 * metrics->capacity : 256;
@@ -36,6 +37,7 @@ static bool metrics_add(Metrics *metrics, const Record *record) {
     *copy = *record;
     copy->values = memcpy(values, record->values, bytes);
     copy->extras = memcpy(values + 2 * metrics->name_count, record->extras, extra_bytes);
+    for (uint32_t i = 0; i < metrics->extra_count; i++) copy->extras[i] = (float)copy->extras[i];
     copy->test = record->test ? memcpy(values + metrics->name_count, record->test, bytes) : NULL;
     return true;
 }
@@ -45,6 +47,16 @@ static void metrics_put_number(FILE *out, double number) {
         fprintf(out, "%.9g", number);
     else
         fputs("null", out);
+}
+
+/* As few digits, from 7 on, as give the same f32 back. */
+static void metrics_put_extra(FILE *out, float number) {
+    char text[32];
+    for (int digits = 7; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)number);
+        if (strtof(text, NULL) == number) break;
+    }
+    fputs(isfinite(number) ? text : "null", out);
 }
 
 static void metrics_put_values(FILE *out, const Metrics *metrics, const char *prefix, const double *values) {
@@ -65,10 +77,7 @@ static void metrics_put_line(FILE *out, const Metrics *metrics, const Record *re
     for (uint32_t i = 0; i < metrics->extra_count; i++) {
         if (isnan(record->extras[i])) continue;
         fprintf(out, ", \"%s\": ", metrics->extras[i]);
-        if (isinf(record->extras[i]))
-            fputs("null", out);
-        else
-            fprintf(out, "%.7g", record->extras[i]); /* they are f32 */
+        metrics_put_extra(out, (float)record->extras[i]);
     }
     if (record->has_collapsed) fputs(", \"alarm\": \"collapse\"", out);
     fprintf(out, ", \"seconds\": %.6f, \"samples_per_second\": %.6g, \"data_wait\": %.4g}\n", record->seconds,
@@ -119,7 +128,8 @@ static void metrics_set(const Metrics *metrics, Record *record, const char *key,
     else if (!strcmp(key, "data_wait"))
         record->data_wait = number;
     int extra = metrics_extra(metrics, key);
-    if (extra >= 0) record->extras[extra] = number;
+    if (extra >= 0)
+        record->extras[extra] = isnan(number) ? INFINITY : number; /* null: those not measured have no key */
     for (uint32_t i = 0; i < metrics->name_count; i++) {
         const char *name = metrics_name(metrics, i);
         if (!strcmp(key, name)) record->values[i] = number;

@@ -72,6 +72,13 @@ gives 0 "$selfc" train "$folder/watched.json" --steps 320 --out "$folder/stopped
 without_times() { sed 's/, "seconds".*//' "$1/metrics.jsonl"; }
 cmp -s <(without_times "$folder/watched") <(without_times "$folder/stopped") || fail "a resumed run has other metrics: $(diff <(without_times "$folder/watched") <(without_times "$folder/stopped"))"
 
+# What was no finite number stays one when a run goes on.
+gives 0 "$selfc" train "$contrastive" --steps 5 --out "$folder/infinite" --quiet
+sed -i '1s/"learning_rate": [^,]*/"learning_rate": null/' "$folder/infinite/metrics.jsonl"
+cp "$folder/infinite/metrics.jsonl" "$folder/before"
+gives 0 "$selfc" train "$folder/infinite" --steps 10 --resume --quiet
+head -n "$(wc -l <"$folder/before")" "$folder/infinite/metrics.jsonl" | cmp -s - "$folder/before" || fail "metrics changed: $(head -n 1 "$folder/infinite/metrics.jsonl")"
+
 # Views that layers make of pictures are in the report, here a picture turned in four ways.
 gives 0 "$selfc" train examples/pretext/rotation.json --steps 2 --out "$folder/turned" --quiet
 grep -q 'What the training sees' "$folder/turned/report.html" || fail "the report has no views"
