@@ -41,7 +41,8 @@ int64_t selfc_source_count(const SelfcSource *source);            /* samples; 0:
 uint32_t selfc_source_fields(const SelfcSource *source, const SelfcField **fields);
 /* The field called `name`; "image" and "value" both stand for the first field, a sample itself. -1 after selfc_fail. */
 int selfc_source_field(const SelfcSource *source, const char *name);
-/* The name of the file that a sample came from; NULL: it has none of its own. Lives as long as the source. */
+/* The name of the file that a sample came from; NULL: it has none of its own. Lives as long as the source. Once loaded,
+ * for a picture that is broken that of the one in its place, and it may have to be decoded to know that. */
 const char *selfc_source_name(const SelfcSource *source, int64_t index);
 /* Where the classes have names, how many there are (else 0), and the name of one (else NULL). */
 int64_t selfc_source_classes(const SelfcSource *source);

@@ -152,7 +152,9 @@ int selfc_source_field(const SelfcSource *source, const char *name) {
 }
 
 const char *selfc_source_name(const SelfcSource *source, int64_t index) {
-    return source->names && index >= 0 && index < source->count ? source->names[index] : NULL;
+    if (!source->names || index < 0 || index >= source->count) return NULL;
+    if (source->stand_in && atomic_load(&source->is_loaded)) index = source->stand_in(source, index);
+    return index >= 0 ? source->names[index] : NULL;
 }
 
 int64_t selfc_source_classes(const SelfcSource *source) { return source->class_count; }

@@ -21,6 +21,7 @@ struct SelfcSource {
     bool (*load)(SelfcSource *source); /* of the kind; false after selfc_fail */
     /* Of kinds whose samples come one by one; NULL: all are in `data`. */
     void (*gather)(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out);
+    int64_t (*stand_in)(const SelfcSource *source, int64_t index); /* what it gathers for this one; < 0: nothing */
     void (*ahead)(const SelfcSource *source, const int32_t *index, int64_t n);
     bool (*check)(const SelfcSource *source); /* false after selfc_fail: the run cannot go on */
     void (*close)(SelfcSource *source);

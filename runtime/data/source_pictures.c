@@ -157,13 +157,18 @@ static bool pictures_load(SelfcSource *source) {
     return pictures->store != NULL;
 }
 
+static int64_t pictures_stand_in(const SelfcSource *source, int64_t index) {
+    const Pictures *pictures = source->own;
+    return pictures->store ? store_need(pictures->store, index) : -1;
+}
+
 static void pictures_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out) {
     const Pictures *pictures = source->own;
     size_t bytes = selfc_tensor_bytes(&source->fields[field].sample, 0);
     for (int64_t i = 0; i < n; i++) {
         char *to = (char *)out + (size_t)i * bytes;
-        bool is_inside = pictures->store && index[i] >= 0 && index[i] < source->count;
-        int64_t whole = is_inside ? store_need(pictures->store, index[i]) : -1;
+        bool is_inside = index[i] >= 0 && index[i] < source->count;
+        int64_t whole = is_inside ? pictures_stand_in(source, index[i]) : -1;
         if (whole < 0)
             memset(to, 0, bytes);
         else if (field == PICTURES_image)
@@ -265,6 +270,7 @@ bool source_open_pictures(SelfcSource *source, const SelfcSourceOptions *options
     source->own = pictures;
     source->load = pictures_load;
     source->gather = pictures_gather;
+    source->stand_in = pictures_stand_in;
     source->ahead = pictures_ahead;
     source->check = pictures_check;
     source->close = pictures_close;

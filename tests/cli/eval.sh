@@ -180,6 +180,9 @@ gives 0 "$selfc" embed simclr --data photos -o photos.npy; prints "photos.npy: f
 [ "$(wc -l <photos.files.txt)" = 24 ] && head -1 photos.files.txt | grep -q 'left/00.png$' || fail "the files are not named"
 gives 0 "$selfc" eval simclr --data photos --protocol knn --k 3 -o photos.json; is photos.json accuracy 1
 gives 0 "$selfc" eval simclr --data photos --protocol finetune --epochs 3 --batch 8 -o photos.json; is photos.json weights_matched 25
+cp -r photos partly && echo no >partly/train/left/03.png
+gives 0 "$selfc" embed simclr --data partly -o partly.npy
+[ "$(sed -n 4p partly.files.txt)" = "$(sed -n 5p partly.files.txt)" ] || fail "a broken file is named, and not what stands in for it"
 cp -r photos spoilt && for file in spoilt/train/left/*; do echo no >"$file"; done
 gives 1 "$selfc" eval simclr --data spoilt --protocol finetune --epochs 1 --batch 8; says "more than 1 in 100"
 
