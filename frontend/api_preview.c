@@ -53,7 +53,7 @@ static int preview_compile(SelfcModel *model, int64_t rows, CompileInput *input,
     return diag_free(&diag), 0;
 }
 
-static SelfcSource *preview_open(const SelfcModel *model, const DataSpec *spec) {
+static SelfcSource *preview_open(const SelfcModel *model, const DataSpec *spec, int64_t rows) {
     const char *data = model->options.data;
     SelfcSourceOptions options = {.source = data ? NULL : spec->source,
                                   .path = data ? data : spec->path,
@@ -61,6 +61,7 @@ static SelfcSource *preview_open(const SelfcModel *model, const DataSpec *spec) 
                                   .height = spec->height,
                                   .width = spec->width,
                                   .channels = spec->channels,
+                                  .most = rows,
                                   .cache = model->options.cache ? model->options.cache : ""};
     SelfcSource *source = selfc_source_open(&options);
     if (source && !selfc_source_load(source)) return source;
@@ -68,17 +69,18 @@ static SelfcSource *preview_open(const SelfcModel *model, const DataSpec *spec) 
     return NULL;
 }
 
-/* Field `name` of the first samples. -1 without a message if the source has none of that name. */
+/* Field `name` of the first samples. -1 after selfc_fail. */
 static int preview_gather(const SelfcSource *source, const char *name, int64_t rows, void *out) {
     int field = selfc_source_field(source, name);
     int64_t count = selfc_source_count(source);
-    if (field < 0 || !count) return -1;
+    if (field < 0) return -1;
+    if (!count) return selfc_fail("there is no training data"), -1;
     int32_t *index = calloc((size_t)rows, sizeof *index);
     if (!index) die("no memory");
     for (int64_t i = 0; i < rows; i++) index[i] = (int32_t)(i % count);
     selfc_source_gather(source, (uint32_t)field, index, rows, out);
     free(index);
-    return 0;
+    return selfc_source_check(source);
 }
 
 static int preview_fill(SelfcModel *model, const SelfcTensor *tensor, int64_t rows, void *out) {
@@ -90,7 +92,7 @@ static int preview_fill(SelfcModel *model, const SelfcTensor *tensor, int64_t ro
         memcpy(out, (int32_t[]){(int32_t)(uint32_t)seed, (int32_t)(uint32_t)(seed >> 32), 1}, 3 * sizeof(int32_t));
     for (uint32_t i = 0; i < count; i++) {
         if (strcmp(specs[i].input, tensor->name)) continue;
-        SelfcSource *source = preview_open(model, &specs[i]);
+        SelfcSource *source = preview_open(model, &specs[i], rows);
         int failed = !source || preview_gather(source, specs[i].field, rows, out);
         selfc_source_close(source);
         if (failed) return api_fail("%s", selfc_failure());
@@ -105,7 +107,7 @@ static int32_t *preview_sizes(SelfcModel *model, const char *input, int64_t rows
     int32_t *sizes = NULL;
     for (uint32_t i = 0; i < count; i++) {
         if (strcmp(specs[i].input, input)) continue;
-        SelfcSource *source = preview_open(model, &specs[i]);
+        SelfcSource *source = preview_open(model, &specs[i], rows);
         const SelfcField *fields;
         uint32_t field_count = source ? selfc_source_fields(source, &fields) : 0;
         for (uint32_t f = 0; f < field_count; f++) {

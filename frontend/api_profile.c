@@ -31,6 +31,7 @@ static int profile_fill_from_source(SelfcModel *model, const SelfcDataSpec *spec
                                   .height = spec->height,
                                   .width = spec->width,
                                   .channels = spec->channels,
+                                  .most = n,
                                   .cache = model->options.cache ? model->options.cache : ""};
     SelfcSource *source = selfc_source_open(&options);
     if (!source || selfc_source_load(source)) return selfc_source_close(source), api_fail("%s", selfc_failure());

@@ -278,6 +278,7 @@ bool source_open_pictures(SelfcSource *source, const SelfcSourceOptions *options
     pictures->cache = options->cache ? strdup(options->cache) : NULL;
     pictures->split = options->split;
     if (!pictures_find(&pictures->list, options->path, options->split)) return false;
+    if (options->most && pictures->list.count > options->most) pictures->list.count = options->most;
     source->count = pictures->list.count;
     if (!source->count) return true;
     if (!pictures_set_box(pictures, options)) return false;
