@@ -2,7 +2,7 @@
  * picture: a row for each sample, a column for each view.
  *
  * Values from 0 to 1 are black to white. A view with others, as after "standardize", is stretched from its least to its
- * largest value. */
+ * largest value. Pixels of small pictures are drawn as squares, so that there is something to see. */
 #include "frontend/api.h"
 
 #include "runtime/data/data.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREVIEW_GAP = 4, PREVIEW_ROWS = 8, PREVIEW_MOST_PIXELS = 1 << 14 };
+enum { PREVIEW_GAP = 4, PREVIEW_ROWS = 8, PREVIEW_MOST_PIXELS = 1 << 14, PREVIEW_SMALL = 64, PREVIEW_ENLARGED = 96 };
 
 /* One column of the page. */
 typedef struct {
@@ -23,6 +23,7 @@ typedef struct {
 
 typedef struct {
     int64_t rows, columns, cell_height, cell_width, channels, width, height;
+    int64_t factor; /* the side of the square that a pixel becomes; cells are so many times larger */
     uint8_t *pixels;
 } PreviewPage;
 
@@ -161,16 +162,35 @@ static void preview_put(PreviewPage *page, const Column *column, int64_t at, int
     int64_t width = column->size ? column->size[2 * row + 1] : column->width;
     if (height < 1 || height > column->height) height = column->height;
     if (width < 1 || width > column->width) width = column->width;
-    int64_t top = PREVIEW_GAP + row * (page->cell_height + PREVIEW_GAP) + (page->cell_height - height) / 2;
-    int64_t left = PREVIEW_GAP + at * (page->cell_width + PREVIEW_GAP) + (page->cell_width - width) / 2;
-    for (int64_t y = 0; y < height; y++)
-        for (int64_t x = 0; x < width; x++)
+    int64_t factor = page->factor, cell_height = page->cell_height * factor, cell_width = page->cell_width * factor;
+    int64_t top = PREVIEW_GAP + row * (cell_height + PREVIEW_GAP) + (cell_height - height * factor) / 2;
+    int64_t left = PREVIEW_GAP + at * (cell_width + PREVIEW_GAP) + (cell_width - width * factor) / 2;
+    for (int64_t y = 0; y < height * factor; y++)
+        for (int64_t x = 0; x < width * factor; x++)
             for (int64_t c = 0; c < page->channels; c++) {
                 int64_t channel = column->channels == 1 ? 0 : c;
-                int64_t from = ((row * column->height + y) * column->width + x) * column->channels + channel;
+                int64_t from =
+                    ((row * column->height + y / factor) * column->width + x / factor) * column->channels + channel;
                 page->pixels[((top + y) * page->width + left + x) * page->channels + c] =
                     preview_byte(column, column->values[from]);
             }
+}
+
+static void preview_set_size(PreviewPage *page, int64_t factor) {
+    page->factor = factor;
+    page->width = PREVIEW_GAP + page->columns * (page->cell_width * factor + PREVIEW_GAP);
+    page->height = PREVIEW_GAP + page->rows * (page->cell_height * factor + PREVIEW_GAP);
+}
+
+static bool preview_is_too_large(const PreviewPage *page) {
+    return page->width > PREVIEW_MOST_PIXELS || page->height > PREVIEW_MOST_PIXELS;
+}
+
+/* Small cells become about PREVIEW_ENLARGED pixels, less if the page would be too large. */
+static void preview_enlarge(PreviewPage *page) {
+    int64_t side = page->cell_height > page->cell_width ? page->cell_height : page->cell_width;
+    int64_t factor = side < PREVIEW_SMALL ? (PREVIEW_ENLARGED + side / 2) / side : 1;
+    for (preview_set_size(page, factor); factor > 1 && preview_is_too_large(page);) preview_set_size(page, --factor);
 }
 
 static int preview_draw(const Column *columns, uint32_t count, int64_t rows, const char *out) {
@@ -180,9 +200,8 @@ static int preview_draw(const Column *columns, uint32_t count, int64_t rows, con
         if (columns[i].width > page.cell_width) page.cell_width = columns[i].width;
         if (columns[i].channels == 3) page.channels = 3;
     }
-    page.width = PREVIEW_GAP + page.columns * (page.cell_width + PREVIEW_GAP);
-    page.height = PREVIEW_GAP + rows * (page.cell_height + PREVIEW_GAP);
-    if (page.width > PREVIEW_MOST_PIXELS || page.height > PREVIEW_MOST_PIXELS)
+    preview_enlarge(&page);
+    if (preview_is_too_large(&page))
         return api_fail(
             "the page would be %lldx%lld pixels, but may have %d in each direction: --batch asks for fewer rows",
             (long long)page.height, (long long)page.width, PREVIEW_MOST_PIXELS);

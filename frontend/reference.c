@@ -65,7 +65,7 @@ static const char introduction[] =
     "functions, too:\n"
     "they belong into `training.layers`, not into the module that functions share. Each picture gets parameters of its "
     "own.\n"
-    "`selfc preview MODEL -o views.png` shows what they do.\n"
+    "`selfc preview MODEL -o views.png` shows what they do, small pictures enlarged.\n"
     "\n"
     "**Training** minimises one value with one optimiser (`\"minimize\": \"loss\"`), or several, each over parameters "
     "of\n"

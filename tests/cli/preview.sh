@@ -30,11 +30,15 @@ prints "column 1: x, 28x28"
 prints "column 2: first, 20x24"
 prints "column 3: second, 28x28, from -"
 grep -q "column 4" "$folder/out" && fail "there are more than three columns"
-[ "$(size "$folder/one.png")" = " 100 100" ] || fail "the page is$(size "$folder/one.png") pixels, not 100 by 100"
+[ "$(size "$folder/one.png")" = " 268 268" ] || fail "the page is$(size "$folder/one.png") pixels, not 268 by 268: 28 times 3 a cell"
 draw two --threads 2
 same "$folder/one.png" "$folder/two.png"
 draw other --seed 5
 cmp -s "$folder/one.png" "$folder/other.png" && fail "another seed draws the same views"
+
+# Pixels are enlarged no further than a page may be large.
+gives 0 "$selfc" preview "$folder/model.json" -o "$folder/long.png" --batch 300 --no-cache
+[ "$(size "$folder/long.png")" = " 100 9604" ] || fail "the page is$(size "$folder/long.png") pixels, not 100 by 9604"
 
 # A view that nothing learns from is shown if it is the last of its chain.
 gives 0 "$selfc" preview "$source_dir/examples/pretext/rotation.json" -o "$folder/turns.png" --batch 2 --set training.batch=8
