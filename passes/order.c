@@ -163,10 +163,12 @@ static void balance(Order *order, const bool *is_free) {
     }
 }
 
-/* Calls as they came; a call that is tied to one of the phase begins the next. */
+/* Calls as they came; a call that is tied to one of the phase begins the next, and so does the first behind the prepare
+ * part, whose phases are its own. */
 static uint32_t decide_narrow(const Order *order, uint32_t *phase) {
     uint32_t last = 0;
     for (uint32_t c = 0; c < order->program->call_count; c++) {
+        if (c && c == order->program->prepare_calls) last++;
         for (uint32_t i = 0; i < order->ties[c].count; i++)
             if (phase[order->ties[c].before[i]] == last) {
                 last++;

@@ -392,10 +392,45 @@ static void test_early_updates(void) {
     program_free(program);
 }
 
+/* Outputs of 8 MB, each by way of a temporary of its own, and a state prepared for the last: the narrow order is taken,
+ * and the first temporary, which reads nothing prepared, stays out of the prepare part's phase. */
+static void test_narrow_order(void) {
+    enum { BLOCKS = 8 };
+    Type large = type_make(DTYPE_f32, 1, (Dim[]){1 << 21});
+    Program *program = program_new("narrow");
+    program->inputs = arena_array(program->arena, GraphInput, 2);
+    program->outputs = arena_array(program->arena, GraphOutput, BLOCKS);
+    program->input_count = 2;
+    program->inputs[0] = (GraphInput){"x", INPUT_data, large, {0}};
+    program->inputs[1] = (GraphInput){"s", INPUT_state, large, {0}};
+    uint32_t kernel = program_add_kernel(program, add_kernel(large)), from = 0;
+    uint32_t x = program_add_buffer(program, (Buffer){.kind = BUFFER_input, .type = large, .index = 0});
+    uint32_t s = program_add_buffer(program, (Buffer){.kind = BUFFER_state, .type = large, .index = 1});
+    uint32_t prepared = program_add_buffer(program, (Buffer){.kind = BUFFER_prepared, .type = large});
+    program_add_call(program, kernel, (uint32_t[]){s, s, prepared}, NULL);
+    program->prepare_calls = 1;
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        uint32_t index = program->output_count++;
+        from = program_add_buffer(program, (Buffer){.kind = BUFFER_temporary, .type = large});
+        uint32_t to = program_add_buffer(program, (Buffer){.kind = BUFFER_output, .type = large, .index = index});
+        program_add_call(program, kernel, (uint32_t[]){x, x, from}, NULL);
+        program_add_call(program, kernel, (uint32_t[]){from, i + 1 < BLOCKS ? x : prepared, to}, NULL);
+        program->outputs[index] = (GraphOutput){arena_printf(program->arena, "out%u", index), to, -1};
+    }
+    uint32_t fewest = fewest_phases(program);
+    run("order", program);
+    if (program->phase_count <= fewest) fail("large blocks are done side by side", 0, program);
+    if (program->calls[1].phase == program->calls[0].phase) fail("the prepare part shares its phase", 0, program);
+    if (!program_verify(program, stderr)) fail("the narrow order broke the program", 0, program);
+    check_plan(program, 0);
+    program_free(program);
+}
+
 int main(void) {
     test_random_programs();
     test_lowered_graphs();
     test_early_updates();
+    test_narrow_order();
     test_recompute_random();
     test_recompute_chain();
     printf("%d failures\n", failures);

@@ -56,6 +56,8 @@ done
 gives 0 "$selfc" show "$source_dir/examples/contrastive/model.json" --set training.batch=2048 --stage plan
 bytes=$(sed -n 's/^arena *\([0-9]*\) bytes.*/\1/p' "$folder/out")
 [ "$bytes" -lt 64000000 ] || fail "similarities of 4096 rows with one another are in memory: $bytes bytes"
+gives 0 "$selfc" show "$source_dir/examples/contrastive/model.json" --set training.batch=2048 --function evaluate --stage plan
+prints "once for each change of the states"
 
 # Every pass keeps the meaning, on a network that is small enough for the evaluator.
 tiny=(--set training.batch=4 --set let.hidden=24)
