@@ -36,6 +36,7 @@ struct SelfcModel {
     uint32_t shape_count;
     int64_t samples; /* in the training split */
     bool has_shapes;
+    int64_t temporaries_left; /* with --memory: bytes for temporaries, once the training step is compiled */
     Compiled compiled;
 };
 
@@ -106,7 +107,8 @@ typedef struct {
     double flop, flop_again; /* once, and again */
 } ApiMemory;
 ApiMemory api_memory_of(SelfcModel *model, Program *program, Diag *diag);
-/* pipeline_run, with the limit of --memory for the training step and its evaluation; false, with an error in diag, if it cannot be kept. */
+/* pipeline_run, with the limit of --memory for the training step, its evaluation and its health; false, with an error in
+ * diag, if it cannot be kept. */
 bool api_memory_run(SelfcModel *model, const Graph *graph, PipelineOptions *options, Diag *diag, Graph **stopped,
                     Program **program);
 

@@ -1,10 +1,11 @@
 /* --memory: the passes over a training step that must not take more than so many bytes.
  *
  * What counts is what a step works on: parameters and other state, inputs and outputs, temporaries, and the scratch
- * of each thread. Evaluation shares states and arena with it, and must fit, too: it prepares nothing. The temporaries alone can be traded
- * for work (passes/recompute.c). What the others leave to them is known when the kernels are scheduled: there the
- * pipeline stops, and goes on with the limit. The data set itself, which may lie in a mapped file, and the program's
- * own few megabytes do not count. */
+ * of each thread. Evaluation and the look at health share states and arena with it, and must fit, too: they prepare
+ * nothing. (Health never does: it runs once between two steps.) The temporaries alone can be traded for work
+ * (passes/recompute.c). What the others leave to them is known when the kernels are scheduled: there the pipeline
+ * stops, and goes on with the limit; health gets the same. The data set itself, which may lie in a mapped file, and the
+ * program's own few megabytes do not count. */
 #include "frontend/api.h"
 
 #include "ir/origin.h"
@@ -75,19 +76,21 @@ static void memory_refuse(SelfcModel *model, const ApiMemory *memory, Diag *diag
                memory_size(memory->io + memory->scratch, others));
 }
 
-/* Temporaries and interface of the evaluation. Whoever compiles it says what is wrong with it. */
-static ApiMemory memory_of_evaluation(SelfcModel *model) {
+/* Of what runs beside the steps. `limit`: bytes that its temporaries may take; 0: any. Whoever compiles it says what is
+ * wrong with it. */
+static ApiMemory memory_of(SelfcModel *model, const char *name, int64_t limit) {
     PipelineOptions options = {.machine = api_pipeline_options(model).machine};
     ApiMemory memory = {0};
     Program *program = NULL;
     Diag unheard;
-    options.machine.memory = INT64_MAX;
+    options.machine.memory = limit;
+    options.machine.prepares_nothing = true;
     diag_init(&unheard);
-    Graph *graph = api_lower(model, "evaluate", &unheard), *stopped;
+    Graph *graph = api_lower(model, name, &unheard), *stopped;
     if (graph && !unheard.errors) pipeline_run(graph, &options, &stopped, &program);
     if (program) {
-        int64_t batch = model_batch(model->description);
-        memory = (ApiMemory){.io = memory_io(program, batch), .temporaries = extent_at(program->arena_size, batch)};
+        memory = memory_besides(model, program, &unheard);
+        memory.temporaries = extent_at(program->arena_size, model_batch(model->description));
     }
     diag_free(&unheard);
     graph_free(graph);
@@ -95,15 +98,20 @@ static ApiMemory memory_of_evaluation(SelfcModel *model) {
     return memory;
 }
 
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
 /* Finishes the ordered program with what the limit leaves for temporaries; false: it cannot be kept. */
 static bool memory_keep(SelfcModel *model, Program *program, PipelineOptions *options, Diag *diag) {
-    ApiMemory memory = memory_besides(model, program, diag), evaluation = memory_of_evaluation(model);
-    int64_t left = model->options.memory - memory.states - memory.io - memory.scratch - evaluation.io;
-    options->machine.memory = left > 0 ? left : 1;
+    ApiMemory memory = memory_besides(model, program, diag), evaluation = memory_of(model, "evaluate", 0), health = {0};
+    if (model_health(model->description)) health = memory_of(model, "$health", 0);
+    memory.io += evaluation.io + health.io;
+    memory.scratch = larger(memory.scratch, larger(evaluation.scratch, health.scratch));
+    int64_t left = model->options.memory - memory.states - memory.io - memory.scratch;
+    options->machine.memory = model->temporaries_left = larger(left, 1);
+    if (health.temporaries > left) health = memory_of(model, "$health", model->temporaries_left);
     pipeline_go_on(program, memory_stop, options);
     memory.temporaries = extent_at(program->arena_size, model_batch(model->description));
-    if (evaluation.temporaries > memory.temporaries) memory.temporaries = evaluation.temporaries;
-    memory.io += evaluation.io;
+    memory.temporaries = larger(memory.temporaries, larger(evaluation.temporaries, health.temporaries));
     memory.all = memory.states + memory.io + memory.scratch + memory.temporaries;
     if (memory.temporaries > left) memory_refuse(model, &memory, diag);
     return memory.temporaries <= left;
@@ -112,11 +120,13 @@ static bool memory_keep(SelfcModel *model, Program *program, PipelineOptions *op
 bool api_memory_run(SelfcModel *model, const Graph *graph, PipelineOptions *options, Diag *diag, Graph **stopped,
                     Program **program) {
     const Pass *last = options->stop_after ? pass_find(options->stop_after) : NULL;
-    bool goes_on = !last || last > pass_find(memory_stop);
-    bool is_limited = model->options.memory && !strcmp(graph->name, "train") && goes_on;
+    bool goes_on = !last || last > pass_find(memory_stop), has_limit = model->options.memory != 0;
+    bool is_limited = has_limit && !strcmp(graph->name, "train") && goes_on,
+         is_health = !strcmp(graph->name, "$health");
     PipelineOptions first = *options;
     if (is_limited) first.stop_after = memory_stop;
-    if (model->options.memory && !strcmp(graph->name, "evaluate")) first.machine.memory = INT64_MAX;
+    if (is_health && has_limit) first.machine.memory = model->temporaries_left;
+    if (is_health || (has_limit && !strcmp(graph->name, "evaluate"))) first.machine.prepares_nothing = true;
     pipeline_run(graph, &first, stopped, program);
     if (!is_limited || memory_keep(model, *program, options, diag)) return true;
     program_free(*program);

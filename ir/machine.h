@@ -14,6 +14,7 @@ typedef struct {
     bool has_fma;
     int64_t l1, l2, l3;    /* bytes of data cache that one core can use */
     int64_t memory;        /* bytes that the temporaries of a program may take; 0: as many as it likes */
+    bool prepares_nothing; /* not worth it: states change before every run, or there is no memory for it */
     const struct Choices *measured; /* what was timed on it and is better than a guess; NULL: nothing */
 } Machine;
 

@@ -4,7 +4,7 @@
  * Such calls move to the front. Whoever runs the program does them once for each change of the states and keeps what
  * they leave in prepared buffers. A program that changes states itself (a training step) has no such part: it would
  * be done anew in every run. Nor is anything prepared whose size depends on the batch, or where memory is limited: what
- * is prepared stands beside the states.
+ * is prepared stands beside the states; or for a program that runs but once between two changes, as the caller knows.
  *
  * A kernel is marked prepared_b if b depends on states alone in every call of it: then the schedule need not count what
  * packing costs. A kernel that also multiplies by something else goes on packing. */
@@ -93,7 +93,7 @@ static void mark_kernels(Program *program, const bool *known) {
 ProgramPass pass_prepare;
 
 void pass_prepare(Program *program, const Machine *machine) {
-    if (changes_states(program) || machine->memory) return;
+    if (changes_states(program) || machine->memory || machine->prepares_nothing) return;
     Arena *scratch = arena_new();
     bool *known = arena_array(scratch, bool, program->buffer_count + 1),
          *prepares = arena_array(scratch, bool, program->call_count + 1);

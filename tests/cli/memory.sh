@@ -52,6 +52,26 @@ for name in contrastive gan; do
     same_tensors "$folder/$name/checkpoint.safetensors" "$folder/$name-again/checkpoint.safetensors"
 done
 
+# A look at health needs all that the backward pass does, so it is done within the limit, too, and changes nothing.
+noisy=$source_dir/examples/contrastive/model.json
+large=(--set training.batch=512) watched=(--set 'training.health=["a", "b"]')
+gives 1 "$selfc" check "$noisy" "${large[@]}" "${watched[@]}" --memory 1KB
+least=$(sed -n 's/.*training needs \([^,]*\), .*/\1/p' "$folder/err")
+gives 0 "$selfc" train "$noisy" "${large[@]}" --steps 4 --quiet --out "$folder/unwatched"
+gives 0 "$selfc" train "$noisy" "${large[@]}" "${watched[@]}" --steps 4 --quiet --out "$folder/watched" \
+    --memory "$least" --dump plan
+awk '$1 == "program" { health = /health/ } health' "$folder/err" >"$folder/health"
+grep -q ' again"' "$folder/health" || fail "health does nothing again"
+grep -q '"effective_rank"' "$folder/watched/metrics.jsonl" || fail "health is not measured"
+same_tensors "$folder/unwatched/checkpoint.safetensors" "$folder/watched/checkpoint.safetensors"
+
+# It runs once between two changes of weights, so nothing is prepared for it; evaluation runs more often.
+gives 0 "$selfc" train "$noisy" "${watched[@]}" --steps 1 --quiet --out "$folder/ready" --dump plan
+awk '$1 == "program" { health = /health/ } health' "$folder/err" >"$folder/health"
+grep -q '^ *call' "$folder/health" || fail "there is no program for health"
+grep -q '^ *prepare' "$folder/health" && fail "weights are prepared for health"
+says "prepare "
+
 # A contrastive loss works block by block: what it takes grows with the batch, not with its square.
 gives 0 "$selfc" show "$source_dir/examples/contrastive/model.json" --set training.batch=2048 --stage plan
 bytes=$(sed -n 's/^arena *\([0-9]*\) bytes.*/\1/p' "$folder/out")
