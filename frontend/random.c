@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-enum { KEY_SIZE = 3, MOST_VIEWS = 8, VIEW_SHIFT = 28 };
+/* The view is in the upper four bits of a sample's number, so numbers below 2^28 stay apart. */
+enum { KEY_SIZE = 3, MOST_VIEWS = 16, VIEW_SHIFT = 28 };
 
 static NodeId data_input(Lower *l, const char *name, Dim size) {
     for (uint32_t i = 0; i < l->g->input_count; i++)

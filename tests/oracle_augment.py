@@ -434,6 +434,39 @@ def check_mix(folder, kind, alpha):
     return all(agrees(a.reshape(b.shape), b, None, f"{kind} alpha {alpha} of {shape}") for a, b in zip(got, want))
 
 
+# ---- several views of a batch ----
+
+VIEWS = 16
+
+
+def check_views(folder):
+    """Views, one batch after the other, are samples of their own, up to 16; and tiles of a puzzle are such views."""
+    grid, gap, side, path = 3, 1, 17, os.path.join(folder, "views.json")
+    views = [{"expr": "concat(x, x, axis=0)"}] + [{"expr": "concat(it, it, axis=0)"}] * 3 + [{"expr": "uniform(it)"}]
+    puzzle = [{"module": "jigsaw", "params": {"grid": grid, "gap": gap}, "name": ["tiles", "where"]},
+              {"expr": "cast(where, 'f32')", "name": "places"}, {"expr": "uniform(tiles[:, 0, 0])", "name": "drawn"}]
+    with open(path, "w") as file:
+        json.dump({"name": "views", "functions": {
+            "views": {"inputs": {"x": ["n", 3]}, "layers": views},
+            "puzzle": {"inputs": {"x": ["n", side, side, 2]}, "layers": puzzle,
+                       "outputs": ["tiles", "places", "drawn"]}}}, file)
+    selfc = oracle.Selfc(path, seed=SEED)
+
+    def drawn(count, size, stream):
+        sample = (numpy.arange(count)[:, None] << 28 ^ numpy.arange(BATCH)).reshape(-1, 1)
+        return (philox(numpy.arange(size)[None], sample, 0, stream, SEED)[0] >> 8) * 2.0**-24
+
+    got = selfc.run("views", BATCH, [numpy.zeros((BATCH, 3), f32)], [(VIEWS * BATCH, 3)])[0]
+    good = agrees(got, drawn(VIEWS, 3, 0), None, "views")
+    x, tile, n = numpy.random.rand(BATCH, side, side, 2).astype(f32), side // grid, grid * grid
+    inner = tile - 2 * gap
+    tiles, places, noise = selfc.run("puzzle", BATCH, [x], [(n * BATCH, inner, inner, 2), (BATCH, n), (n * BATCH, 2)])
+    good &= agrees(numpy.sort(places, 1), numpy.tile(numpy.arange(n), (BATCH, 1)), None, "places of tiles")
+    rows, columns = (tile * numpy.array(divmod(places.T.reshape(-1).astype(int), grid)) + gap)
+    want = [x[i % BATCH, top:top + inner, left:left + inner] for i, (top, left) in enumerate(zip(rows, columns))]
+    return agrees(tiles, want, None, "tiles") and agrees(noise, drawn(n, 2, 1), None, "tiles as samples") and good
+
+
 # ---- statistics ----
 
 MANY, PART, SIGMAS = 4000, 200, 5
@@ -495,7 +528,8 @@ def main():
         failed = sum(not check(selfc, i, case) for i, case in enumerate(cases))
         mixes = [(kind, alpha) for kind in ("mixup", "cutmix") for alpha in (1, 0.3, 4)]
         failed += sum(not check_mix(folder, *mix) for mix in mixes) + check_statistics(folder)
-    print(f"{len(cases) + len(mixes)} cases, {failed} failed" + ("" if vision else "; no torchvision to compare with"))
+        failed += not check_views(folder)
+    print(f"{len(cases) + len(mixes) + 1} cases, {failed} failed" + ("" if vision else "; no torchvision to compare with"))
     return failed > 0
 
 
