@@ -4,19 +4,19 @@
 
 #include <math.h>
 
+/* clamp(a, 0, 1) */
+static NodeId unit(Lower *l, NodeId a) { return node_at_most(l, node_at_least(l, a, 0), 1); }
+
 /* factor * a + (1 - factor) * b, kept in 0..1. factor: a number for each sample. */
 static NodeId blended(Lower *l, NodeId a, NodeId b, NodeId factor) {
     NodeId rest = node_shift(l, node_unary(l, OP_neg, factor), 1);
-    NodeId sum = node_add(l, node_binary(l, OP_mul, a, factor), node_binary(l, OP_mul, node_spread(l, b, a), rest));
-    return node_at_most(l, node_at_least(l, sum, 0), 1);
+    NodeId other = node_binary(l, OP_mul, node_spread(l, b, a), rest);
+    return unit(l, node_add(l, node_binary(l, OP_mul, a, factor), other));
 }
 
 static Planes brightened(const Planes *x, NodeId factor) {
     Planes y = planes_like(x, x->height, x->width);
-    for (uint32_t c = 0; c < x->channels; c++) {
-        NodeId scaled = node_binary(x->l, OP_mul, x->plane[c], factor);
-        y.plane[c] = node_at_most(x->l, node_at_least(x->l, scaled, 0), 1);
-    }
+    for (uint32_t c = 0; c < x->channels; c++) y.plane[c] = unit(x->l, node_binary(x->l, OP_mul, x->plane[c], factor));
     return y;
 }
 
@@ -34,8 +34,6 @@ static Planes contrasted(const Planes *x, NodeId factor) {
     return y;
 }
 
-/* clamp(a, 0, 1) */
-static NodeId unit(Lower *l, NodeId a) { return node_at_most(l, node_at_least(l, a, 0), 1); }
 static NodeId distance(Lower *l, NodeId a, double from) { return node_unary(l, OP_abs, node_shift(l, a, -from)); }
 
 /* The hue in sixths of the circle (red 0, green 2, blue 4), from -1 to 5; 0 for grey. */
@@ -72,7 +70,8 @@ static Planes hue_turned(const Planes *x, NodeId turn) {
 
 /* A jitter does four things in an order of chance, each at most once. NO_NODE: not wanted. Two of them are dear:
  * turning the hue, and contrast, which needs the mean of all pixels. So the order is seen as two dear things, one after
- * the other, with three gaps around them, in each of which brightness and saturation may be done, in either order. */
+ * the other, with three gaps around them, in each of which brightness and saturation may be done, in either order. If
+ * not both are wanted, there is no gap between them. */
 typedef struct {
     Lower *l;
     Dim n;
@@ -93,8 +92,14 @@ static NodeId is_before(const Jitter *j, int64_t a, int64_t b) {
 static NodeId both(const Jitter *j, NodeId a, NodeId b) { return build_binary(j->l->g, OP_and, a, b); }
 static NodeId negated(const Jitter *j, NodeId a) { return node_unary(j->l, OP_not, a); }
 
+static bool has_both_dear(const Jitter *j) { return j->contrast != NO_NODE && j->hue != NO_NODE; }
+
 /* Whether `what` stands in gap 0, 1 or 2. */
 static NodeId is_in_gap(const Jitter *j, int64_t what, int gap) {
+    if (!has_both_dear(j)) {
+        NodeId is_first = is_before(j, what, j->hue != NO_NODE ? HUE : CONTRAST);
+        return gap == 0 ? is_first : negated(j, is_first);
+    }
     NodeId first = is_before(j, what, HUE), second = is_before(j, what, CONTRAST);
     if (gap == 0) return both(j, first, second);
     if (gap == 2) return both(j, negated(j, first), negated(j, second));
@@ -122,20 +127,35 @@ static Planes gap_filled(const Jitter *j, Planes x, int gap, NodeId condition) {
 }
 
 static Planes hue_where(const Jitter *j, Planes x, NodeId condition) {
-    if (j->hue == NO_NODE) return x;
     Planes turned = hue_turned(&x, j->hue);
     return planes_where(&turned, &x, condition);
 }
 
-static Planes jittered(const Jitter *j, Planes x) {
-    NodeId hue_first = is_before(j, HUE, CONTRAST), contrast_first = negated(j, hue_first);
+static Planes before_contrast(const Jitter *j, Planes x) {
     x = gap_filled(j, x, 0, NO_NODE);
+    if (!has_both_dear(j)) return j->hue == NO_NODE ? x : hue_turned(&x, j->hue);
+    NodeId hue_first = is_before(j, HUE, CONTRAST);
     x = hue_where(j, x, hue_first);
-    x = gap_filled(j, x, 1, hue_first);
+    return gap_filled(j, x, 1, hue_first);
+}
+
+static Planes from_contrast(const Jitter *j, Planes x) {
     if (j->contrast != NO_NODE) x = contrasted(&x, j->contrast);
-    x = gap_filled(j, x, 1, contrast_first);
-    x = hue_where(j, x, contrast_first);
+    if (has_both_dear(j)) {
+        NodeId contrast_first = negated(j, is_before(j, HUE, CONTRAST));
+        x = gap_filled(j, x, 1, contrast_first);
+        x = hue_where(j, x, contrast_first);
+    }
     return gap_filled(j, x, 2, NO_NODE);
+}
+
+/* Pictures that are not chosen stay as they are. Contrast, with its mean, parts two walks over the pixels: choosing in
+ * both spares the second one a look at what the first one saw. */
+static Planes jittered(const Jitter *j, const Planes *x, NodeId applies) {
+    Planes start = before_contrast(j, *x);
+    start = planes_where(&start, x, applies);
+    Planes end = from_contrast(j, start);
+    return planes_where(&end, &start, applies);
 }
 
 /* A strength s is the range [1 - s, 1 + s] of factors without what is below 0; of hues it is [-s, s]. */
@@ -170,15 +190,9 @@ Value layer_color_jitter(LayerCall *call) {
         bool is_colour = i == SATURATION || i == HUE;
         value[i] = is_wanted[i] ? sample_uniform(l, x.n, range[i]) : NO_NODE;
         if (is_colour && !planes_have_colour(&x)) value[i] = NO_NODE;
-        if (value[i] != NO_NODE && i != HUE && applies != NO_NODE) value[i] = factor_if(&jitter, applies, value[i]);
     }
     jitter.brightness = value[0], jitter.contrast = value[1], jitter.saturation = value[2], jitter.hue = value[3];
-    if (jitter.hue == NO_NODE || applies == NO_NODE) {
-        Planes y = jittered(&jitter, x);
-        return planes_joined(&y);
-    }
-    jitter.hue = build_select(l->g, applies, jitter.hue, build_like(l->g, jitter.hue, 0));
-    Planes y = jittered(&jitter, x);
+    Planes y = jittered(&jitter, &x, applies);
     return planes_joined(&y);
 }
 

@@ -42,6 +42,12 @@ static const Case cases[] = {
      {1, 2}},
     {"'color_jitter', 'brightness': [2, 2]", {1, 1, 3}, "f32[n,1,1,3]", {0.1, 0.3, 0.8}, {0.2, 0.6, 1}},
     {"'color_jitter', 'brightness': [2, 2], 'p': 0", {1, 1, 3}, "f32[n,1,1,3]", {0.1, 0.3, 0.8}, {0.1, 0.3, 0.8}},
+    /* what is not chosen stays as it is, whatever its values */
+    {"'color_jitter', 'brightness': [2, 2], 'contrast': 0.5, 'saturation': 0.5, 'hue': 0.5, 'p': 0",
+     {1, 2, 3},
+     "f32[n,1,2,3]",
+     {-0.5, 0.3, 1.75, 0, 2, 0},
+     {-0.5, 0.3, 1.75, 0, 2, 0}},
     {"'color_jitter', 'contrast': [0.5, 0.5]", {1, 3, 0}, "f32[n,1,3]", {0.1, 0.3, 0.8}, {0.25, 0.35, 0.6}},
     {"'color_jitter', 'saturation': [0, 0]", {1, 1, 3}, "f32[n,1,1,3]", {1, 0, 1}, {0.4129, 0.4129, 0.4129}},
     {"'color_jitter', 'hue': [0.5, 0.5]",
