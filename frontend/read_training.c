@@ -253,6 +253,28 @@ static void read_health(Reader *r, const Json *json, Training *training) {
     training->health.count = 2;
 }
 
+static bool is_listed(const char *name, const char *const *names) {
+    while (*names && strcmp(name, *names)) names++;
+    return *names != NULL;
+}
+
+/* Losses and reports stand in the lines of the metrics under their names, beside what is always there, and what is
+ * measured where the description asks for it. */
+static void check_metric(Reader *r, const Training *training, const Name *name) {
+    static const char *const always[] = {"step", "epoch", "seconds", "samples_per_second", "data_wait", "alarm", NULL};
+    static const char *const health[] = {"feature_std", "effective_rank", "alignment", "uniformity", NULL};
+    static const char *const knn[] = {"knn_accuracy", NULL};
+    const char *by = is_listed(name->name, always) ? "every line of the metrics has" : NULL;
+    if (training->health.count && is_listed(name->name, health)) by = "training.health measures";
+    if (training->knn.every && is_listed(name->name, knn)) by = "training.knn measures";
+    if (by) read_error(r, name->json, "%s a value called \"%s\"; this one needs another name", by, name->name);
+}
+
+static void check_metrics(Reader *r, const Training *training) {
+    for (uint32_t i = 0; i < training->update_count; i++) check_metric(r, training, &training->updates[i].loss);
+    for (uint32_t i = 0; i < training->reports.count; i++) check_metric(r, training, &training->reports.items[i]);
+}
+
 /* Whether there is such a function is known when they have been read. */
 static void read_knn(Reader *r, const Json *json, Training *training) {
     if (!json || !read_check(r, json, OBJECT_knn)) return;
@@ -290,6 +312,7 @@ void read_training(Reader *r, const Json *json) {
     read_reports(r, read_key(json, OBJECT_training, "report"), training);
     read_knn(r, read_key(json, OBJECT_training, "knn"), training);
     read_health(r, read_key(json, OBJECT_training, "health"), training);
+    check_metrics(r, training);
     training->batch = (int64_t)read_number(r, read_key(json, OBJECT_training, "batch"), 128, 1, 1 << 24);
     training->accumulate = (int64_t)read_number(r, read_key(json, OBJECT_training, "accumulate"), 1, 1, 1 << 16);
     training->epochs = (int64_t)read_number(r, read_key(json, OBJECT_training, "epochs"), 10, 1, 1 << 30);

@@ -186,14 +186,23 @@ static NodeId gradient_length(Updating *u) {
     return node_unary(l, OP_sqrt, sum);
 }
 
+static bool is_in_metrics(const Lower *l, const char *name) {
+    const Training *training = &l->model->training;
+    bool is_there = false;
+    for (uint32_t i = 0; i < training->update_count; i++) is_there |= !strcmp(training->updates[i].loss.name, name);
+    for (uint32_t i = 0; i < training->reports.count; i++) is_there |= !strcmp(training->reports.items[i].name, name);
+    for (uint32_t i = 0; i < l->g->output_count; i++)
+        is_there |= l->g->outputs[i].name[0] == '$' && !strcmp(l->g->outputs[i].name + 1, name);
+    return is_there;
+}
+
 /* A number of this update for the metrics; of several updates, each has the name of its loss in it. What the
  * description itself reports under this name goes first. */
 static void add_measure(Updating *u, const char *name, Value value) {
     Lower *l = u->l;
     const Training *training = &l->model->training;
     if (training->update_count > 1) name = arena_printf(l->arena, "%s_%s", name, u->update->loss.name);
-    for (uint32_t i = 0; i < l->g->output_count; i++)
-        if (!strcmp(l->g->outputs[i].name, name)) return;
+    if (is_in_metrics(l, name)) return;
     if (!to_float(l, spot_json(u->update->loss.json), &value) || value_type(l, value.node).rank) return;
     graph_add_output(l->g, arena_printf(l->arena, "$%s", name), value.node, -1);
 }

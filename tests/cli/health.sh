@@ -57,6 +57,13 @@ grep -qE 'https?:|src="[^d]' "$folder/watched/report.html" && fail "the report w
 grep -q '"learning_rate": 0.001,' "$folder/unwatched/metrics.jsonl" || fail "metrics without the learning rate"
 grep -q feature_std "$folder/unwatched/metrics.jsonl" && fail "health that nobody asked for"
 [ "$(grep -c feature_std "$folder/watched/metrics.jsonl")" = 2 ] || fail "health is not measured every 288 steps"
+# What the description itself calls gradient_norm goes first.
+sed 's/"minimize": "loss",/"minimize": "loss", "health": "a", "report": ["gradient_norm", "learning_rate"],/; s/\("name": "loss" }\)/\1, { "expr": "loss * 0 + 7", "name": "gradient_norm" }, { "expr": "loss * 0 + 8", "name": "learning_rate" }/' "$contrastive" >"$folder/own.json"
+gives 0 "$selfc" train "$folder/own.json" --steps 1 --out "$folder/own" --quiet
+for own in gradient_norm=7 learning_rate=8; do
+    found=$(head -n 1 "$folder/own/metrics.jsonl" | grep -o "\"${own%=*}\": [^,]*")
+    [ "$found" = "\"${own%=*}\": ${own#*=}" ] || fail "${own%=*} is not the description's alone: $found"
+done
 # Interrupted in the middle of a line of the metrics, and resumed on other threads; only times may differ.
 python3 - "$selfc" "$folder/watched.json" "$folder/stopped" <<'END' || fail "no interrupted run"
 import os, signal, subprocess, sys, time
