@@ -6,6 +6,9 @@
  * be done anew in every run. Nor is anything prepared whose size depends on the batch, or where memory is limited: what
  * is prepared stands beside the states; or for a program that runs but once between two changes, as the caller knows.
  *
+ * What depends on numbers alone is prepared with the rest. Where a program reads no state at all, it is not: who calls
+ * it would have to pass weights that it has none of.
+ *
  * A kernel is marked prepared_b if b depends on states alone in every call of it: then the schedule need not count what
  * packing costs. A kernel that also multiplies by something else goes on packing. */
 #include "passes/passes.h"
@@ -15,6 +18,15 @@
 static bool changes_states(const Program *program) {
     for (uint32_t i = 0; i < program->output_count; i++)
         if (program->outputs[i].updates >= 0) return true;
+    return false;
+}
+
+static bool reads_states(const Program *program) {
+    for (uint32_t c = 0; c < program->call_count; c++) {
+        const Call *call = &program->calls[c];
+        for (uint32_t i = 0; i < program->kernels[call->kernel].body->input_count; i++)
+            if (program->buffers[call->args[i]].kind == BUFFER_state) return true;
+    }
     return false;
 }
 
@@ -93,7 +105,7 @@ static void mark_kernels(Program *program, const bool *known) {
 ProgramPass pass_prepare;
 
 void pass_prepare(Program *program, const Machine *machine) {
-    if (changes_states(program) || machine->memory || machine->prepares_nothing) return;
+    if (changes_states(program) || !reads_states(program) || machine->memory || machine->prepares_nothing) return;
     Arena *scratch = arena_new();
     bool *known = arena_array(scratch, bool, program->buffer_count + 1),
          *prepares = arena_array(scratch, bool, program->call_count + 1);

@@ -172,6 +172,18 @@ static Graph *batch_of_states(void) {
     return g;
 }
 
+/* x·q, where q is computed of numbers alone; and perhaps x·w. */
+static Graph *numbers(bool has_state) {
+    Graph *g = graph_new("numbers");
+    Type square = type_make(DTYPE_i32, 2, (Dim[]){40, 40});
+    NodeId x = input(g, "x", INPUT_data, 2, (Dim[]){-1, 40});
+    NodeId row = build_unary(g, OP_cos, build_cast(g, build_iota(g, square, 0), DTYPE_f32));
+    NodeId q = build_matmul(g, row, build_swap_last(g, row));
+    graph_add_output(g, "y", build_matmul(g, x, q), -1);
+    if (has_state) graph_add_output(g, "z", build_matmul(g, x, input(g, "w", INPUT_parameter, 2, (Dim[]){40, 40})), -1);
+    return g;
+}
+
 static void parts(const Machine *machine) {
     expect_parts(product_of(INPUT_data, INPUT_parameter, false), machine, 1, 1, 1, "a weight is laid out once");
     expect_parts(product_of(INPUT_parameter, INPUT_data, false), machine, 0, 1, 0, "the left operand stays");
@@ -179,6 +191,8 @@ static void parts(const Machine *machine) {
     expect_parts(shared_weight(), machine, 1, 2, 2, "calls share panels");
     expect_parts(mixed(), machine, 0, 2, 0, "a kernel that multiplies by data, too");
     expect_parts(batch_of_states(), machine, 1, 1, 0, "a row of states");
+    expect_parts(numbers(false), machine, 0, 3, 0, "numbers alone want no weights");
+    expect_parts(numbers(true), machine, 4, 2, 2, "numbers are prepared with weights");
 }
 
 /* ---- when it is prepared */
