@@ -57,15 +57,29 @@ static void header_workspace(const Driver *driver, FILE *out) {
     fprintf(out, ") /* bytes, at any address */\n");
 }
 
-/* VAE_GENERATE_Z_DIM1: what a caller would otherwise write a second time. */
-static void header_sizes(const SelfcProgram *program, const Driver *driver, FILE *out) {
+typedef struct {
+    Arena *arena;
+    const char **names;
+    uint32_t count, capacity;
+} Macros;
+
+static bool macros_add(Macros *macros, const char *name) {
+    for (uint32_t i = 0; i < macros->count; i++)
+        if (!strcmp(macros->names[i], name)) return false;
+    macros->names = arena_grow(macros->arena, macros->names, macros->count, &macros->capacity, sizeof name);
+    macros->names[macros->count++] = name;
+    return true;
+}
+
+/* VAE_GENERATE_Z_DIM1: what a caller would otherwise write a second time. Capitals may make two names one, and so may a
+ * port b_c of a function a, and c of a_b: the first has it. */
+static void header_sizes(const SelfcProgram *program, const Driver *driver, Macros *macros, FILE *out) {
     for (uint32_t i = 0; i < program->input_count + program->output_count; i++)
         for (int32_t axis = 0; axis < program->io[i].rank; axis++) {
             if (program->io[i].dim[axis] < 0) continue;
-            fprintf(out, "#define %s_", driver->macro);
-            for (const char *c = driver->parameters[i]; *c; c++)
-                fputc(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c, out);
-            fprintf(out, "_DIM%d %lld\n", axis, (long long)program->io[i].dim[axis]);
+            char *name = arena_printf(macros->arena, "%s_%s_DIM%d", driver->macro, driver->parameters[i], axis);
+            for (char *c = name; *c; c++) *c = *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
+            if (macros_add(macros, name)) fprintf(out, "#define %s %lld\n", name, (long long)program->io[i].dim[axis]);
         }
 }
 
@@ -78,7 +92,8 @@ static void header_prototype(const SelfcProgram *program, const Driver *driver, 
     fprintf(out, "size_t n, void *workspace);\n");
 }
 
-static void header_function(const SelfcModule *module, const SelfcProgram *program, const Driver *driver, FILE *out) {
+static void header_function(const SelfcModule *module, const SelfcProgram *program, const Driver *driver,
+                            Macros *macros, FILE *out) {
     fprintf(out, "\n/* ");
     header_text(program->name, out);
     fprintf(out, ": ");
@@ -96,7 +111,7 @@ static void header_function(const SelfcModule *module, const SelfcProgram *progr
     if (program->batch) fprintf(out, " * n must be %lld.\n", (long long)program->batch);
     fprintf(out, " * Returns 0; 1 if n is 0 or too large; 2 if a pointer is NULL or not aligned to its type%s. */\n",
             driver->wants_weights ? " (weights: to 64 bytes)" : "");
-    header_sizes(program, driver, out);
+    header_sizes(program, driver, macros, out);
     header_workspace(driver, out);
     header_prototype(program, driver, out);
 }
@@ -154,7 +169,9 @@ void header_print(const SelfcModule *module, const Driver *drivers, const Weight
     fprintf(out, "#include <stddef.h>\n#include <stdint.h>\n");
     fprintf(out, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
     if (!weights->embedded && weights->bytes) header_weights(module, weights, out);
+    Macros macros = {.arena = arena_new()};
     for (uint32_t i = 0; i < module->program_count; i++)
-        header_function(module, &module->programs[i], &drivers[i], out);
+        header_function(module, &module->programs[i], &drivers[i], &macros, out);
+    arena_free(macros.arena);
     fprintf(out, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }

@@ -135,4 +135,19 @@ gives 1 "$selfc" run "$run" generate --input z="$folder/none.npy"; says "none.np
 gives 1 "$selfc" run "$run" generate --input z="$folder/z.raw"; says "z.raw"
 gives 1 "$selfc" run "$run" generat --input z="$folder/z.npy"; says 'did you mean "generate"?'
 gives 1 "$selfc" run "$run" generate --input z="$folder/z.npy" --output image="$folder/none/x.npy"; says "none/x.npy"
+
+# Sizes whose names are one in capitals: the first has the macro, and the header compiles.
+cat >"$folder/capitals.json" <<'END'
+{
+  "name": "m",
+  "functions": {
+    "a": { "inputs": { "b_c": ["n", 2], "x": ["n", 3], "X": ["n", 4] }, "layers": [{ "expr": "sum(b_c) + sum(x) + sum(X)" }] },
+    "a_b": { "inputs": { "c": ["n", 5] }, "layers": [{ "expr": "sum(c)" }] }
+  }
+}
+END
+gives 0 "$selfc" build "$folder/capitals.json" -o "$folder/capitals.o"
+grep -q '^#define M_A_B_C_DIM1 2$' "$folder/capitals.h" || fail "the first function's size has no macro"
+grep -q '^#define M_A_X_DIM1 3$' "$folder/capitals.h" || fail "the first port's size has no macro"
+cc -Wall -Werror -fsyntax-only -x c "$folder/capitals.h" || fail "macros are defined twice"
 finish
