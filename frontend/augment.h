@@ -10,7 +10,7 @@
 #define SELFC_FRONTEND_AUGMENT_H
 #include "frontend/layers.h"
 
-enum { MOST_CHANNELS = 64, LARGEST_SIDE = 1 << 12 };
+enum { MOST_CHANNELS = 64 };
 
 typedef struct {
     Lower *l;

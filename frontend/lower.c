@@ -1,6 +1,6 @@
-/* Model → Graph: the training step, its evaluation, and functions.
+/* Model → Graph: the training step, its evaluation, the look at its health, what layers make of pictures, and functions.
  *
- * All three lower the same layers; what differs is whether the batch is open, whether dropout drops, and what comes
+ * All of them lower the same layers; what differs is whether the batch is open, whether dropout drops, and what comes
  * out. Weights are added to a graph when a layer first asks for them, so each graph holds what it uses. */
 #include "frontend/views.h"
 
@@ -252,7 +252,7 @@ Graph *lower_preview(const Model *model, const DataShape *shapes, size_t count, 
     Lower l = lower_begin(model, "$views", n, true, diag);
     Scope scope = {.outer = l.root};
     Values values = {0};
-    View view, views[MOST_VIEWS];
+    View view, views[MOST_SHOWN];
     bind_data(&l, &scope, shapes, count, false, &values);
     random_key(&l), random_sample(&l);
     lower_block(&l, &model->training.block, &scope, &values);

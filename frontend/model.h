@@ -5,7 +5,7 @@
 #include "frontend/expr.h"
 #include "frontend/frontend.h"
 
-enum { MAX_OPTIONS = 12 };
+enum { MAX_OPTIONS = 12, LARGEST_SIDE = 4096 /* of a picture */ };
 
 typedef struct Module Module;
 typedef struct LayerInfo LayerInfo; /* a line of layers.def, see lower.h */

@@ -51,7 +51,6 @@ static bool is_number_or_formula(Reader *r, const Json *json) {
 
 /* What is asked of pictures. */
 static void read_picture(Reader *r, const Json *json, Data *data) {
-    enum { LARGEST_SIDE = 4096 };
     const Json *size = read_key(json, OBJECT_data, "size"), *channels = read_key(json, OBJECT_data, "channels");
     const Json *height = size && size->kind == JSON_list ? size->child : size;
     const Json *width = size && size->kind == JSON_list && height ? height->next : size;

@@ -18,8 +18,8 @@ typedef struct {
 static bool is_picture(Type type, Dim n) {
     bool has_shape = type.rank == 3 || (type.rank == 4 && (type.dim[3] == 1 || type.dim[3] == 3));
     bool is_large =
-        has_shape && type.dim[1] > 1 && type.dim[2] > 1 && type.dim[1] <= MOST_SIDE && type.dim[2] <= MOST_SIDE;
-    return type.dtype == DTYPE_f32 && is_large && type.dim[0] % n == 0 && type.dim[0] / n <= MOST_VIEWS;
+        has_shape && type.dim[1] > 1 && type.dim[2] > 1 && type.dim[1] <= LARGEST_SIDE && type.dim[2] <= LARGEST_SIDE;
+    return type.dtype == DTYPE_f32 && is_large && type.dim[0] % n == 0 && type.dim[0] / n <= MOST_SHOWN;
 }
 
 static void mark_dependences(Search *s) {
@@ -68,7 +68,7 @@ static void sort_views(View *views, uint32_t count) {
         }
 }
 
-uint32_t views_find(const Lower *l, const Scope *scope, View views[MOST_VIEWS]) {
+uint32_t views_find(const Lower *l, const Scope *scope, View views[MOST_SHOWN]) {
     uint32_t nodes = l->g->count + 1, count = 0;
     Search s = {l->g,
                 arena_array(l->arena, bool, nodes),
@@ -86,7 +86,7 @@ uint32_t views_find(const Lower *l, const Scope *scope, View views[MOST_VIEWS]) 
     for (const Binding *b = scope->bindings; b; b = b->next) {
         NodeId node = b->value.node;
         if (b->value.kind != VALUE_tensor || !s.is_picture[node] || is_data_name(l, b->name)) continue;
-        if (!strcmp(b->name, "it") || find_view(views, count, node) || count == MOST_VIEWS) continue;
+        if (!strcmp(b->name, "it") || find_view(views, count, node) || count == MOST_SHOWN) continue;
         if (s.is_learnt_from[node] || !s.is_looked_at[node]) views[count++] = (View){b->name, node};
     }
     sort_views(views, count);

@@ -3,7 +3,7 @@
 #define SELFC_FRONTEND_VIEWS_H
 #include "frontend/lower.h"
 
-enum { MOST_VIEWS = 32, MOST_SIDE = 4096 };
+enum { MOST_SHOWN = 32 };
 
 typedef struct {
     const char *name;
@@ -11,9 +11,10 @@ typedef struct {
 } View;
 
 /* Views among what is bound in the scope of a training, whose layers have been lowered; how many. */
-uint32_t views_find(const Lower *l, const Scope *scope, View views[MOST_VIEWS]);
+uint32_t views_find(const Lower *l, const Scope *scope, View views[MOST_SHOWN]);
 /* The first data input that is a picture, as layers see it; false: none is. */
 bool views_original(const Lower *l, const Scope *scope, View *view);
-/* What the outputs need, without parameters and states, on which views do not depend. Frees the graph that it is given. */
+/* What the outputs need, without parameters and states, on which views do not depend. Frees the graph that it is
+ * given. */
 Graph *views_alone(Graph *graph);
 #endif
