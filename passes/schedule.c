@@ -269,7 +269,10 @@ static void choose_packing(Kernel *kernel, const Product *p, bool *aliases, bool
     kernel->pack_b = kernel->prepared_b || !b_strided || !strided_is_one(b.stride[rank - 1]) ||
                      (!is_open_row && ((p->rows > MANY_ROWS && p->depth > 16) || strides_alias(b_depth)));
     kernel->pack_a = !a_strided || (reused && !*by_rows);
-    *aliases = a_strided && *by_rows && strides_alias(a_row);
+    /* Rows of A that fall into few sets of the L1 cache are copied, where that is worth it, to where they do not. */
+    bool is_aliased = a_strided && *by_rows && strides_alias(a_row);
+    kernel->pack_a |= is_aliased && reused;
+    *aliases = is_aliased && !reused;
     if (p->has_patch) kernel->pack_a = p->patch.is_padded || !patch_is_in_memory(kernel->body, &p->patch, &picture);
 }
 
