@@ -67,11 +67,15 @@ LLVMValueRef pull_extent(Pull *p, Extent extent);
 LLVMValueRef pull_add(Pull *p, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef pull_mul(Pull *p, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef pull_min(Pull *p, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef pull_max(Pull *p, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef pull_mask(Pull *p, LLVMValueRef remaining, uint32_t lanes); /* lane i exists if i < remaining */
 LLVMValueRef pull_address(Pull *p, LLVMValueRef base, LLVMTypeRef element, LLVMValueRef offset);
 LLVMValueRef pull_load(Pull *p, LLVMTypeRef type, LLVMValueRef pointer, uint32_t align, LLVMValueRef mask, bool is_constant);
 void pull_store_to(Pull *p, LLVMValueRef value, LLVMValueRef pointer, uint32_t align, LLVMValueRef mask);
 LLVMValueRef pull_intrinsic(Pull *p, const char *name, LLVMTypeRef *types, uint32_t type_count, LLVMValueRef *args, uint32_t arg_count);
+
+/* pull_arithmetic.c */
+LLVMValueRef pull_elementwise(Pull *p, const Node *node, const Position *at); /* pulls the operands, too */
 LLVMValueRef pull_combine(Pull *p, const Node *reduction, LLVMValueRef a, LLVMValueRef b); /* one step of sum or reduce_max */
 
 /* loop.c: for (index = from; index < to; index += step). Code between begin and end is the body. */
