@@ -21,8 +21,9 @@ static const char *text_path(const SelfcModel *model, const char *path, Arena *a
 static SelfcTokenizer *text_open(const SelfcModel *model, const DataSpec *text) {
     const char *data = model->options.data ? model->options.data : text->path;
     if (!text->tokenizer) return selfc_fail("the texts have no \"tokenizer\""), NULL;
-    if (strcmp(text->tokenizer, "characters")) return selfc_tokenizer_open(text_path(model, text->tokenizer, model->arena));
-    if (data) return selfc_text_characters(data);
+    if (strcmp(text->tokenizer, "characters"))
+        return selfc_tokenizer_open(text_path(model, text->tokenizer, model->arena));
+    if (data) return selfc_text_characters(data, text->unit);
     selfc_fail("its tokens are the characters of the text, but where is that? Give it with --data or \"path\"");
     return NULL;
 }
@@ -60,10 +61,10 @@ int api_set_tokenizer(SelfcModel *model) {
     if (!model->tokenizer) return model->tokenizer_failure = arena_copy(model->arena, selfc_failure()), 0;
     int64_t size = selfc_tokenizer_size(model->tokenizer);
     if (text->vocabulary && text->vocabulary != size)
-        return api_fail("%s: error: training input \"%s\": its vocabulary is described as %lld tokens, but the tokenizer "
-                        "(%s) has %lld",
-                        model->options.file, text->input, (long long)text->vocabulary, text->tokenizer,
-                        (long long)size);
+        return api_fail(
+            "%s: error: training input \"%s\": its vocabulary is described as %lld tokens, but the tokenizer "
+            "(%s) has %lld",
+            model->options.file, text->input, (long long)text->vocabulary, text->tokenizer, (long long)size);
     text_set(model, text->input);
     return 0;
 }
