@@ -21,6 +21,14 @@
 
 enum { TEXT_TEST_SHARE = 10 };
 
+const char *const text_unit_name[3] = {[UNIT_stream] = "stream", [UNIT_document] = "document", [UNIT_line] = "line"};
+
+bool text_unit_find(const char *name, TextUnit *unit) {
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(name, text_unit_name[i])) return *unit = (TextUnit)i, true;
+    return false;
+}
+
 static const char *const text_test_name[] = {"dev", "val", "valid", "validation", "test"};
 enum { TEXT_TEST_NAMES = sizeof text_test_name / sizeof *text_test_name };
 enum { ROLE_none = -2, ROLE_train = -1 }; /* from 0 on: a test name */
@@ -114,9 +122,9 @@ static bool text_add(TextFiles *files, const char *path) {
 
 /* --- the last tenth --- */
 
-/* The first place from `at` on, in a file, that stands behind the end of a line, but before the file's own; else behind
- * a space; else at the beginning of a character. */
-static int64_t text_cut_after(const TextFile *file, int64_t at) {
+/* The first place from `at` on, in a file, that stands behind the end of a line; of a stream, if that is the end of the
+ * file, behind a space or else at the beginning of a character. */
+static int64_t text_cut_after(const TextFile *file, int64_t at, TextUnit unit) {
     FILE *in = fopen(file->path, "rbe");
     int64_t space = 0, character = 0, line = 0;
     if (!in) return at;
@@ -129,17 +137,19 @@ static int64_t text_cut_after(const TextFile *file, int64_t at) {
         if ((byte & 0xC0) != 0x80 && place > at && !character) character = place - 1;
     }
     fclose(in);
-    return line ? line : space ? space : character ? character : file->end;
+    if (line || unit == UNIT_line) return line ? line : file->end;
+    return space ? space : character ? character : file->end;
 }
 
 /* Keeps what of all the text belongs to the split. */
-static void text_divide(TextFiles *files, SelfcSplit split, bool whole) {
+static void text_divide(TextFiles *files, SelfcSplit split, TextUnit unit) {
     int64_t bytes = text_files_bytes(files), cut = bytes - bytes / TEXT_TEST_SHARE, before = 0;
     for (int64_t i = 0; i < files->count; i++) {
         TextFile *file = &files->files[i];
         int64_t size = file->end, inside = cut - before;
         before += size;
-        inside = inside <= 0 ? 0 : inside >= size || whole ? size : text_cut_after(file, inside);
+        bool is_cut = inside > 0 && inside < size && unit != UNIT_document;
+        inside = is_cut ? text_cut_after(file, inside, files->is_json ? UNIT_line : unit) : inside > 0 ? size : 0;
         if (split == SELFC_TRAIN)
             file->end = inside;
         else
@@ -149,14 +159,14 @@ static void text_divide(TextFiles *files, SelfcSplit split, bool whole) {
 
 /* --- files and folders --- */
 
-static bool text_find_file(TextFiles *files, const char *path, SelfcSplit split, bool whole) {
+static bool text_find_file(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit) {
     char *test = NULL;
     for (int i = 0; i < TEXT_TEST_NAMES && !test; i++) {
         test = source_replace_in_name(path, "train", text_test_name[i]);
         if (test && !file_exists(test)) free(test), test = NULL;
     }
     bool is_fine = text_add(files, test && split == SELFC_TEST ? test : path);
-    if (is_fine && !test) text_divide(files, split, whole);
+    if (is_fine && !test) text_divide(files, split, unit);
     free(test);
     return is_fine;
 }
@@ -169,7 +179,7 @@ static int text_test_role(const FoundFiles *found) {
     return ROLE_none;
 }
 
-static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit split, bool whole) {
+static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit) {
     FoundFiles found = {0};
     bool is_fine = walk_files(path, text_found, &found), has_train = false;
     if (found.count) qsort(found.files, (size_t)found.count, sizeof *found.files, text_compare);
@@ -182,16 +192,16 @@ static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit s
         selfc_fail("%s: there is no text in this folder: no file is called *.txt, or *.jsonl", path);
         is_fine = false;
     }
-    if (is_fine && test < 0) text_divide(files, split, whole);
+    if (is_fine && test < 0) text_divide(files, split, unit);
     text_found_free(&found);
     return is_fine;
 }
 
-bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, bool whole) {
+bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit) {
     *files = (TextFiles){0};
     if (!file_exists(path)) return selfc_fail("cannot read %s: %s", path, strerror(errno)), false;
-    bool is_fine = file_is_folder(path) ? text_find_in_folder(files, path, split, whole)
-                                        : text_find_file(files, path, split, whole);
+    bool is_fine =
+        file_is_folder(path) ? text_find_in_folder(files, path, split, unit) : text_find_file(files, path, split, unit);
     if (is_fine && split == SELFC_TRAIN && !text_files_bytes(files)) {
         selfc_fail("%s: holds no text", path);
         is_fine = false;

@@ -16,8 +16,13 @@ typedef struct {
     bool is_json; /* a JSON object a line */
 } TextFiles;
 
-/* whole: files are not cut into splits. False after selfc_fail; a split that is not there has no files. */
-bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, bool whole);
+/* What makes a sample. */
+typedef enum { UNIT_stream, UNIT_document, UNIT_line } TextUnit;
+extern const char *const text_unit_name[3];
+bool text_unit_find(const char *name, TextUnit *unit);
+
+/* Splits do not cut units in two. False after selfc_fail. Files may have no part in a split that is not there. */
+bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit);
 void text_files_free(TextFiles *files);
 int64_t text_files_bytes(const TextFiles *files);
 bool text_files_are_at(const char *path);
