@@ -44,6 +44,17 @@ static int build_need_weights(SelfcModel *model) {
     return failed;
 }
 
+/* All copies of a function with "lengths". */
+static uint32_t build_lengths(const SelfcModel *model, const char *family, const char **names) {
+    uint32_t count = 0;
+    int64_t most = 0;
+    for (const char *last = NULL, *name;; last = name) {
+        name = model_function_for(model->description, family, most + 1, &most);
+        if (name == last) return count;
+        names[count++] = name;
+    }
+}
+
 /* Names must be functions of the description; "train" has a file kind of its own. */
 static int build_wanted(SelfcModel *model, BuildKind kind, const char *const *functions, size_t count,
                         ApiWanted *wanted) {
@@ -62,15 +73,19 @@ static int build_wanted(SelfcModel *model, BuildKind kind, const char *const *fu
             return api_fail("%s: error: the description has no functions to build", model->options.file);
         return 0;
     }
-    const char **names = arena_array(model->arena, const char *, count);
+    uint32_t most = model_functions(model->description, &wanted->functions);
+    const char **names = arena_array(model->arena, const char *, most + count);
     for (size_t i = 0; i < count; i++) {
-        names[i] = api_function(model, functions[i]);
-        if (!names[i]) return 1;
-        if (!strcmp(names[i], "train") || !strcmp(names[i], "evaluate"))
-            return api_fail("\"%s\" is no function; build a program (no ending) to train elsewhere", names[i]);
+        const char *name = api_function(model, functions[i]);
+        if (!name) return 1;
+        if (!strcmp(name, "train") || !strcmp(name, "evaluate"))
+            return api_fail("\"%s\" is no function; build a program (no ending) to train elsewhere", name);
+        if (!strcmp(name, functions[i]))
+            names[wanted->function_count++] = name;
+        else
+            wanted->function_count += build_lengths(model, functions[i], names + wanted->function_count);
     }
     wanted->functions = names;
-    wanted->function_count = (uint32_t)count;
     return 0;
 }
 

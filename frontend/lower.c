@@ -302,6 +302,8 @@ static void add_function_output(Lower *l, const Function *function, const char *
 static bool lower_function_body(Lower *l, const Function *function) {
     Scope scope = {.outer = l->root};
     Values values = {0};
+    if (function->family)
+        scope_bind(l, &scope, "length", value_number((double)function->length), spot_json(function->json));
     bool known = function->is_call ? module_inputs(l, function, &values)
                                    : function_inputs(l, &scope, &function->block, spot_json(function->json), &values);
     if (!known || !function->block.layer_count) return false;
