@@ -57,6 +57,8 @@ typedef struct {
     const void *tables; /* NULL: there is no tokenizer, and so no function takes text */
     size_t size;
     int32_t marks[4];
+    const char *const *words; /* of each id */
+    uint32_t word_count;
 } BuildText;
 
 /* object.c. What a built file holds. */

@@ -137,6 +137,7 @@ typedef struct {
 typedef struct {
     TextFunction *items;
     uint32_t count;
+    const char *word; /* "bert_word": the function that says what an id is */
 } TextFunctions;
 TextFunctions text_functions(const Manifest *manifest, const Driver *drivers, Arena *arena);
 bool text_fits(const Target *target); /* is there code that reads text for this machine? */

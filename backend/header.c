@@ -203,5 +203,10 @@ void header_print(const SelfcModule *module, const Driver *drivers, const TextFu
         header_function(module, &module->programs[i], &drivers[i], &macros, out);
     arena_free(macros.arena);
     for (uint32_t i = 0; i < texts->count; i++) header_text_function(module, &texts->items[i], drivers, out);
+    if (texts->count)
+        fprintf(out,
+                "\n/* The token of an id, as it stands in the vocabulary; NULL: there is none. */\n"
+                "const char *%s(int32_t id);\n",
+                texts->word);
     fprintf(out, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }

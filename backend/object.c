@@ -172,13 +172,14 @@ static bool build_save_text(Build *build) {
 
 static bool build_save_archive(Build *build, LLVMMemoryBufferRef object) {
     uint32_t programs = build->manifest.module.program_count, texts = build->texts.count;
-    const char **symbols = arena_array(build->arena, const char *, programs + texts);
+    const char **symbols = arena_array(build->arena, const char *, programs + texts + 1);
     for (uint32_t i = 0; i < programs; i++) symbols[i] = build->drivers[i].symbol;
     for (uint32_t i = 0; i < texts; i++) symbols[programs + i] = build->texts.items[i].symbol;
+    if (texts) symbols[programs + texts] = build->texts.word;
     size_t size;
     void *archive =
         archive_make(driver_identifier(build->manifest.module.name, build->arena), LLVMGetBufferStart(object),
-                     LLVMGetBufferSize(object), symbols, programs + texts, &size);
+                     LLVMGetBufferSize(object), symbols, programs + texts + (texts > 0), &size);
     bool good = build_save(build, build->options->out, archive, size);
     free(archive);
     return good;

@@ -60,6 +60,13 @@ static const char *text_family(const char *name, int64_t length, Arena *arena) {
     return ends ? arena_printf(arena, "%.*s", (int)(all - less), name) : name;
 }
 
+/* "bert_encode_text" of "encode_text" */
+static const char *text_symbol(const char *name, const Manifest *manifest, Arena *arena) {
+    char *symbol = driver_identifier(arena_printf(arena, "%s_%s", manifest->module.name, name), arena);
+    for (char *at = symbol; *at; at++) *at = (char)tolower((unsigned char)*at);
+    return symbol;
+}
+
 static TextFunction *text_find(TextFunctions *functions, const char *name) {
     for (uint32_t i = 0; i < functions->count; i++)
         if (!strcmp(functions->items[i].name, name)) return &functions->items[i];
@@ -77,11 +84,9 @@ static void text_add(TextFunctions *functions, const Manifest *manifest, const D
         function = &functions->items[functions->count++];
         *function =
             (TextFunction){.name = name, .first = p, .programs = arena_array(arena, uint32_t, module->program_count)};
-        char *symbol = driver_identifier(arena_printf(arena, "%s_%s_text", module->name, name), arena);
-        char *macro = arena_copy(arena, symbol);
-        for (char *at = symbol; *at; at++) *at = (char)tolower((unsigned char)*at);
+        char *macro = arena_copy(arena, text_symbol(arena_printf(arena, "%s_text", name), manifest, arena));
+        function->symbol = arena_copy(arena, macro);
         for (char *at = macro; *at; at++) *at = (char)toupper((unsigned char)*at);
-        function->symbol = symbol;
         function->macro = macro;
     }
     function->is_split |= !text_agree(&module->programs[function->first], &module->programs[p]);
@@ -99,6 +104,7 @@ TextFunctions text_functions(const Manifest *manifest, const Driver *drivers, Ar
     for (uint32_t i = 0; i < functions.count; i++)
         if (!functions.items[i].is_split) functions.items[kept++] = functions.items[i];
     functions.count = kept;
+    functions.word = text_symbol("word", manifest, arena);
     for (uint32_t i = 0; i < kept; i++) {
         TextFunction *function = &functions.items[i];
         const SelfcProgram *program = &manifest->module.programs[function->first];
@@ -275,6 +281,41 @@ static LLVMValueRef text_constant(LLVMModuleRef module, const char *name, const 
     return constant;
 }
 
+/* const char *bert_word(int32_t id): all words one after the other, and where each begins. */
+static void text_emit_word(Text *t, const char *symbol) {
+    uint32_t count = t->text->word_count;
+    size_t size = 0;
+    for (uint32_t i = 0; i < count; i++) size += strlen(t->text->words[i]) + 1;
+    char *words = malloc(size + 1);
+    uint32_t *begins = calloc(count + 1, sizeof *begins), at = 0;
+    if (!words || !begins) die("no memory for %u words", count);
+    for (uint32_t i = 0; i < count; i++) {
+        begins[i] = at;
+        memcpy(words + at, t->text->words[i], strlen(t->text->words[i]) + 1);
+        at += (uint32_t)strlen(t->text->words[i]) + 1;
+    }
+    LLVMValueRef all = text_constant(t->module, "words", words, size);
+    LLVMValueRef table = text_constant(t->module, "word_begins", begins, count * sizeof *begins);
+    free(words);
+    free(begins);
+    t->self = LLVMAddFunction(t->module, symbol, LLVMFunctionType(t->pointer, &t->i32, 1, false));
+    compile_mark(t->self);
+    LLVMBasicBlockRef start = LLVMAppendBasicBlockInContext(t->context, t->self, "start");
+    LLVMBasicBlockRef known = LLVMAppendBasicBlockInContext(t->context, t->self, "known");
+    LLVMBasicBlockRef unknown = LLVMAppendBasicBlockInContext(t->context, t->self, "unknown");
+    LLVMPositionBuilderAtEnd(t->builder, start);
+    LLVMValueRef id = LLVMGetParam(t->self, 0), limit = LLVMConstInt(t->i32, count, false);
+    LLVMBuildCondBr(t->builder, LLVMBuildICmp(t->builder, LLVMIntULT, id, limit, ""), known, unknown);
+    LLVMPositionBuilderAtEnd(t->builder, unknown);
+    LLVMBuildRet(t->builder, LLVMConstNull(t->pointer));
+    LLVMPositionBuilderAtEnd(t->builder, known);
+    LLVMValueRef index = LLVMBuildZExt(t->builder, id, t->i64, "");
+    LLVMValueRef begin =
+        LLVMBuildLoad2(t->builder, t->i32, LLVMBuildGEP2(t->builder, t->i32, table, &index, 1, ""), "");
+    LLVMValueRef offset = LLVMBuildZExt(t->builder, begin, t->i64, "");
+    LLVMBuildRet(t->builder, LLVMBuildGEP2(t->builder, t->i8, all, &offset, 1, ""));
+}
+
 void text_emit(const TextFunctions *functions, const Manifest *manifest, const Driver *drivers, const BuildText *text,
                LLVMModuleRef module) {
     if (!functions->count) return;
@@ -296,5 +337,6 @@ void text_emit(const TextFunctions *functions, const Manifest *manifest, const D
         t.function = &functions->items[i];
         text_emit_function(&t);
     }
+    text_emit_word(&t, functions->word);
     LLVMDisposeBuilder(t.builder);
 }

@@ -112,6 +112,13 @@ static SelfcTokenizer *build_tokenizer(const SelfcModel *model, BuildText *text,
     SelfcTokenizer *tokenizer = selfc_tokenizer_open(path);
     if (!tokenizer) return *failed = api_fail("%s", selfc_failure()), NULL;
     text->tables = selfc_tokenizer_tables(tokenizer, &text->size);
+    text->word_count = (uint32_t)selfc_tokenizer_size(tokenizer);
+    const char **words = arena_array(model->arena, const char *, text->word_count + 1);
+    for (uint32_t i = 0; i < text->word_count; i++) {
+        const char *word = selfc_tokenizer_token(tokenizer, (int32_t)i);
+        words[i] = word ? word : "";
+    }
+    text->words = words;
     for (int i = 0; i < 4; i++) text->marks[i] = selfc_tokenizer_find(tokenizer, marks[i]);
     return tokenizer;
 }
