@@ -5,9 +5,11 @@
 #include "frontend/api.h"
 
 #include "runtime/data/data.h"
+#include "runtime/text/tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* No ending: a training program. */
 static int build_kind(const char *out, BuildKind *kind) {
@@ -44,6 +46,17 @@ static int build_need_weights(SelfcModel *model) {
     return failed;
 }
 
+/* All copies of a function with "lengths". */
+static uint32_t build_lengths(const SelfcModel *model, const char *family, const char **names) {
+    uint32_t count = 0;
+    int64_t most = 0;
+    for (const char *last = NULL, *name;; last = name) {
+        name = model_function_for(model->description, family, most + 1, &most);
+        if (name == last) return count;
+        names[count++] = name;
+    }
+}
+
 /* Names must be functions of the description; "train" has a file kind of its own. */
 static int build_wanted(SelfcModel *model, BuildKind kind, const char *const *functions, size_t count,
                         ApiWanted *wanted) {
@@ -62,15 +75,19 @@ static int build_wanted(SelfcModel *model, BuildKind kind, const char *const *fu
             return api_fail("%s: error: the description has no functions to build", model->options.file);
         return 0;
     }
-    const char **names = arena_array(model->arena, const char *, count);
+    uint32_t most = model_functions(model->description, &wanted->functions);
+    const char **names = arena_array(model->arena, const char *, most + count);
     for (size_t i = 0; i < count; i++) {
-        names[i] = api_function(model, functions[i]);
-        if (!names[i]) return 1;
-        if (!strcmp(names[i], "train") || !strcmp(names[i], "evaluate"))
-            return api_fail("\"%s\" is no function; build a program (no ending) to train elsewhere", names[i]);
+        const char *name = api_function(model, functions[i]);
+        if (!name) return 1;
+        if (!strcmp(name, "train") || !strcmp(name, "evaluate"))
+            return api_fail("\"%s\" is no function; build a program (no ending) to train elsewhere", name);
+        if (!strcmp(name, functions[i]))
+            names[wanted->function_count++] = name;
+        else
+            wanted->function_count += build_lengths(model, functions[i], names + wanted->function_count);
     }
     wanted->functions = names;
-    wanted->function_count = (uint32_t)count;
     return 0;
 }
 
@@ -85,6 +102,25 @@ static void build_note(const SelfcModel *model, BuildKind kind, const CompileInp
                          input->programs[i]->name);
                 return;
             }
+}
+
+/* A RUN with a tokenizer: its functions on rows of ids can take text. NULL: there is none; *failed after api_fail. */
+static SelfcTokenizer *build_tokenizer(const SelfcModel *model, BuildText *text, int *failed) {
+    static const char *const marks[] = {"[CLS]", "[SEP]", "[PAD]", "[MASK]"};
+    const char *path = model->folder ? arena_printf(model->arena, "%s/tokenizer.json", model->folder) : NULL;
+    if (!path || access(path, R_OK)) return NULL;
+    SelfcTokenizer *tokenizer = selfc_tokenizer_open(path);
+    if (!tokenizer) return *failed = api_fail("%s", selfc_failure()), NULL;
+    text->tables = selfc_tokenizer_tables(tokenizer, &text->size);
+    text->word_count = (uint32_t)selfc_tokenizer_size(tokenizer);
+    const char **words = arena_array(model->arena, const char *, text->word_count + 1);
+    for (uint32_t i = 0; i < text->word_count; i++) {
+        const char *word = selfc_tokenizer_token(tokenizer, (int32_t)i);
+        words[i] = word ? word : "";
+    }
+    text->words = words;
+    for (int i = 0; i < 4; i++) text->marks[i] = selfc_tokenizer_find(tokenizer, marks[i]);
+    return tokenizer;
 }
 
 int selfc_build(SelfcModel *model, const char *out, const char *const *functions, size_t function_count,
@@ -104,9 +140,13 @@ int selfc_build(SelfcModel *model, const char *out, const char *const *functions
         options.layout = model->compiled.module;
         options.weights_beside = !embed_weights;
     }
+    int failed = 0;
+    SelfcTokenizer *tokenizer = wants_weights ? build_tokenizer(model, &options.text, &failed) : NULL;
+    if (failed) return api_input_free(&input), 1;
     Diag diag;
     diag_init(&diag);
     bool good = build_write(&input, &model->target, &options, &diag);
+    selfc_tokenizer_close(tokenizer);
     if (good) build_note(model, kind, &input);
     api_input_free(&input);
     if (!good) return api_fail_with(&diag);

@@ -103,6 +103,9 @@ const char *api_function(SelfcModel *model, const char *function) {
     if (has_training && (!strcmp(function, "train") || !strcmp(function, "evaluate"))) return function;
     for (uint32_t i = 0; i < count; i++)
         if (!strcmp(names[i], function)) return names[i];
+    int64_t most;
+    const char *longest = model_function_for(model->description, function, INT64_MAX, &most);
+    if (longest) return longest;
     const char *nearest = diag_nearest(function, names, count);
     if (nearest)
         api_fail("%s: error: there is no function \"%s\"; did you mean \"%s\"?", model->options.file, function,

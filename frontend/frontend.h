@@ -60,6 +60,9 @@ uint32_t model_reports(const Model *model, const char *const **names); /* the lo
 uint32_t model_health(const Model *model); /* features whose health is asked for */
 KnnSpec model_knn(const Model *model);
 uint32_t model_functions(const Model *model, const char *const **names);
+/* The copy of a function with "lengths" for `length` elements or for as few more as there is; for the longest, if all are
+ * shorter. *most: how long that is. NULL if the function has none. */
+const char *model_function_for(const Model *model, const char *family, int64_t length, int64_t *most);
 
 /* The training step: inputs are the data (in their stored type, batch fixed), "$key" and "$sample"; outputs are loss and
  * reports (f32[]), "$learning_rate", and an update for each parameter and state. Gradients are `gradient` nodes. */

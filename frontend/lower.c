@@ -1,4 +1,5 @@
-/* Model → Graph: the training step, its evaluation, the look at its health, what layers make of pictures, and functions.
+/* Model → Graph: the training step, its evaluation, the look at its health, what layers make of pictures, and
+ * functions.
  *
  * All of them lower the same layers; what differs is whether the batch is open, whether dropout drops, and what comes
  * out. Weights are added to a graph when a layer first asks for them, so each graph holds what it uses. */
@@ -8,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static Weight *find_weight(Lower *l, const char *name) {
+static Weight *find_weight(const Lower *l, const char *name) {
     for (uint32_t i = 0; i < l->weight_count; i++)
         if (!strcmp(l->weights[i].name, name)) return &l->weights[i];
     return NULL;
 }
+
+const Weight *lower_find_weight(const Lower *l, const char *name) { return find_weight(l, name); }
 
 static Weight *add_weight(Lower *l, Weight weight) {
     if (l->weight_count == l->weight_capacity) {
@@ -299,6 +302,8 @@ static void add_function_output(Lower *l, const Function *function, const char *
 static bool lower_function_body(Lower *l, const Function *function) {
     Scope scope = {.outer = l->root};
     Values values = {0};
+    if (function->family)
+        scope_bind(l, &scope, "length", value_number((double)function->length), spot_json(function->json));
     bool known = function->is_call ? module_inputs(l, function, &values)
                                    : function_inputs(l, &scope, &function->block, spot_json(function->json), &values);
     if (!known || !function->block.layer_count) return false;

@@ -2,6 +2,8 @@
 #include "frontend/library.h"
 #include "frontend/lower.h"
 
+#include <string.h>
+
 static Model *parse(const char *text, const char *file, const char *const *sets, size_t set_count, bool is_made,
                     Arena *arena, Diag *diag) {
     int errors = diag->errors;
@@ -70,4 +72,15 @@ KnnSpec model_knn(const Model *model) { return model->training.knn; }
 uint32_t model_functions(const Model *model, const char *const **names) {
     *names = model->function_names;
     return model->function_count;
+}
+
+const char *model_function_for(const Model *model, const char *family, int64_t length, int64_t *most) {
+    const char *name = NULL;
+    *most = 0;
+    for (uint32_t i = 0; i < model->function_count; i++) {
+        const Function *function = &model->functions[i];
+        if (!function->family || strcmp(function->family, family)) continue;
+        if (*most < length) name = function->name, *most = function->length;
+    }
+    return name;
 }

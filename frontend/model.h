@@ -85,7 +85,9 @@ struct Module {
 typedef struct {
     const char *name;
     const Json *json;
-    bool is_call; /* of one module: block.layers[0] is the call, and its ports are the module's */
+    bool is_call;       /* of one module: block.layers[0] is the call, and its ports are the module's */
+    const char *family; /* of a function with "lengths": its name in the description, else NULL */
+    int64_t length;     /* then: the one that this copy is for */
     Block block;
 } Function;
 
@@ -162,7 +164,7 @@ struct Model {
     Optimizer *optimizers;
     uint32_t optimizer_count;
     Function *functions;
-    uint32_t function_count;
+    uint32_t function_count, function_capacity;
     bool has_training;
     Training training;
     const Data *text;               /* the first input that reads texts; NULL: none does */

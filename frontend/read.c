@@ -84,12 +84,56 @@ static void read_function(Reader *r, const Json *json, Function *function) {
     function->block.outputs = read_names(r, read_key(json, OBJECT_function, "outputs"), true);
 }
 
+enum { MOST_LENGTHS = 16 };
+
+/* Copies of a function that was read, one for each of its lengths. */
+static void add_lengths(Reader *r, const Json *lengths, const Function *function) {
+    Model *model = r->model;
+    int64_t before = 0;
+    if (function->is_call)
+        read_error(r, lengths,
+                   "a function with \"lengths\" has \"inputs\" and \"layers\" of its own, whose shapes say "
+                   "where the length stands");
+    if (lengths->count < 1 || lengths->count > MOST_LENGTHS)
+        read_error(r, lengths, "these are %u lengths, but there must be 1 to %d", lengths->count, MOST_LENGTHS);
+    for (const Json *item = lengths->child; item && model->function_count < model->function_capacity;
+         item = item->next) {
+        int64_t length = item->kind == JSON_number ? (int64_t)read_number(r, item, 0, 1, 1 << 20) : 0;
+        if (length <= before || (double)length != item->number) {
+            read_error(r, item, "lengths are positive whole numbers, each larger than the one before");
+            return;
+        }
+        Function *copy = &model->functions[model->function_count++];
+        *copy = *function;
+        copy->name = arena_printf(r->arena, "%s_%lld", function->name, (long long)length);
+        copy->family = function->name;
+        copy->length = before = length;
+    }
+}
+
+static uint32_t count_functions(const Json *json) {
+    uint32_t count = 0;
+    for (const Json *item = json->child; item; item = item->next) {
+        const Json *lengths = item->kind == JSON_object ? json_get(item, "lengths") : NULL;
+        count += lengths && lengths->kind == JSON_list ? lengths->count : 1;
+    }
+    return count;
+}
+
 static void read_functions(Reader *r, const Json *json) {
     Model *model = r->model;
     if (!json) return;
-    model->functions = arena_array(r->arena, Function, json->count + 1);
-    for (const Json *item = json->child; item; item = item->next)
-        read_function(r, item, &model->functions[model->function_count++]);
+    model->function_capacity = count_functions(json);
+    model->functions = arena_array(r->arena, Function, model->function_capacity + 1);
+    for (const Json *item = json->child; item; item = item->next) {
+        Function function;
+        read_function(r, item, &function);
+        const Json *lengths = item->kind == JSON_object ? read_key(item, OBJECT_function, "lengths") : NULL;
+        if (lengths)
+            add_lengths(r, lengths, &function);
+        else if (model->function_count < model->function_capacity)
+            model->functions[model->function_count++] = function;
+    }
 }
 
 static void mark_module(Module *module);

@@ -19,7 +19,6 @@
 
 enum { TAPS = 1u << 3 | 1u << 4, MOST_PHASES = 16 };
 
-static Type type_of(const Graph *g, NodeId id) { return g->nodes[id].type; }
 static NodeId reshaped(Graph *g, NodeId a, uint32_t rank, const Dim *dim) {
     return simplify_best(g, build_reshape(g, a, rank, dim));
 }

@@ -204,7 +204,7 @@ static void find_pictures(Album *album, const char *folder) {
         struct stat status;
         if (entry->d_name[0] == '.') continue;
         char *path = must(malloc(strlen(folder) + strlen(entry->d_name) + 2));
-        sprintf(path, "%s/%s", folder, entry->d_name);
+        sprintf(path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/", entry->d_name);
         int is_kept = !stat(path, &status) && S_ISREG(status.st_mode) && is_picture_name(path);
         if (is_kept)
             add_entry(album, path);
