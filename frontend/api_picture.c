@@ -8,7 +8,7 @@
 
 static const char *const picture_colour[] = {
     [CLASS_leaf] = "#e8e8e8",  [CLASS_unary] = "#d6eaff",  [CLASS_binary] = "#d6eaff",   [CLASS_ternary] = "#d6eaff",
-    [CLASS_index] = "#fff3c4", [CLASS_reduce] = "#d9f2d9", [CLASS_contract] = "#ffd6cc", [CLASS_meta] = "#ead6ff",
+    [CLASS_index] = "#fff3c4", [CLASS_reduce] = "#d9f2d9", [CLASS_contract] = "#ffd6cc", [CLASS_attention] = "#ffccec", [CLASS_meta] = "#ead6ff",
 };
 
 /* Quotes for dot and escapes for HTML at once: neither likes these. */
