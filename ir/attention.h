@@ -32,6 +32,16 @@ AttentionShape attention_shape(const Graph *graph, const Node *node);
 /* A key is dropped where the upper 24 bits of its random word are below this. */
 int64_t attention_threshold(double rate);
 
+/* Do the two belong into one kernel? A result and its own norm; gradients of the same operands. */
+bool attention_are_siblings(const Graph *graph, NodeId a, NodeId b);
+
+/* The siblings in a kernel's body; NO_NODE where there is none. */
+typedef struct {
+    NodeId norm, y, dq, dk, dv;
+    NodeId first; /* the one with the most inputs: all others' are among them */
+} AttentionParts;
+bool attention_parts(const Graph *body, AttentionParts *parts); /* false: there is none, or not all are siblings */
+
 /* softmax(scale · q kᵀ) v for each head, f32[N,S,H,D]. count: NO_NODE if there is no padding. key, sample: NO_NODE if
  * rate is 0. The softmax is over the keys that the query sees; a query that sees none gets zeros. What is dropped is
  * dropped behind the softmax, and the rest divided by 1 - rate ("FlashAttention", Dao and others 2022, B.4). */

@@ -3,6 +3,8 @@
 #include "ir/attention.h"
 #include "ir/build.h"
 
+#include <string.h>
+
 bool attention_is(OpKind op) { return op_info[op].class == CLASS_attention; }
 
 bool attention_is_gradient(OpKind op) {
@@ -17,6 +19,37 @@ AttentionShape attention_shape(const Graph *graph, const Node *node) {
 }
 
 int64_t attention_threshold(double rate) { return (int64_t)(rate * 0x1p24 + 0.5); }
+
+static bool is_own_norm(const Node *norm, const Node *y, NodeId id) {
+    return norm->op == OP_attention_norm && y->op == OP_attention && y->in[ATTENTION_norm] == id &&
+           norm->in[ATTENTION_q] == y->in[ATTENTION_q] && norm->in[ATTENTION_k] == y->in[ATTENTION_k] &&
+           norm->in[NORM_count] == y->in[ATTENTION_count] && norm->attr.attention.scale == y->attr.attention.scale &&
+           norm->attr.attention.causal == y->attr.attention.causal;
+}
+
+bool attention_are_siblings(const Graph *graph, NodeId a, NodeId b) {
+    const Node *x = &graph->nodes[a], *y = &graph->nodes[b];
+    if (is_own_norm(x, y, a) || is_own_norm(y, x, b)) return true;
+    return attention_is_gradient(x->op) && attention_is_gradient(y->op) && x->op != y->op &&
+           !memcmp(x->in, y->in, sizeof x->in) && !memcmp(&x->attr, &y->attr, sizeof x->attr);
+}
+
+bool attention_parts(const Graph *body, AttentionParts *parts) {
+    *parts = (AttentionParts){NO_NODE, NO_NODE, NO_NODE, NO_NODE, NO_NODE, NO_NODE};
+    for (NodeId id = 0; id < body->count; id++) {
+        OpKind op = body->nodes[id].op;
+        if (!attention_is(op)) continue;
+        NodeId *part = op == OP_attention_norm ? &parts->norm
+                       : op == OP_attention    ? &parts->y
+                       : op == OP_attention_dq ? &parts->dq
+                       : op == OP_attention_dk ? &parts->dk
+                                               : &parts->dv;
+        if (*part != NO_NODE || (parts->first != NO_NODE && !attention_are_siblings(body, parts->first, id)))
+            return false;
+        *part = parts->first = id;
+    }
+    return parts->first != NO_NODE;
+}
 
 static NodeId same_for_all(Graph *g, Dim count, double value) {
     return build_constant(g, type_make(DTYPE_i32, 1, &count), value);
