@@ -6,6 +6,7 @@
 #include "include/selfc.h"
 #include "passes/choice.h"
 #include "passes/passes.h"
+#include "runtime/data/data.h"
 #include "runtime/train/train.h"
 
 /* What has been compiled. A model that was compiled for its functions alone is compiled again when it is to be trained.
@@ -36,6 +37,9 @@ struct SelfcModel {
     uint32_t shape_count;
     int64_t samples; /* in the training split */
     bool has_shapes;
+    SelfcTokenizer *tokenizer;     /* of the texts; NULL: there are none, or it cannot be opened */
+    const char *tokenizer_text;    /* what its tokenizer.json holds */
+    const char *tokenizer_failure; /* why it cannot be opened */
     int64_t temporaries_left; /* with --memory: bytes for temporaries, once the training step is compiled */
     Compiled compiled;
 };
@@ -56,6 +60,8 @@ SelfcModel *api_open_made(const SelfcModel *parent, const char *text);
 /* api_compile.c. 0, or 1 after api_fail. */
 int api_need_target(SelfcModel *model);
 int api_need_shapes(SelfcModel *model); /* opens the data */
+/* What to open for the training split of a data input, or of what --data names in its place. */
+SelfcSourceOptions api_source_options(const SelfcModel *model, const DataSpec *spec);
 /* What `function` means: NULL is the training step, or the first function of a description without training. NULL after
  * api_fail if there is none of that name. */
 const char *api_function(SelfcModel *model, const char *function);
@@ -76,6 +82,10 @@ void api_input_free(CompileInput *input);
 /* Compiled code; and with a session, whose states are initialised or loaded. */
 int api_need_code(SelfcModel *model, bool training);
 int api_need_session(SelfcModel *model, bool training);
+/* api_text.c: opens the tokenizer, if the description has texts, and adds what it says to the overrides. What fails is
+ * kept for whoever needs it. 1 after api_fail: the description contradicts it. */
+int api_set_tokenizer(SelfcModel *model);
+int api_need_tokenizer(const SelfcModel *model); /* 0, or 1 after api_fail: there are texts, but no tokenizer */
 /* api_run.c */
 bool api_is_hidden(const SelfcTensor *tensor); /* "$key" and "$sample": no input that callers see */
 bool api_reads_states(const SelfcProgram *program);
