@@ -34,8 +34,11 @@ LLVMModuleRef kernel_emit(const Kernel *kernel, const Target *target, LLVMContex
     prefer_width(target, context, e.function);
     LLVMPositionBuilderAtEnd(e.builder, LLVMAppendBasicBlockInContext(context, e.function, "entry"));
     Pull *p = pull_begin(&e);
-    if (kernel->kind == KERNEL_map) map_emit(p);
-    else contract_emit(p);
+    switch (kernel->kind) {
+    case KERNEL_map: map_emit(p); break;
+    case KERNEL_contract: contract_emit(p); break;
+    case KERNEL_scatter: scatter_emit(p); break;
+    }
     pull_end(p);
     LLVMBuildRetVoid(e.builder);
     LLVMDisposeBuilder(e.builder);

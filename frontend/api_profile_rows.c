@@ -25,11 +25,12 @@ static ProfileKernel *profile_kernel(Profile *profile, const ProfileSource *sour
         if (profile->kernels[i].run == run) return &profile->kernels[i];
     uint32_t most = source->calls->call_count;
     ProfileKernel *row = &profile->kernels[profile->kernel_count++];
-    *row = (ProfileKernel){.run = run,
-                           .kernel = &source->program->kernels[source->program->calls[source->program->prepare_calls + call].kernel],
-                           .layers.items = arena_array(arena, const char *, most),
-                           .parts.items = arena_array(arena, const char *, most),
-                           .phases = arena_array(arena, uint32_t, most)};
+    *row = (ProfileKernel){
+        .run = run,
+        .kernel = &source->program->kernels[source->program->calls[source->program->prepare_calls + call].kernel],
+        .layers.items = arena_array(arena, const char *, most),
+        .parts.items = arena_array(arena, const char *, most),
+        .phases = arena_array(arena, uint32_t, most)};
     return row;
 }
 
@@ -111,6 +112,7 @@ static const char *profile_reason(const ProfileKernel *row, const Profile *profi
     if (row->is_memory && memory > profile_near * row->seconds) return "near the limit of memory";
     const char *counted = profile_counted_reason(row, profile->threads, arena);
     if (counted) return counted;
+    if (row->kernel->kind == KERNEL_scatter) return "rows are read and written where positions say";
     if (row->kernel->kind == KERNEL_map && memory > row->seconds) return "works from the caches, faster than memory";
     if (row->kernel->kind == KERNEL_map)
         return compute > memory ? "arithmetic waits: divisions, functions or loads"

@@ -366,9 +366,11 @@ Value function_gather(Lower *l, Call *call) {
     if (!fits)
         return lower_fail(l, call->spot, "gather: positions %s do not fit %s: all axes but %u must be equal or 1",
                           type_text(l, places), type_text(l, from), axis);
-    if (from.dim[axis] < 0 || to.dim[axis] < 0)
-        return lower_fail(l, call->spot, "gather: axis %u of %s and of the positions %s must not depend on the batch n",
-                          axis, type_text(l, from), type_text(l, places));
+    if (from.dim[axis] < 0)
+        return lower_fail(l, call->spot, "gather: axis %u of %s must not depend on the batch n", axis,
+                          type_text(l, from));
+    if (type_problem(to))
+        return lower_fail(l, call->spot, "gather: the result would be %s: %s", type_text(l, to), type_problem(to));
     to.dtype = DTYPE_i32;
     NodeId index = build_broadcast(l->g, at->node, to);
     return try_node(l, call->spot, "gather", (Node){.op = OP_gather, .in = {x->node, index}, .attr.axis = axis});

@@ -106,7 +106,8 @@ static Origin origin_of(Again *a, NodeId id) {
 
 /* How many windows see an element; how often a gather takes one, on average. */
 static int64_t overlap(const Graph *g, const Node *node) {
-    if (node->op == OP_gather) return node->type.dim[node->attr.axis] / g->nodes[node->in[0]].type.dim[node->attr.axis];
+    if (node->op == OP_gather)
+        return dim_at(node->type.dim[node->attr.axis], 1) / g->nodes[node->in[0]].type.dim[node->attr.axis];
     if (node->op != OP_window) return INT64_MAX;
     return node->type.dim[3] * node->type.dim[4] / (node->attr.window.stride[0] * node->attr.window.stride[1]);
 }
