@@ -12,11 +12,11 @@ install_missing python3 python3-venv clang-22 libclang-rt-22-dev
 oracle() {
     [ -n "${SELFC_PYTHON:-}" ] && return
     SELFC_PYTHON=$PWD/build/oracle/bin/python
-    "$SELFC_PYTHON" -c 'import torch, numpy, safetensors, jsonschema' 2>/dev/null && return
+    "$SELFC_PYTHON" -c 'import torch, numpy, safetensors, jsonschema, tokenizers' 2>/dev/null && return
     echo "Setting up PyTorch in build/oracle"
     mkdir -p build
     python3 -m venv build/oracle &&
-        "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check torch==2.13.0 numpy safetensors jsonschema &&
+        "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check torch==2.13.0 numpy safetensors jsonschema tokenizers &&
         return
     echo "PyTorch could not be installed: the tests that need it are skipped"
     SELFC_PYTHON=python3
