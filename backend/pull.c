@@ -183,19 +183,6 @@ static Index flat_index(Pull *p, const Position *at, const Extent *stride, uint3
     return flat;
 }
 
-/* The fewest axes of each that have as many elements, from *i and *j on; what is left at the end has size 1. Products
- * are those of sizes and, apart, of the batch. */
-static void next_group(const Type *from, const Type *type, uint32_t *i, uint32_t *j) {
-    Dim a = from->dim[(*i)++], b = *j < type->rank ? type->dim[(*j)++] : 1;
-    while (a != b && (*i < from->rank || *j < type->rank)) {
-        bool a_is_less = (a < 0) != (b < 0) ? a > 0 : (a < 0 ? -a : a) < (b < 0 ? -b : b);
-        if (*j == type->rank || (a_is_less && *i < from->rank))
-            a = dim_mul(a, from->dim[(*i)++]);
-        else
-            b = dim_mul(b, type->dim[(*j)++]);
-    }
-}
-
 /* The index into axes [first, end), taken as one. */
 static Index group_index(Pull *p, const Position *at, const Type *type, uint32_t first, uint32_t end) {
     Type part = {.dtype = type->dtype, .rank = end - first};
@@ -246,7 +233,7 @@ static Position reshaped(Pull *p, const Position *at, const Type *type, const Ty
     if (same) return result;
     for (uint32_t i = 0, j = 0; i < from->rank;) {
         uint32_t first = i, first_of_type = j;
-        next_group(from, type, &i, &j);
+        strided_next_group(from, type, &i, &j);
         Index flat = group_index(p, at, type, first_of_type, j);
         deal_index(p, flat, from, first, i, &result);
     }

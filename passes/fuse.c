@@ -56,25 +56,17 @@ static void mark_product_operand(Fusion *f, NodeId id, bool is_left) {
     f->stored[id] |= f->graph->nodes[id].op != OP_input && !f->again[id];
 }
 
-/* Attention reads rows of queries, keys and values where they are, if their elements lie side by side: axis 3 is
- * followed down to memory. */
+/* Attention reads rows of queries, keys and values where they are, if their elements lie side by side. */
 static void mark_attention_operand(Fusion *f, NodeId id) {
+    const Graph *g = f->graph;
     NodeId at = id;
-    uint32_t axis = 3;
-    bool is_row = true;
-    while (is_row && fuse_is_view(f->graph, at) && !reshapes_memory(f, at)) {
-        const Node *node = &f->graph->nodes[at];
-        const Type *from = &f->graph->nodes[node->in[0]].type;
-        is_row = node->op == OP_transpose || node->op == OP_slice || node->op == OP_broadcast;
-        if (node->op == OP_transpose) axis = node->attr.permutation[axis];
-        if (node->op == OP_slice) is_row &= node->attr.slice.step[axis] == 1;
-        if (node->op == OP_broadcast) is_row &= from->dim[axis] == node->type.dim[axis];
-        if (is_row) at = node->in[0];
-    }
-    for (uint32_t i = axis + 1; i < f->graph->nodes[at].type.rank; i++) is_row &= f->graph->nodes[at].type.dim[i] == 1;
-    if (is_row && reshapes_memory(f, at)) at = f->graph->nodes[at].in[0];
+    Strided view;
+    for (OpKind op = g->nodes[at].op; op == OP_transpose || op == OP_slice || op == OP_broadcast || op == OP_reshape;
+         op = g->nodes[at].op)
+        at = g->nodes[at].in[0];
+    bool is_row = strided_above(g, id, at, &view) && (g->nodes[id].type.dim[3] == 1 || strided_is_one(view.stride[3]));
     if (!is_row) at = id;
-    f->stored[at] |= f->graph->nodes[at].op != OP_input;
+    f->stored[at] |= g->nodes[at].op != OP_input;
 }
 
 static void mark_attention_operands(Fusion *f, const Node *node) {
