@@ -71,6 +71,9 @@ KnnSpec model_knn(const Model *model);
 BeginSpec model_begin(const Model *model);
 void model_begin_at(Model *model, const char *from); /* in place of what the description says, also in model_resolved */
 void model_begin_error(const Model *model, Diag *diag, const char *message); /* at training.init */
+/* What a call of a module by the training or a function, the first that there is, makes of one of its params. false:
+ * there is none, or no plain number. */
+bool model_call_number(const Model *model, const char *module, const char *param, double *number);
 uint32_t model_functions(const Model *model, const char *const **names);
 /* The copy of a function with "lengths" for `length` elements or for as few more as there is; for the longest, if all are
  * shorter. *most: how long that is. NULL if the function has none. */
