@@ -136,6 +136,8 @@ gives 0 "$selfc" import judge -o judge-run
 gives 0 "$selfc" check judge-run; prints "classify_32: text i32[n,32], count i32[n], segment i32[n,32] → probability f32[n,3]"
 gives 0 "$selfc" export judge-run -o judge-back
 grep -qF '"2": "\"so\""' judge-back/config.json || fail "the names of classes are lost"
+make first 'os.makedirs("first/1_Pooling"); os.mkdir = lambda name: None' 'files["1_Pooling/config.json"] = b"{\"pooling_mode_max_tokens\": true}"'
+gives 1 "$selfc" import first -o no; says '1_Pooling/config.json:1:2: error: "pooling_mode_max_tokens"'
 gives 0 "$selfc" export judge-run -o judge-encoder --as encoder
 
 # Where something is already, nothing is written.
