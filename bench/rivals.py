@@ -64,11 +64,11 @@ class Rival:
         return statistics.median(self.times) if self.times else None
 
 
-def torch_rival(workload, variant, threads, argument, family="PyTorch"):
+def torch_rival(workload, variant, threads, argument, family="PyTorch", **environment):
     """A variant of PyTorch, or of what else `python_worker.py` knows, in a process of its own."""
     command = [sys.executable, os.path.join(HERE, "python_worker.py"), workload, variant, str(threads),
                json.dumps(argument)]
-    return Rival(f"{family} {variant}".strip(), command)
+    return Rival(f"{family} {variant}".strip(), command, environment)
 
 
 def torch_rivals(arguments, workload, variants, argument):

@@ -1,3 +1,5 @@
 # Programs that benchmarks build when they need them: `cmake --build … --target bench_conv`.
 add_executable(bench_conv EXCLUDE_FROM_ALL bench/conv.c)
 target_link_libraries(bench_conv PRIVATE selfc_passes selfc_backend selfc_runtime selfc_ir)
+add_executable(bench_tokenize EXCLUDE_FROM_ALL bench/tokenize.c)
+target_link_libraries(bench_tokenize PRIVATE selfc_runtime)

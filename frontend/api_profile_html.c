@@ -95,7 +95,7 @@ static void html_shape(const Profile *profile, const ProfileKernel *row, FILE *o
     for (uint32_t i = 0; i < kernel->grid.rank; i++)
         fprintf(out, "%s%lld", i ? " × " : "", (long long)dim_at(kernel->grid.axis[i].extent, profile->batch));
     fprintf(out, ", in %lld piece%s\n", (long long)row->pieces, row->pieces == 1 ? "" : "s");
-    if (kernel->kind == KERNEL_map) return;
+    if (kernel->kind != KERNEL_contract) return;
     fprintf(out, "<tr><th>tile<td>%u rows × %u vectors%s%s\n", kernel->tile_rows, kernel->tile_vectors,
             kernel->pack_a ? ", packs the left operand" : "", kernel->pack_b ? ", packs the right operand" : "");
 }
@@ -127,8 +127,8 @@ static void html_kernel(const Profile *profile, const ProfileKernel *row, double
     fprintf(out,
             "<details data-time=\"%.3f\" data-gap=\"%.3f\" data-calls=\"%u\" data-spills=\"%u\" data-tail=\"%.5f\" "
             "data-idle=\"%.5f\"><summary><div class=head><b>",
-            row->seconds * 1e6, gap * 1e6, row->calls, row->code.inner_stores + row->code.inner_loads,
-            row->tail_waste, row->imbalance);
+            row->seconds * 1e6, gap * 1e6, row->calls, row->code.inner_stores + row->code.inner_loads, row->tail_waste,
+            row->imbalance);
     html_text(row->name, out);
     fprintf(out,
             "</b><span>%.1f µs · %.1f%%</span></div>\n<div class=bar style=\"width:%.2f%%\">"

@@ -188,6 +188,7 @@ static bool options_read(int argc, char **argv, int *i, Options *options) {
 static bool options_check_positional(const Options *options) {
     const char *takes = command_info[options->command].takes;
     size_t most = !*takes ? 0 : strchr(takes, ' ') ? 2 : 1, least = takes[0] == '[' ? 0 : most;
+    if (strstr(takes, "...")) most = OPTIONS_POSITIONAL;
     if (options->positional_count >= least && options->positional_count <= most) return true;
     if (options->positional_count > most)
         fprintf(stderr, "selfc: \"%s\" is one word too many\n", options->positional[most]);

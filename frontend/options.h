@@ -18,7 +18,7 @@ enum {
 #include "frontend/options.def"
 };
 
-enum { OPTIONS_MOST = 64, OPTIONS_POSITIONAL = 2 };
+enum { OPTIONS_MOST = 64, OPTIONS_POSITIONAL = 64 };
 typedef struct {
     const char *item[OPTIONS_MOST];
     size_t count;

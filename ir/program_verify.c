@@ -4,6 +4,7 @@
  * A program is completed step by step, so what is not there yet is not asked for: phases count once there are
  * any (phase_count), offsets once there is an arena (arena_size). Sizes that depend on the batch are compared
  * for a few batches; offsets are linear in n, so what fits for a small, an odd and a large one fits. */
+#include "ir/attention.h"
 #include "ir/program.h"
 
 #include <stdarg.h>
@@ -72,6 +73,12 @@ static uint32_t count_products(const Graph *body) {
     return products;
 }
 
+static uint32_t count_scatters(const Graph *body) {
+    uint32_t scatters = 0;
+    for (NodeId id = 0; id < body->count; id++) scatters += op_info[body->nodes[id].op].class == CLASS_scatter;
+    return scatters;
+}
+
 static bool has_meta(const Graph *body) {
     for (NodeId id = 0; id < body->count; id++)
         if (op_info[body->nodes[id].op].class == CLASS_meta) return true;
@@ -105,6 +112,7 @@ static bool sums_its_rows(const Kernel *kernel, uint32_t output) {
 static const char *contract_problem(const Kernel *kernel) {
     const Graph *body = kernel->body;
     if (count_products(body) != 1) return "a contraction has one product";
+    if (count_scatters(body)) return "a contraction cannot hold a scatter";
     if (kernel->product >= body->count || op_info[body->nodes[kernel->product].op].class != CLASS_contract)
         return "the product must be named";
     Type space = {.rank = kernel->grid.rank};
@@ -118,6 +126,50 @@ static const char *contract_problem(const Kernel *kernel) {
     return kernel->depth_block < 0 || kernel->row_block < 0 ? "the size of a block must not be negative" : NULL;
 }
 
+/* Blocks of queries are the pieces'; gradients do them one after the other. */
+static const char *attention_problem(const Kernel *kernel) {
+    const Grid *grid = &kernel->grid;
+    AttentionParts parts;
+    if (!attention_parts(kernel->body, &parts))
+        return "attention is one result with its norm, or gradients of the same";
+    for (uint32_t i = 0; i < kernel->body->output_count; i++)
+        if (!attention_is(kernel->body->nodes[kernel->body->outputs[i].node].op)) return "attention has no epilogue";
+    const Node *node = &kernel->body->nodes[parts.first];
+    const Type *q = &kernel->body->nodes[node->in[ATTENTION_q]].type;
+    bool is_gradient = attention_is_gradient(node->op);
+    if (grid->rank != (is_gradient ? 2 : 3) || grid->axis[0].extent != q->dim[0] || grid->axis[1].extent != q->dim[2] ||
+        (!is_gradient && grid->axis[2].extent != q->dim[1]))
+        return "the grid of attention is samples, heads and, but for gradients, queries";
+    if (kernel->reduced) return "attention has no reduced axes";
+    if (!kernel->tile_rows != !kernel->tile_vectors || !kernel->wide_rows != !kernel->wide_vectors)
+        return "a tile has both rows and vectors";
+    return kernel->depth_block < 0 || kernel->row_block < 0 ? "the size of a block must not be negative" : NULL;
+}
+
+static bool has_attention(const Graph *body) {
+    for (NodeId id = 0; id < body->count; id++)
+        if (attention_is(body->nodes[id].op)) return true;
+    return false;
+}
+
+static const char *scatter_problem(const Kernel *kernel) {
+    const Graph *body = kernel->body;
+    if (count_scatters(body) != 1 || body->output_count != 1 ||
+        op_info[body->nodes[body->outputs[0].node].op].class != CLASS_scatter)
+        return "a scatter kernel has one scatter, which is its only output";
+    if (count_products(body)) return "a scatter kernel cannot hold a product";
+    for (NodeId id = 0; id < body->count; id++)
+        if (kernel_reduces(kernel, id)) return "a scatter kernel reduces nothing";
+    const Node *scatter = &body->nodes[kernel_scatter(kernel)];
+    Type space = {.rank = kernel->grid.rank};
+    for (uint32_t i = 0; i < kernel->grid.rank; i++) space.dim[i] = kernel->grid.axis[i].extent;
+    if (!shape_equal(space, scatter->type)) return "the grid must have the axes of the result";
+    if (kernel->reduced) return "a scatter kernel reduces nothing";
+    if (kernel->grid.axis[scatter->attr.axis].block && !kernel_scatters_rows(kernel))
+        return "the scattered axis can be cut only where whole rows share a position";
+    return NULL;
+}
+
 static const char *kernel_problem(const Program *program, uint32_t index) {
     const Kernel *kernel = &program->kernels[index];
     const char *problem = grid_problem(kernel);
@@ -125,8 +177,12 @@ static const char *kernel_problem(const Program *program, uint32_t index) {
     if (has_meta(kernel->body)) return "an operation without code is left in the body";
     for (uint32_t i = 0; i < index; i++)
         if (!strcmp(program->kernels[i].name, kernel->name)) return "another kernel has this name";
+    if (kernel->kind == KERNEL_attention) return attention_problem(kernel);
+    if (has_attention(kernel->body)) return "attention needs a kernel of its own kind";
     if (kernel->kind == KERNEL_contract) return contract_problem(kernel);
-    if (kernel->prepared_b) return "a map kernel has no b to prepare";
+    if (kernel->prepared_b) return "only a contraction has a b to prepare";
+    if (kernel->kind == KERNEL_scatter) return scatter_problem(kernel);
+    if (count_scatters(kernel->body)) return "a map kernel cannot hold a scatter";
     return count_products(kernel->body) ? "a map kernel cannot hold a product" : NULL;
 }
 

@@ -9,6 +9,7 @@
  * forward fusion glues the first user it meets and then has to store for the second. Backwards, all are known. */
 #include "passes/fuse.h"
 
+#include "ir/attention.h"
 #include "ir/build.h"
 #include "ir/digits.h"
 #include "ir/strided.h"
@@ -55,6 +56,26 @@ static void mark_product_operand(Fusion *f, NodeId id, bool is_left) {
     f->stored[id] |= f->graph->nodes[id].op != OP_input && !f->again[id];
 }
 
+/* Attention reads rows of queries, keys and values where they are, if their elements lie side by side. */
+static void mark_attention_operand(Fusion *f, NodeId id) {
+    const Graph *g = f->graph;
+    NodeId at = id;
+    Strided view;
+    for (OpKind op = g->nodes[at].op; op == OP_transpose || op == OP_slice || op == OP_broadcast || op == OP_reshape;
+         op = g->nodes[at].op)
+        at = g->nodes[at].in[0];
+    bool is_row = strided_above(g, id, at, &view) && (g->nodes[id].type.dim[3] == 1 || strided_is_one(view.stride[3]));
+    if (!is_row) at = id;
+    f->stored[at] |= g->nodes[at].op != OP_input;
+}
+
+static void mark_attention_operands(Fusion *f, const Node *node) {
+    static const uint32_t rows[] = {ATTENTION_q, ATTENTION_k, ATTENTION_v, ATTENTION_dy};
+    for (uint32_t i = 0; i < 4; i++)
+        if (rows[i] < op_info[node->op].inputs && f->graph->nodes[node->in[rows[i]]].type.rank == 4)
+            mark_attention_operand(f, node->in[rows[i]]);
+}
+
 enum { MOST_PATHS = 16, MOST_TAKEN = 3 };
 
 /* Views of views of shared views have more paths down than nodes: a view that has many is stored, so that what reads
@@ -84,6 +105,8 @@ static void mark_stored(Fusion *f) {
     for (NodeId id = 0; id < g->count; id++)
         if (is_operand_of_product(f, id))
             for (uint32_t i = 0; i < 2; i++) mark_product_operand(f, g->nodes[id].in[i], i == 0);
+    for (NodeId id = 0; id < g->count; id++)
+        if (attention_is(g->nodes[id].op)) mark_attention_operands(f, &g->nodes[id]);
     mark_many_readers(f);
     mark_many_paths(f);
 }
@@ -165,6 +188,8 @@ static bool name_has(const char *name, const char *op) {
 /* The operations in it, each once, the product first: "matmul_add_max". */
 static const char *kernel_name(Fusion *f, const Group *group) {
     char name[64] = "";
+    if (group->is_attention)
+        return attention_is_gradient(f->graph->nodes[group->nodes[0]].op) ? "attention_gradient" : "attention";
     if (group->product != NO_NODE) strcpy(name, "matmul");
     for (uint32_t i = group->count; i-- && strlen(name) < 24;) {
         const char *op = op_info[f->graph->nodes[group->nodes[i]].op].name;
@@ -190,21 +215,40 @@ static const char *group_origin(Fusion *f, const Group *group) {
     return chosen == NO_NODE ? NULL : arena_copy(f->program->arena, f->graph->nodes[chosen].origin);
 }
 
-static void set_space(Kernel *kernel, const Group *group, const Graph *body) {
-    kernel->kind = group->product == NO_NODE ? KERNEL_map : KERNEL_contract;
+static void set_attention_space(Kernel *kernel, const Graph *body) {
+    AttentionParts parts;
+    CHECK(attention_parts(body, &parts));
+    const Node *node = &body->nodes[parts.first];
+    const Type *q = &body->nodes[node->in[ATTENTION_q]].type;
+    kernel->kind = KERNEL_attention;
+    kernel->grid = (Grid){.rank = attention_is_gradient(node->op) ? 2 : 3};
+    kernel->grid.axis[0].extent = q->dim[0];
+    kernel->grid.axis[1].extent = q->dim[2];
+    if (kernel->grid.rank == 3) kernel->grid.axis[2].extent = q->dim[1];
+}
+
+static void set_space(const Fusion *f, Kernel *kernel, const Group *group, const Graph *body) {
+    if (group->is_attention) {
+        set_attention_space(kernel, body);
+        return;
+    }
+    kernel->kind = group->product != NO_NODE   ? KERNEL_contract
+                   : fuse_is_scatter(f, group) ? KERNEL_scatter
+                                               : KERNEL_map;
     kernel->reduced = group->reduced;
     kernel->grid.rank = group->rank;
     for (uint32_t i = 0; i < group->rank; i++) kernel->grid.axis[i].extent = group->dim[i];
     if (kernel->kind == KERNEL_map) return;
     for (NodeId id = 0; id < body->count; id++)
         if (body->nodes[id].op == OP_matmul) kernel->product = id;
-    Type type = body->nodes[kernel->product].type;
+    Type type = body->nodes[kernel->kind == KERNEL_scatter ? kernel_scatter(kernel) : kernel->product].type;
     kernel->grid.rank = type.rank;
     for (uint32_t i = 0; i < type.rank; i++) kernel->grid.axis[i].extent = type.dim[i];
 }
 
 /* The buffer that holds a node's value; made when it is first asked for. */
 static uint32_t buffer_of(Fusion *f, NodeId id) {
+    if (f->buffer[id] == UINT32_MAX && f->shares[id] != NO_NODE) f->buffer[id] = buffer_of(f, f->shares[id]);
     if (f->buffer[id] != UINT32_MAX) return f->buffer[id];
     const Node *node = &f->graph->nodes[id];
     Buffer buffer = {.kind = BUFFER_temporary, .type = node->type};
@@ -252,7 +296,7 @@ static void emit_group(Fusion *f, Group *group) {
         outputs[count++] = group->nodes[i];
     }
     Kernel kernel = {.name = kernel_name(f, group), .body = body};
-    set_space(&kernel, group, body);
+    set_space(f, &kernel, group, body);
     const char *origin = group_origin(f, group);
     uint32_t *args = arena_array(f->scratch, uint32_t, b.sources + count);
     for (uint32_t i = 0; i < count; i++) keep_inputs_whole(f, &kernel, b.source, outputs[i], i);

@@ -5,6 +5,7 @@
  * that is new in the table is asked for twice by the compiler: what it makes of its operands' facts, and how it is
  * built from random operands. */
 #include "tests/random_graph.h"
+#include "ir/attention.h"
 #include "ir/build.h"
 
 #include <math.h>
@@ -76,6 +77,19 @@ static double largest_of(DType dtype) {
 }
 
 /* a and b: facts of the operands; of those that the operation does not have, zero. */
+/* Weights are at most 1, where the norm is attention's own. */
+static double attention_bound(const Maker *m, const Node *node) {
+    double bound[MAX_INPUTS], rate = node->attr.attention.rate, scale = fabs(node->attr.attention.scale);
+    AttentionShape shape = attention_shape(m->g, node);
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) bound[i] = m->facts[node->in[i]].bound;
+    double wide = (double)shape.D, keys = (double)shape.T, queries = (double)shape.S;
+    if (node->op == OP_attention_norm) return scale * wide * bound[ATTENTION_q] * bound[ATTENTION_k] + log(keys);
+    if (node->op == OP_attention) return bound[ATTENTION_v] / (1 - rate);
+    if (node->op == OP_attention_dv) return queries * bound[ATTENTION_dy] / (1 - rate);
+    double slope = scale * (wide * bound[ATTENTION_dy] * bound[ATTENTION_v] / (1 - rate) + bound[ATTENTION_delta]);
+    return slope * (node->op == OP_attention_dq ? keys * bound[ATTENTION_k] : queries * bound[ATTENTION_q]);
+}
+
 static Fact fact_of(const Maker *m, const Node *node, Fact a, Fact b, Fact c) {
     const Type from = m->g->nodes[node->in[0]].type;
     int coarser = a.fraction < 0 || b.fraction < 0 ? INEXACT : a.fraction > b.fraction ? a.fraction : b.fraction;
@@ -137,9 +151,21 @@ static Fact fact_of(const Maker *m, const Node *node, Fact a, Fact b, Fact c) {
     }
     case OP_unwindow: return a;
     case OP_gather: return a;
+    case OP_scatter_add: /* all may meet at one place */
+        return (Fact){a.bound +
+                          c.bound * (double)dim_at(m->g->nodes[node->in[2]].type.dim[node->attr.axis], LARGEST_BATCH),
+                      a.fraction < 0 || c.fraction < 0 ? INEXACT
+                      : a.fraction > c.fraction        ? a.fraction
+                                                       : c.fraction,
+                      trained};
     case OP_sum: return (Fact){a.bound * reduced_count(node, from), a.fraction, trained};
     case OP_matmul:
         return (Fact){a.bound * b.bound * (double)dim_at(from.dim[from.rank - 1], LARGEST_BATCH), product, trained};
+    case OP_attention_norm:
+    case OP_attention:
+    case OP_attention_dq:
+    case OP_attention_dk:
+    case OP_attention_dv: return (Fact){attention_bound(m, node), INEXACT, trained};
     case OP_gradient: return (Fact){INFINITY, INEXACT, true};
     }
     return (Fact){0};
@@ -495,6 +521,46 @@ static NodeId add_matmul(Maker *m) {
     return build_matmul(m->g, a, tame(m, pick_like(m, other, (Want){.dtypes = FLOATS})));
 }
 
+/* Any operand as [batch, position, head, width]: sizes are given to random axes. */
+static NodeId as_heads(Maker *m, NodeId a) {
+    Dim elements = type_elements(type_of(m, a)), dim[4] = {1, 1, 1, 1};
+    int64_t left = elements < 0 ? -elements : elements;
+    for (int64_t factor = 2; left > 1; factor++)
+        for (; left % factor == 0; left /= factor) dim[below(m, 4)] *= factor;
+    if (elements < 0) dim[0] *= -1;
+    return build_reshape(m->g, a, 4, dim);
+}
+
+static NodeId number_per_sample(Maker *m, const char *name, Dim samples) {
+    Dim dim = chance(m, 70) ? samples : 1;
+    return build_input(m->g, arena_printf(m->g->arena, "%s%u", name, m->g->input_count), INPUT_data,
+                       type_make(DTYPE_i32, 1, &dim), (Init){0});
+}
+
+static NodeId add_attention(Maker *m, OpKind op) {
+    NodeId q = as_heads(m, tame(m, pick(m, (Want){.dtypes = FLOATS})));
+    Type type = type_of(m, q), keys = type, norms = type_make(DTYPE_f32, 3, type.dim);
+    keys.dim[1] = 1 + below(m, chance(m, 50) ? 9 : 40);
+    if (!small_enough(m, keys)) return q;
+    NodeId k = tame(m, pick_like(m, keys, (Want){.dtypes = FLOATS}));
+    NodeId v = tame(m, pick_like(m, keys, (Want){.dtypes = FLOATS}));
+    NodeId count = chance(m, 60) ? number_per_sample(m, "count", type.dim[0]) : NO_NODE, key = NO_NODE, sample = key;
+    double scale = chance(m, 50) ? 1 / sqrt((double)type.dim[3]) : 0.125, rate = chance(m, 50) ? 0.25 : 0;
+    if (rate != 0) {
+        key = build_input(m->g, arena_printf(m->g->arena, "key%u", m->g->input_count), INPUT_data,
+                          type_make(DTYPE_i32, 1, (Dim[]){3}), (Init){0});
+        sample = number_per_sample(m, "sample", type.dim[0]);
+    }
+    NodeId y = build_attention(m->g, q, k, v, count, scale, chance(m, 30), rate, key, sample, below(m, 1000));
+    Node node = m->g->nodes[y];
+    if (op == OP_attention_norm) return node.in[ATTENTION_norm];
+    if (op == OP_attention) return y;
+    node.op = op;
+    node.in[ATTENTION_dy] = tame(m, pick_like(m, type, (Want){.dtypes = FLOATS}));
+    node.in[ATTENTION_delta] = tame(m, pick_like(m, norms, (Want){.dtypes = FLOATS}));
+    return graph_add(m->g, node);
+}
+
 /* Any operand as [batch, height, width, 1 or taps, 1 or taps, channels]: sizes are given to random axes. */
 static NodeId as_picture(Maker *m, NodeId a, bool with_taps) {
     static const uint32_t axes[] = {0, 1, 1, 2, 2, 5, 3, 4};
@@ -540,17 +606,9 @@ static NodeId add_unwindow(Maker *m) {
     return chance(m, 50) || !is_number(to.dtype) ? back : build_sum(m->g, tame(m, back), 1u << 3 | 1u << 4);
 }
 
-/* Positions of any kind, most of them inside: an axis is often walked backwards, in steps, or without order. */
-static NodeId add_gather(Maker *m) {
-    Want want = want_of(m, OP_gather);
-    want.least_rank = 1;
-    NodeId a = pick(m, want);
-    Type type = type_with_dtype(type_of(m, a), DTYPE_i32);
-    uint32_t axis = below(m, type.rank);
-    int64_t size = type.dim[axis];
-    if (size < 0) return a;
-    type.dim[axis] = 1 + below(m, chance(m, 50) ? 9 : 40);
-    if (!small_enough(m, type)) return a;
+/* Positions of any kind in an axis of `size` elements, most of them inside: an axis is often walked backwards, in
+ * steps, or without order. */
+static NodeId random_places(Maker *m, Type type, uint32_t axis, int64_t size) {
     NodeId place = build_iota(m->g, type, axis);
     if (chance(m, 40)) place = build_binary(m->g, OP_mul, place, build_like(m->g, place, (int)below(m, 7) - 3));
     if (chance(m, 40)) place = build_binary(m->g, OP_add, place, build_like(m->g, place, (double)(size / 2)));
@@ -559,7 +617,46 @@ static NodeId add_gather(Maker *m) {
         NodeId any = pick_like(m, type, whole), mask = build_like(m->g, any, size < 64 ? 15 : 127);
         place = build_binary(m->g, OP_xor, place, build_binary(m->g, OP_and, any, mask));
     }
-    return build_gather(m->g, a, place, axis);
+    return place;
+}
+
+/* As many positions along the axis as one likes, or as the batch says. */
+static Type type_of_places(Maker *m, Type type, uint32_t axis) {
+    type.dtype = DTYPE_i32;
+    type.dim[axis] = 1;
+    bool open = m->options.batch && !type_has_batch(type) && chance(m, 20);
+    type.dim[axis] = open ? -1 - (Dim)below(m, 2) : 1 + below(m, chance(m, 50) ? 9 : 40);
+    return type;
+}
+
+static NodeId add_gather(Maker *m) {
+    Want want = want_of(m, OP_gather);
+    want.least_rank = 1;
+    NodeId a = pick(m, want);
+    uint32_t axis = below(m, type_of(m, a).rank);
+    int64_t size = type_of(m, a).dim[axis];
+    if (size < 0) return a;
+    Type type = type_of_places(m, type_of(m, a), axis);
+    if (!small_enough(m, type)) return a;
+    return build_gather(m->g, a, random_places(m, type, axis, size), axis);
+}
+
+/* Half of them by rows: one position for all that stands behind the axis. */
+static NodeId add_scatter(Maker *m) {
+    Want want = want_of(m, OP_scatter_add);
+    want.least_rank = 1;
+    NodeId base = tame(m, pick(m, want));
+    Type whole = type_of(m, base);
+    uint32_t axis = below(m, whole.rank);
+    int64_t size = whole.dim[axis];
+    if (size < 0) return base;
+    Type type = type_of_places(m, whole, axis), few = type;
+    if (!small_enough(m, type)) return base;
+    for (uint32_t i = axis + 1; i < type.rank && chance(m, 70); i++) few.dim[i] = 1;
+    NodeId place = build_broadcast(m->g, random_places(m, few, axis, size), type);
+    NodeId updates = tame(m, pick_like(m, type_with_dtype(type, whole.dtype), want));
+    if (chance(m, 50)) base = build_like(m->g, base, 0);
+    return build_scatter_add(m->g, base, place, updates, axis);
 }
 
 /* Not every call adds its operation: a shape may be too large, a permutation may change nothing. */
@@ -610,9 +707,15 @@ static NodeId add_operation(Maker *m, OpKind op) {
     case OP_window: return add_window(m);
     case OP_unwindow: return add_unwindow(m);
     case OP_gather: return add_gather(m);
+    case OP_scatter_add: return add_scatter(m);
     case OP_sum:
     case OP_reduce_max: return add_reduction(m, op);
     case OP_matmul: return add_matmul(m);
+    case OP_attention_norm:
+    case OP_attention:
+    case OP_attention_dq:
+    case OP_attention_dk:
+    case OP_attention_dv: return add_attention(m, op);
     case OP_gradient: return NO_NODE; /* see add_gradients */
     }
     return NO_NODE;
@@ -679,6 +782,7 @@ Graph *random_graph(uint64_t seed, RandomOptions options) {
     for (uint32_t i = 0; i < options.operations; i++) {
         OpKind op = (OpKind)below(&m, OP_COUNT);
         if (options.floats_only && is_integer_op(op)) continue;
+        if (options.gradients && attention_is_gradient(op)) continue; /* they have none themselves */
         m.g->origin = arena_printf(m.g->arena, "step[%u]", i);
         add_operation(&m, op);
     }

@@ -3,6 +3,7 @@
  *
  * The evaluator works in double, so a step of 1e-5 leaves errors near 1e-10. Where the function has a kink, random
  * operands are far enough from it; what happens right at a tie has tests of its own. */
+#include "ir/attention.h"
 #include "ir/build.h"
 #include "passes/passes.h"
 
@@ -314,9 +315,10 @@ static void test_gather(void) {
         Type a;
         uint32_t axis;
         Dim size;
-    } takes[] = {{F32(4), 0, 6},       {F32(2, 3), 1, 5}, {F32(5, 3), 0, 2},     {F32(2, 3, 4), 1, 7},
-                 {F32(-1, 5), 1, 3},   {F32(1, 3), 0, 4}, {F32(3, -1, 2), 0, 5}, {F32(2, 1, 2, 3, 1, 2), 3, 4},
-                 {F32(-2, 3, 2), 2, 3}};
+    } takes[] = {{F32(4), 0, 6},        {F32(2, 3), 1, 5},  {F32(5, 3), 0, 2},     {F32(2, 3, 4), 1, 7},
+                 {F32(-1, 5), 1, 3},    {F32(1, 3), 0, 4},  {F32(3, -1, 2), 0, 5}, {F32(2, 1, 2, 3, 1, 2), 3, 4},
+                 {F32(-2, 3, 2), 2, 3}, {F32(40, 3), 0, 9}, {F32(30), 0, 30},      {F32(2, 20, 3), 1, 8},
+                 {F32(9, 2), 0, -3}};
     for (size_t i = 0; i < sizeof takes / sizeof *takes; i++) {
         Case c = new_case("gather");
         Type type = takes[i].a;
@@ -324,6 +326,25 @@ static void test_gather(void) {
         type.dim[takes[i].axis] = takes[i].size;
         NodeId place = build_cast(c.g, add_operand(&c, type, -2, 6), DTYPE_i32);
         c.y = build_gather(c.g, a, place, takes[i].axis);
+        check_case(c);
+    }
+}
+
+/* Places that get nothing, something, or much; with and without a gradient of their own. */
+static void test_scatter(void) {
+    const struct {
+        Type base;
+        uint32_t axis;
+        Dim size;
+    } adds[] = {{F32(4), 0, 6},       {F32(2, 3), 1, 5},  {F32(5, 3), 0, 2},
+                {F32(2, 3, 4), 1, 7}, {F32(5, 3), 0, -1}, {F32(-1, 3), 1, 4}};
+    for (size_t i = 0; i < sizeof adds / sizeof *adds; i++) {
+        Case c = new_case("scatter_add");
+        Type type = adds[i].base;
+        NodeId base = add_operand(&c, type, -1, 1);
+        type.dim[adds[i].axis] = adds[i].size;
+        NodeId place = build_cast(c.g, add_operand(&c, type, -2, 6), DTYPE_i32);
+        c.y = build_scatter_add(c.g, base, place, add_operand(&c, type, -1, 1), adds[i].axis);
         check_case(c);
     }
 }
@@ -348,6 +369,44 @@ static void test_matmul(void) {
         NodeId a = add_operand(&c, pairs[i][0], -1, 1), b = add_operand(&c, pairs[i][1], -1, 1);
         c.y = build_matmul(c.g, a, b);
         check_case(c);
+    }
+}
+
+static NodeId numbers(Graph *g, Dim count, double value) {
+    return build_constant(g, type_make(DTYPE_i32, 1, &count), value);
+}
+
+/* With the norm as an operand of its own, as any other number. */
+static void test_attention_alone(OpKind op, bool causal, double count, double rate) {
+    Case c = new_case(op_info[op].name);
+    NodeId q = add_operand(&c, F32(-1, 4, 2, 3), -1, 1), k = add_operand(&c, F32(-1, 5, 2, 3), -1, 1);
+    Attr attr = {.attention = {.scale = 0.75, .rate = rate, .stream = 7, .causal = causal}};
+    Node node = {.op = op, .attr = attr, .in = {q, k, numbers(c.g, 1, count)}};
+    if (op == OP_attention) {
+        node.in[ATTENTION_v] = add_operand(&c, F32(-1, 5, 2, 3), -1, 1);
+        node.in[ATTENTION_norm] = add_operand(&c, F32(-1, 4, 2), 0, 1);
+        node.in[ATTENTION_count] = numbers(c.g, -1, count);
+        node.in[ATTENTION_key] = numbers(c.g, 3, 5);
+        node.in[ATTENTION_sample] = numbers(c.g, -1, 9);
+    }
+    c.y = graph_add(c.g, node);
+    check_case(c);
+}
+
+/* With its own norm, which changes with the operands. */
+static void test_attention_whole(bool causal, double count, double rate) {
+    Case c = new_case("attention with its norm");
+    NodeId q = add_operand(&c, F32(-1, 4, 2, 3), -1, 1), k = add_operand(&c, F32(-1, 5, 2, 3), -1, 1);
+    NodeId v = add_operand(&c, F32(-1, 5, 2, 3), -1, 1), key = numbers(c.g, 3, 5), sample = numbers(c.g, -1, 9);
+    c.y = build_attention(c.g, q, k, v, numbers(c.g, 1, count), 0.75, causal, rate, key, sample, 7);
+    check_case(c);
+}
+
+static void test_attention(OpKind op) {
+    for (int i = 0; i < 8; i++) {
+        double count = i & 2 ? 5 : 2 - (i & 4) / 2, rate = i & 4 ? 0.3 : 0;
+        test_attention_alone(op, i & 1, count, rate);
+        if (op == OP_attention) test_attention_whole(i & 1, count, rate);
     }
 }
 
@@ -386,7 +445,9 @@ static void test_rule(OpKind op) {
     case CLASS_ternary: test_elementwise(op); break;
     case CLASS_index: test_index(op); break;
     case CLASS_reduce: test_reduce(op); break;
+    case CLASS_scatter: test_scatter(); break;
     case CLASS_contract: test_matmul(); break;
+    case CLASS_attention: test_attention(op); break;
     }
 }
 
