@@ -9,6 +9,7 @@
     bench/compare.py vae [--data DIR]       a training step of the variational auto-encoder, batch 128
     bench/compare.py augment                two views of each of 64 pictures as SimCLR makes them, 224x224 of 256x256
     bench/compare.py tokenize [--data FILE] [--vocabulary FILE]     lines of text to tokens, one thread; `tokenizers`
+    bench/compare.py embedding              rows of a table taken, and the table's dense gradient: 30522 x 768, 1024 taken
     bench/compare.py gemm                   products of matrices: square ones, BERT's, the VAE's, ResNet-50's 1x1
     bench/compare.py gemm --size 1024 8x64x9     these, also on one thread: rows x inner x columns
 
@@ -34,6 +35,7 @@ WORKLOADS = {
     "vae": (small_work.compare_vae, 7, 1.0),
     "augment": (augment_work.compare_augment, 7, 1.0),
     "tokenize": (tokenize_work.compare_tokenize, 7, 1.0),
+    "embedding": (small_work.compare_embedding, 7, 1.0),
     "gemm": (small_work.compare_gemm, 3, 0.2),
 }
 

@@ -32,6 +32,19 @@ def training_step(optimizer, loss_of, *inputs):
     return step
 
 
+def embedding(variant, threads, table):
+    import torch
+    rows, width, taken = table
+    layer = torch.nn.Embedding(rows, width)
+    text, dy = torch.randint(rows, (taken,)), torch.rand(taken, width)
+
+    def step():
+        layer.weight.grad = None
+        layer(text).backward(dy)
+
+    return step
+
+
 def gemm(variant, threads, shape):
     import torch
     rows, inner, columns = shape
@@ -121,7 +134,7 @@ def tokenize(variant, threads, about):
     return lambda: encode(lines, add_special_tokens=False)
 
 
-WORK = {"vae": vae, "gemm": gemm, "augment": augment, "resnet-train": resnet_train, "resnet-infer": resnet_infer,
+WORK = {"vae": vae, "embedding": embedding, "gemm": gemm, "augment": augment, "resnet-train": resnet_train, "resnet-infer": resnet_infer,
         "onnx-infer": onnx_infer, "tokenize": tokenize}
 
 
