@@ -7,9 +7,11 @@
     bench/compare.py bert-train             a training step of BERT-base filling masks, batch 8 of 128 tokens
     bench/compare.py bert-small-train       one of four layers of 256, batch 32 of 128 tokens
     bench/compare.py conv                   each convolution of ResNet-50 alone, in three directions, batch 16
+    bench/compare.py attention              attention alone, forward and with gradients: BERT's, MiniLM's, long ones
     bench/compare.py vae [--data DIR]       a training step of the variational auto-encoder, batch 128
     bench/compare.py augment                two views of each of 64 pictures as SimCLR makes them, 224x224 of 256x256
     bench/compare.py tokenize [--data FILE] [--vocabulary FILE]     lines of text to tokens, one thread; `tokenizers`
+    bench/compare.py embedding              rows of a table taken, and the table's dense gradient: 30522 x 768, 1024 taken
     bench/compare.py gemm                   products of matrices: square ones, BERT's, the VAE's, ResNet-50's 1x1
     bench/compare.py gemm --size 1024 8x64x9     these, also on one thread: rows x inner x columns
 
@@ -22,7 +24,7 @@ A new workload is an entry in WORKLOADS, a function in one of the files beside, 
 """
 import argparse, json, os, tempfile
 
-import augment_work, bert_work, conv_work, resnet_work, small_work, tokenize_work
+import attention_work, augment_work, bert_work, conv_work, resnet_work, small_work, tokenize_work
 from rivals import TOP, compile_c, compile_worker
 
 # name: (function of the arguments that gives the result, rounds, seconds for each rival in each round)
@@ -33,9 +35,11 @@ WORKLOADS = {
     "bert-train": (bert_work.compare_base, 5, 1.0),
     "bert-small-train": (bert_work.compare_small, 5, 1.0),
     "conv": (conv_work.compare_conv, 3, 0.2),
+    "attention": (attention_work.compare_attention, 3, 0.3),
     "vae": (small_work.compare_vae, 7, 1.0),
     "augment": (augment_work.compare_augment, 7, 1.0),
     "tokenize": (tokenize_work.compare_tokenize, 7, 1.0),
+    "embedding": (small_work.compare_embedding, 7, 1.0),
     "gemm": (small_work.compare_gemm, 3, 0.2),
 }
 

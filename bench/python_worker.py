@@ -17,8 +17,8 @@ def vae(variant, threads, images):
     return training_step(optimizer, loss_of, data.split(128))
 
 
-def training_step(optimizer, loss_of, *inputs):
-    """A step on the next of the batches; inputs: lists of whole batches."""
+def training_step(optimizer, loss_of, *inputs, clip=lambda: None):
+    """A step on the next of the batches; inputs: lists of whole batches; clip: what is done with gradients."""
     batches = [batch for batch in zip(*inputs) if len(batch[0]) == len(inputs[0][0])]
     at = 0
 
@@ -26,8 +26,22 @@ def training_step(optimizer, loss_of, *inputs):
         nonlocal at
         optimizer.zero_grad(set_to_none=True)
         loss_of(*batches[at]).backward()
+        clip()
         optimizer.step()
         at = (at + 1) % len(batches)
+
+    return step
+
+
+def embedding(variant, threads, table):
+    import torch
+    rows, width, taken = table
+    layer = torch.nn.Embedding(rows, width)
+    text, dy = torch.randint(rows, (taken,)), torch.rand(taken, width)
+
+    def step():
+        layer.weight.grad = None
+        layer(text).backward(dy)
 
     return step
 
@@ -148,16 +162,12 @@ def bert_train(variant, threads, about):
         rows = hidden.gather(1, chosen[:, :, None].expand(-1, -1, hidden.shape[-1]))
         return torch.nn.functional.cross_entropy(model.cls(rows).flatten(0, 1), labels.flatten())
 
-    def clipped():
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        return plain_step()
-
-    plain_step, optimizer.step = optimizer.step, clipped
-    return training_step(optimizer, torch.compile(loss) if "compile" in variant else loss, *everything)
+    clip = lambda: torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    return training_step(optimizer, torch.compile(loss) if "compile" in variant else loss, *everything, clip=clip)
 
 
-WORK = {"vae": vae, "gemm": gemm, "augment": augment, "resnet-train": resnet_train, "resnet-infer": resnet_infer,
-        "bert-train": bert_train, "onnx-infer": onnx_infer, "tokenize": tokenize}
+WORK = {"vae": vae, "embedding": embedding, "gemm": gemm, "augment": augment, "resnet-train": resnet_train,
+        "resnet-infer": resnet_infer, "bert-train": bert_train, "onnx-infer": onnx_infer, "tokenize": tokenize}
 
 
 def use_threads(workload, threads):

@@ -91,6 +91,12 @@ def compile_worker(arguments):
                      "-L" + arguments.build, "-lselfc", "-Wl,-rpath," + os.path.abspath(arguments.build))
 
 
+def build_program(arguments, target):
+    """A program that is built with selfc, from the parts that its library does not show."""
+    subprocess.run(["cmake", "--build", arguments.build, "--target", target], check=True, stdout=subprocess.DEVNULL)
+    return os.path.join(arguments.build, target)
+
+
 def selfc_rival(arguments, model, function, threads, files=(), **environment):
     return Rival("selfc", [arguments.worker_program, model, function, str(threads), *files], environment)
 

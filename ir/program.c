@@ -5,6 +5,8 @@
  * symbols of machine code refer to them. */
 #include "ir/program.h"
 
+#include "ir/strided.h"
+
 #include <string.h>
 
 const char *const kernel_kind_name[] = {[KERNEL_map] = "map",
@@ -133,23 +135,9 @@ NodeId kernel_scatter(const Kernel *kernel) {
     return kernel->body->outputs[0].node;
 }
 
-/* Is the value the same along all of the axes? Said of views that repeat, and of work on such. */
-static bool same_along(const Graph *g, NodeId id, uint32_t axes) {
-    const Node *node = &g->nodes[id];
-    axes &= (1u << node->type.rank) - 1;
-    for (uint32_t i = 0; i < node->type.rank; i++)
-        if (node->type.dim[i] == 1) axes &= ~(1u << i);
-    if (!axes || node->op == OP_constant) return true;
-    if (node->op == OP_iota) return !(axes >> node->attr.axis & 1);
-    if (node->op != OP_broadcast && !op_is_elementwise(node->op)) return false;
-    for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
-        if (!same_along(g, node->in[i], axes)) return false;
-    return true;
-}
-
 bool kernel_scatters_rows(const Kernel *kernel) {
     const Node *scatter = &kernel->body->nodes[kernel_scatter(kernel)];
-    return same_along(kernel->body, scatter->in[1], ~0u << (scatter->attr.axis + 1));
+    return strided_same_along(kernel->body, scatter->in[1], ~0u << (scatter->attr.axis + 1));
 }
 
 static uint32_t sized_axes(Type type) {

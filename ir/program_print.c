@@ -169,10 +169,11 @@ static void print_attention_loops(const Kernel *kernel, FILE *out) {
     const Node *node = &kernel->body->nodes[parts.first];
     AttentionShape shape = attention_shape(kernel->body, node);
     bool is_gradient = attention_is_gradient(node->op);
-    fprintf(out, "  ; each piece: %lld queries against %lld keys, blocks of %lld by %lld%s\n",
-            (long long)(is_gradient || !kernel->row_block ? shape.S : kernel->row_block), (long long)shape.T,
-            (long long)kernel->row_block, (long long)kernel->depth_block,
-            node->attr.attention.causal ? ", none above the diagonal" : "");
+    int64_t queries = is_gradient || !kernel->row_block ? shape.S : kernel->row_block;
+    fprintf(out, "  ; each piece: %lld queries against %lld keys", (long long)queries, (long long)shape.T);
+    if (kernel->row_block)
+        fprintf(out, ", blocks of %lld by %lld", (long long)kernel->row_block, (long long)kernel->depth_block);
+    fputs(node->attr.attention.causal ? ", none above the diagonal\n" : "\n", out);
 }
 
 static void print_schedule(const Kernel *kernel, FILE *out) {

@@ -93,3 +93,16 @@ bool strided_above(const Graph *graph, NodeId id, NodeId memory, Strided *view) 
 }
 
 bool strided_of(const Graph *graph, NodeId id, Strided *view) { return strided_above(graph, id, NO_NODE, view); }
+
+bool strided_same_along(const Graph *graph, NodeId id, uint32_t axes) {
+    const Node *node = &graph->nodes[id];
+    axes &= (1u << node->type.rank) - 1;
+    for (uint32_t i = 0; i < node->type.rank; i++)
+        if (node->type.dim[i] == 1) axes &= ~(1u << i);
+    if (!axes || node->op == OP_constant) return true;
+    if (node->op == OP_iota) return !(axes >> node->attr.axis & 1);
+    if (node->op != OP_broadcast && !op_is_elementwise(node->op)) return false;
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
+        if (!strided_same_along(graph, node->in[i], axes)) return false;
+    return true;
+}

@@ -425,6 +425,20 @@ static void estimate_scatter(Kernel *kernel) {
     }
 }
 
+/* Of what is only taken from, no more is read than is taken. */
+static double bytes_read(const Graph *body, uint32_t input) {
+    double whole = (double)type_bytes_at(body->inputs[input].type, 1), taken = 0;
+    for (NodeId id = 0; id < body->count; id++) {
+        const Node *node = &body->nodes[id];
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) {
+            const Node *operand = &body->nodes[node->in[i]];
+            if (operand->op != OP_input || operand->attr.index != input) continue;
+            taken += node->op == OP_gather && i == 0 ? bytes_of(body, id) : whole;
+        }
+    }
+    return taken && taken < whole ? taken : whole;
+}
+
 static void estimate(Kernel *kernel) {
     const Graph *body = kernel->body;
     double elements = 1, nodes = 0;
@@ -444,7 +458,7 @@ static void estimate(Kernel *kernel) {
         kernel->flop = 2 * elements * (double)dim_at(a->dim[a->rank - 1], 1);
     }
     if (kernel->kind == KERNEL_attention) kernel->flop = attention_flop(kernel);
-    for (uint32_t i = 0; i < body->input_count; i++) kernel->bytes += (double)type_bytes_at(body->inputs[i].type, 1);
+    for (uint32_t i = 0; i < body->input_count; i++) kernel->bytes += bytes_read(body, i);
     for (uint32_t i = 0; i < body->output_count; i++) kernel->bytes += bytes_of(body, body->outputs[i].node);
 }
 
@@ -465,8 +479,10 @@ static bool can_stream(const Program *program, uint32_t k, const Machine *machin
         for (uint32_t i = kernel->body->input_count; call->kernel == k && i < kernel_arg_count(kernel); i++)
             if (program->buffers[call->args[i]].kind == BUFFER_output) return false;
     }
+    enum { MOST_L3 = 32 << 20 /* that one program has; more is shared with others, or not there */ };
     if (kernel->kind == KERNEL_scatter) /* a base that is written in long runs */
-        return fills(kernel) && machine->vector_bytes >= 32 && largest > at_least(4 * machine->l2, machine->l3);
+        return fills(kernel) && machine->vector_bytes >= 32 &&
+               largest > at_least(4 * machine->l2, at_most(machine->l3, MOST_L3));
     return machine->vector_bytes == 64 && largest > 4 * machine->l2;
 }
 

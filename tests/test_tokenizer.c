@@ -165,6 +165,8 @@ static void check_files(void) {
         "{\"model\": {\"type\": \"WordPiece\", \"max_input_chars_per_word\": 5000, \"vocab\": {\"[UNK]\": 0}}," SPLIT
         "}",
         "up to 5000 characters");
+    expect_refused("tokenizer.json", "{" MODEL "," SPLIT ", \"added_tokens\": [{\"id\": 9, \"content\": \"a\"}]}",
+                   "\"a\" has two ids, 1 and 9");
     expect_refused("tokenizer.json", "{" MODEL "," SPLIT, "',' or '}' must stand here");
     expect_refused("tokenizer.json", "{" MODEL "," SPLIT "} x", "something follows");
     expect_refused("vocab.txt", "a\nb\n", "\"[UNK]\", is not in the vocabulary");
