@@ -88,6 +88,13 @@ static size_t name_length(const char *s) {
     return length;
 }
 
+/* A name, or a weight's: names joined by dots, of which all but the first may be numbers. */
+static size_t path_length(const char *s) {
+    size_t length = name_length(s);
+    while (length && s[length] == '.' && name_length(s + length + 1)) length += 1 + name_length(s + length + 1);
+    return length;
+}
+
 /* name= before an argument, but not name==. */
 static const char *accept_argument_name(Parser *p) {
     skip_space(p);
@@ -162,7 +169,7 @@ static const Expr *parse_atom(Parser *p) {
         return inner;
     }
     if (accept(p, "[")) return parse_arguments(p, new_expr(p, EXPR_list, at), NULL, "]");
-    size_t length = name_length(at);
+    size_t length = path_length(at);
     if (!length) return fail(p, "a number, a name or a '(' should stand here");
     const char *name = arena_printf(p->arena, "%.*s", (int)length, at);
     p->s += length;

@@ -2,7 +2,7 @@
  *
  *   or   and   not   == != < <= > >=   + -   * / @   - (sign)   ^   x[..]  f(..)      loosest to tightest
  *
- * 2^3^2 is 2^(3^2), -x^2 is -(x^2), and comparisons do not chain. */
+ * 2^3^2 is 2^(3^2), -x^2 is -(x^2), and comparisons do not chain. A name with dots, "word.weight", is a weight's. */
 #ifndef SELFC_FRONTEND_EXPR_H
 #define SELFC_FRONTEND_EXPR_H
 #include "frontend/json.h"

@@ -90,9 +90,36 @@ static Value unknown_name(Lower *l, const Scope *scope, const Expr *expr) {
     return lower_fail(l, spot_expr(expr), "there is no \"%s\" here", expr->name);
 }
 
+/* "word" of "word.weight" stands for a layer that went wrong: whatever is said about its weights says nothing new. */
+static bool is_of_unknown(Lower *l, const Scope *scope, const char *name) {
+    const char *first = arena_printf(l->arena, "%.*s", (int)strcspn(name, "."), name);
+    const Value *value = scope_find(scope, first);
+    return value && value->kind == VALUE_unknown;
+}
+
+/* Weights are named from the module that the formula stands in, after the instances that lead to their layer. */
+static Value weight_value(Lower *l, const Scope *scope, const Expr *expr) {
+    const char *path = l->frame ? l->frame->path : "";
+    size_t length = strlen(path), count = 0;
+    const Weight *weight = lower_find_weight(l, arena_printf(l->arena, "%s%s", path, expr->name));
+    if (weight) return value_tensor(weight->value);
+    if (is_of_unknown(l, scope, expr->name)) return value_unknown();
+    const char **names = arena_array(l->arena, const char *, l->weight_count + 1);
+    for (uint32_t i = 0; i < l->weight_count; i++)
+        if (!strncmp(l->weights[i].name, path, length)) names[count++] = l->weights[i].name + length;
+    const char *nearest = diag_nearest(expr->name, names, count);
+    if (nearest)
+        return lower_fail(l, spot_expr(expr), "no layer above has the weight \"%s\"; did you mean \"%s\"?", expr->name,
+                          nearest);
+    return lower_fail(l, spot_expr(expr),
+                      "no layer above has the weight \"%s\"; one is called after its layer, like \"%s\"", expr->name,
+                      count ? names[0] : "h.weight");
+}
+
 static Value name_value(Lower *l, const Scope *scope, const Expr *expr) {
     const Value *value = scope_find(scope, expr->name);
     if (value) return *value;
+    if (strchr(expr->name, '.')) return weight_value(l, scope, expr);
     if (!strcmp(expr->name, "n"))
         return l->n < 0 ? (Value){.kind = VALUE_number, .per_n = (double)-l->n} : value_number((double)l->n);
     if (!strcmp(expr->name, "true") || !strcmp(expr->name, "false")) return value_number(*expr->name == 't');

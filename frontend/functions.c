@@ -171,6 +171,15 @@ Value function_gelu(Lower *l, Call *call) {
     return value_tensor(node_mul(l, half, node_shift(l, erf_x, 1)));
 }
 
+/* Hendrycks and Gimpel 2016, section 2: what GPT-2 takes, and PyTorch's approximate='tanh'. */
+Value function_gelu_tanh(Lower *l, Call *call) {
+    if (!to_float(l, call->spots[0], &call->argument[0])) return value_unknown();
+    NodeId x = call->argument[0].node, square = node_mul(l, x, x);
+    NodeId slope = node_shift(l, node_scale(l, square, 0.044715), 1);
+    NodeId inner = node_scale(l, node_mul(l, x, slope), sqrt(2 / acos(-1)));
+    return value_tensor(node_mul(l, node_scale(l, x, 0.5), node_shift(l, node_unary(l, OP_tanh, inner), 1)));
+}
+
 Value function_silu(Lower *l, Call *call) {
     if (!to_float(l, call->spots[0], &call->argument[0])) return value_unknown();
     NodeId x = call->argument[0].node;
@@ -366,9 +375,9 @@ Value function_gather(Lower *l, Call *call) {
     if (!fits)
         return lower_fail(l, call->spot, "gather: positions %s do not fit %s: all axes but %u must be equal or 1",
                           type_text(l, places), type_text(l, from), axis);
-    if (from.dim[axis] < 0 || to.dim[axis] < 0)
-        return lower_fail(l, call->spot, "gather: axis %u of %s and of the positions %s must not depend on the batch n",
-                          axis, type_text(l, from), type_text(l, places));
+    if (from.dim[axis] < 0)
+        return lower_fail(l, call->spot, "gather: axis %u of %s must not depend on the batch n", axis,
+                          type_text(l, from));
     to.dtype = DTYPE_i32;
     NodeId index = build_broadcast(l->g, at->node, to);
     return try_node(l, call->spot, "gather", (Node){.op = OP_gather, .in = {x->node, index}, .attr.axis = axis});

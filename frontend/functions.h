@@ -24,5 +24,6 @@ NodeId node_log_sum(Lower *l, NodeId x, uint32_t axes);    /* log(sum(exp(x))); 
 NodeId node_log_softmax(Lower *l, NodeId x, uint32_t axes);
 NodeId node_spread(Lower *l, NodeId a, NodeId like);      /* a repeated to the shape of `like` */
 NodeId node_at_label(Lower *l, NodeId labels, Type type); /* bool of `type`: where the last axis is at the label */
+void limit_labels(Lower *l, NodeId labels, Dim classes);  /* data that must be from 0, below `classes` */
 uint32_t all_axes(Type type);
 #endif

@@ -145,7 +145,7 @@ bool option_sides(const LayerCall *call, const char *key, int64_t least, int64_t
 
 Init init_constant(double value) { return (Init){.kind = value == 0 ? INIT_zero : INIT_constant, .a = value}; }
 Init init_uniform(double bound) { return (Init){.kind = INIT_uniform, .a = -bound, .b = bound}; }
-static Init init_normal(double deviation) { return (Init){.kind = INIT_normal, .a = 0, .b = deviation}; }
+Init init_normal(double deviation) { return (Init){.kind = INIT_normal, .a = 0, .b = deviation}; }
 
 /* He et al. 2015 for layers before relu, Glorot and Bengio 2010 for others. */
 static Init init_by_name(const char *name, double fan_in, double fan_out) {
@@ -157,10 +157,10 @@ static Init init_by_name(const char *name, double fan_in, double fan_out) {
     return init_uniform(1 / sqrt(fan_in));
 }
 
-bool option_init(const LayerCall *call, double fan_in, double fan_out, Init *init) {
+bool option_init(const LayerCall *call, const char *key, double fan_in, double fan_out, Init *init) {
     OptionInfo info;
     double number = 0;
-    uint32_t i = option_index(call, "init", &info);
+    uint32_t i = option_index(call, key, &info);
     const Json *json = call->layer->option[i].json;
     const Expr *expr = call->layer->option[i].expr;
     bool has_name = !json || json->kind == JSON_text;
@@ -194,10 +194,10 @@ NodeId layer_weight(LayerCall *call, const char *name, Type type, InputKind kind
     return lower_weight(call->l, call->spot, arena_printf(call->l->arena, "%s%s", call->path, name), type, kind, init);
 }
 
-Value layer_biased(LayerCall *call, Value x, Dim features, double bound) {
+Value layer_biased(LayerCall *call, Value x, Dim features, Init init) {
     if (!option_flag(call, "bias")) return x;
     Type row = type_make(DTYPE_f32, 1, &features);
-    NodeId bias = layer_weight(call, "bias", row, INPUT_parameter, init_uniform(bound));
+    NodeId bias = layer_weight(call, "bias", row, INPUT_parameter, init);
     if (bias == NO_NODE) return value_unknown();
     return formula_operator(call->l, call->spot, OPERATOR_add, x, value_tensor(bias));
 }

@@ -88,21 +88,39 @@ Value layer_dense(LayerCall *call) {
     NodeId x;
     Type type;
     Dim units;
-    Init init;
+    Init init, bias_init;
     bool has_units = option_dim(call, "units", &units);
     if (!layer_input(call, 1, &x, &type) || !has_units) return value_unknown();
     Dim in = type.dim[type.rank - 1];
     if (in < 0)
         return lower_fail(l, call->spot, "\"dense\" is applied to %s, but its weight cannot depend on the batch n",
                           type_text(l, type));
-    if (!option_init(call, (double)in, (double)units, &init)) return value_unknown();
+    if (!option_init(call, "init", (double)in, (double)units, &init) ||
+        !option_init(call, "bias_init", (double)in, (double)units, &bias_init))
+        return value_unknown();
     NodeId w = layer_weight(call, "weight", type_make(DTYPE_f32, 2, (Dim[]){in, units}), INPUT_parameter, init);
     if (w == NO_NODE) return value_unknown();
     bool is_vector = type.rank == 1;
     Value left = value_tensor(is_vector ? build_reshape(l->g, x, 2, (Dim[]){1, in}) : x);
     Value y = formula_operator(l, call->spot, OPERATOR_matmul, left, value_tensor(w));
     if (is_vector && y.kind == VALUE_tensor) y.node = build_drop_axes(l->g, y.node, 1);
-    return layer_activated(call, layer_biased(call, y, units, 1 / sqrt((double)in)));
+    return layer_activated(call, layer_biased(call, y, units, bias_init));
+}
+
+Value layer_bias(LayerCall *call) {
+    NodeId x;
+    Type type;
+    Init init = init_constant(0);
+    if (!layer_input(call, 1, &x, &type)) return value_unknown();
+    Dim features = type.dim[type.rank - 1];
+    if (features < 0)
+        return lower_fail(call->l, call->spot, "\"bias\" is applied to %s, but its weight cannot depend on the batch n",
+                          type_text(call->l, type));
+    if (option_json(call, "init") && !option_init(call, "init", (double)features, (double)features, &init))
+        return value_unknown();
+    NodeId bias = layer_weight(call, "bias", type_make(DTYPE_f32, 1, &features), INPUT_parameter, init);
+    if (bias == NO_NODE) return value_unknown();
+    return value_tensor(node_add(call->l, x, node_spread(call->l, bias, x)));
 }
 
 Value layer_activation(LayerCall *call) { return layer_activated(call, call->inputs[0]); }

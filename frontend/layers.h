@@ -25,14 +25,15 @@ bool option_sides(const LayerCall *call, const char *key, int64_t least, int64_t
 bool option_range(const LayerCall *call, const char *key, double least, double most, double range[2], bool *is_list);
 /* One number for all, or a list of `count`. */
 bool option_numbers(const LayerCall *call, const char *key, uint32_t count, double least, double most, double *number);
-bool option_init(const LayerCall *call, double fan_in, double fan_out, Init *init);
+bool option_init(const LayerCall *call, const char *key, double fan_in, double fan_out, Init *init);
 Init init_constant(double value);
 Init init_uniform(double bound); /* in [-bound, bound) */
+Init init_normal(double deviation);
 
 Value layer_activated(LayerCall *call, Value x); /* option "activation" */
 /* The only input as f32; rank is the least it may have. */
 bool layer_input(LayerCall *call, uint32_t rank, NodeId *x, Type *type);
 NodeId layer_weight(LayerCall *call, const char *name, Type type, InputKind kind, Init init);
 /* x + bias[features], if option "bias" says so. */
-Value layer_biased(LayerCall *call, Value x, Dim features, double bound);
+Value layer_biased(LayerCall *call, Value x, Dim features, Init init);
 #endif

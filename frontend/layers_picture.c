@@ -108,12 +108,12 @@ Value layer_conv2d(LayerCall *call) {
         return value_unknown();
     int64_t height = picture.kernel[0], width = picture.kernel[1], channels = picture.type.dim[3] / groups;
     double taps = (double)(height * width), fan_in = taps * (double)channels;
-    if (!option_init(call, fan_in, taps * (double)(units / groups), &init)) return value_unknown();
+    if (!option_init(call, "init", fan_in, taps * (double)(units / groups), &init)) return value_unknown();
     Type kernel = type_make(DTYPE_f32, 4, (Dim[]){height, width, channels, units});
     NodeId w = layer_weight(call, "weight", kernel, INPUT_parameter, init);
     if (w == NO_NODE) return value_unknown();
     Value y = value_tensor(build_conv2d(l->g, picture.x, w, &picture.sliding, groups));
-    return layer_activated(call, layer_biased(call, y, units, 1 / sqrt(fan_in)));
+    return layer_activated(call, layer_biased(call, y, units, init_uniform(1 / sqrt(fan_in))));
 }
 
 /* "same" makes each side `stride` times as long: what the kernel reaches beyond that is cut off, the odd element in
@@ -147,12 +147,12 @@ Value layer_conv2d_transposed(LayerCall *call) {
         return value_unknown();
     int64_t height = picture.kernel[0], width = picture.kernel[1], channels = picture.type.dim[3];
     double taps = (double)(height * width), fan_in = taps * (double)(units / groups);
-    if (!option_init(call, fan_in, taps * (double)(channels / groups), &init)) return value_unknown();
+    if (!option_init(call, "init", fan_in, taps * (double)(channels / groups), &init)) return value_unknown();
     Type kernel = type_make(DTYPE_f32, 4, (Dim[]){height, width, units / groups, channels});
     NodeId w = layer_weight(call, "weight", kernel, INPUT_parameter, init);
     if (w == NO_NODE) return value_unknown();
     Value y = value_tensor(build_conv2d_transposed(l->g, picture.x, w, &picture.sliding, groups));
-    return layer_activated(call, layer_biased(call, y, units, 1 / sqrt(fan_in)));
+    return layer_activated(call, layer_biased(call, y, units, init_uniform(1 / sqrt(fan_in))));
 }
 
 /* A window that lies in the padding altogether would have nothing to choose from. */

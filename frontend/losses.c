@@ -25,7 +25,7 @@ Value function_mean_squared_error(Lower *l, Call *call) {
 static bool is_whole(DType dtype) { return !dtype_info[dtype].is_float; }
 
 /* Labels that are data as they come must name one of these classes; the runtime looks at them before it trains. */
-static void limit_labels(Lower *l, NodeId labels, Dim classes) {
+void limit_labels(Lower *l, NodeId labels, Dim classes) {
     const Node *node = &l->g->nodes[labels];
     while (node->op == OP_cast || node->op == OP_reshape) node = &l->g->nodes[node->in[0]];
     if (node->op != OP_input || classes < 1) return;

@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static Weight *find_weight(Lower *l, const char *name) {
+static Weight *find_weight(const Lower *l, const char *name) {
     for (uint32_t i = 0; i < l->weight_count; i++)
         if (!strcmp(l->weights[i].name, name)) return &l->weights[i];
     return NULL;
 }
+
+const Weight *lower_find_weight(const Lower *l, const char *name) { return find_weight(l, name); }
 
 static Weight *add_weight(Lower *l, Weight weight) {
     if (l->weight_count == l->weight_capacity) {

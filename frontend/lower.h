@@ -212,6 +212,7 @@ typedef struct {
 NodeId lower_weight(Lower *l, Spot spot, const char *name, Type type, InputKind kind,
                     Init init); /* NO_NODE after a message */
 void lower_set_weight(Lower *l, const char *name, NodeId value);
+const Weight *lower_find_weight(const Lower *l, const char *name); /* NULL: no layer has asked for it so far */
 typedef enum { TRAINING_step, TRAINING_evaluation, TRAINING_health } TrainingPart;
 Graph *lower_training(const Model *model, const DataShape *shapes, size_t count, Dim n, TrainingPart part,
                       bool is_trial, Diag *diag);

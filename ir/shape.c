@@ -313,9 +313,8 @@ static bool type_gather(Rule *rule, Type *type) {
         return refuse(rule, "%s and its positions %s must have equally many axes", text_of(rule, from),
                       text_of(rule, index));
     if (axis >= from.rank) return refuse(rule, "%s has no axis %u", text_of(rule, from), axis);
-    if (from.dim[axis] < 0 || index.dim[axis] < 0)
-        return refuse(rule, "axis %u of %s and its positions %s must not depend on the batch n", axis,
-                      text_of(rule, from), text_of(rule, index));
+    if (from.dim[axis] < 0)
+        return refuse(rule, "axis %u of %s must not depend on the batch n", axis, text_of(rule, from));
     for (uint32_t i = 0; i < from.rank; i++)
         if (i != axis && from.dim[i] != index.dim[i])
             return refuse(rule, "%s and its positions %s may differ in axis %u only", text_of(rule, from),

@@ -104,9 +104,11 @@ static Origin origin_of(Again *a, NodeId id) {
     return origin;
 }
 
-/* How many windows see an element; how often a gather takes one, on average. */
+/* How many windows see an element; how often a gather takes one, on average: as often as one likes if the batch says
+ * how many are taken. */
 static int64_t overlap(const Graph *g, const Node *node) {
-    if (node->op == OP_gather) return node->type.dim[node->attr.axis] / g->nodes[node->in[0]].type.dim[node->attr.axis];
+    Dim taken = node->op == OP_gather ? node->type.dim[node->attr.axis] : 0;
+    if (taken > 0) return taken / g->nodes[node->in[0]].type.dim[node->attr.axis];
     if (node->op != OP_window) return INT64_MAX;
     return node->type.dim[3] * node->type.dim[4] / (node->attr.window.stride[0] * node->attr.window.stride[1]);
 }

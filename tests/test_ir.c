@@ -127,6 +127,7 @@ static const Case cases[] = {
     {{"f32[2,3]", "i32[3]"}, "gather %0, %1, axis=1", "f32[3]", "must have equally many axes"},
     {{"f32[2,3]", "i32[3,3]"}, "gather %0, %1, axis=1", "f32[3,3]", "may differ in axis 1 only"},
     {{"f32[2]", "i32[2]"}, "gather %0, %1, axis=1", "f32[2]", "f32[2] has no axis 1"},
+    {{"f32[5,3]", "i32[2n,3]"}, "gather %0, %1, axis=0", "f32[2n,3]", NULL},
     {{"f32[n,3]", "i32[n,3]"}, "gather %0, %1, axis=0", "f32[n,3]", "must not depend on the batch n"},
     {{"f32[]", "f32[]"}, "concat %0, %1, axis=0", "f32[2]", "f32[] has no axis 0"},
     {{"f32[n,7,5,1,1,3]"}, WINDOW("2,1", "1,2", "1,-1", "-inf"), "f32[n,4,9,3,2,3]", NULL},
