@@ -276,6 +276,8 @@ SelfcModel *selfc_open_file(const char *path, const SelfcOptions *options) {
 void selfc_close(SelfcModel *model) {
     if (!model) return;
     api_compiled_free(&model->compiled);
+    selfc_tokenizer_close(model->tokenizer);
+    arena_free(model->answers);
     arena_free(model->arena);
 }
 

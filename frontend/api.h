@@ -6,6 +6,7 @@
 #include "include/selfc.h"
 #include "passes/choice.h"
 #include "passes/passes.h"
+#include "runtime/text/tokenizer.h"
 #include "runtime/train/train.h"
 
 /* What has been compiled. A model that was compiled for its functions alone is compiled again when it is to be trained.
@@ -36,6 +37,8 @@ struct SelfcModel {
     uint32_t shape_count;
     int64_t samples; /* in the training split */
     bool has_shapes;
+    SelfcTokenizer *tokenizer; /* of the texts; NULL: not open */
+    Arena *answers;            /* what the last selfc_fill_mask, _classify or _answer gave; NULL: none has */
     int64_t temporaries_left; /* with --memory: bytes for temporaries, once the training step is compiled */
     Compiled compiled;
 };

@@ -168,12 +168,11 @@ int embed_label_field(const Embed *embed) {
     return field ? (int)field : -1;
 }
 
-/* As many samples at once as keep temporaries small. */
-static int64_t embed_batch(const SelfcProgram *program) {
-    enum { EMBED_BATCH = 256, EMBED_BYTES = 256 << 20 };
+int64_t embed_batch(const SelfcProgram *program) {
+    enum { EMBED_BYTES = 256 << 20 };
     int64_t per_sample = program->arena_bytes.per_n > 0 ? program->arena_bytes.per_n : 1,
             most = EMBED_BYTES / per_sample;
-    return most < 1 ? 1 : most < EMBED_BATCH ? most : EMBED_BATCH;
+    return most < 1 ? 1 : most < EMBED_MOST_BATCH ? most : EMBED_MOST_BATCH;
 }
 
 int embed_open(Embed *embed, SelfcModel *model, const char *function) {

@@ -4,7 +4,7 @@
 #include "frontend/api.h"
 #include "runtime/data/data.h"
 
-enum { EMBED_MOST_INPUTS = 8 };
+enum { EMBED_MOST_INPUTS = 8, EMBED_MOST_BATCH = 256 };
 
 /* A function and the data that it is run on. */
 typedef struct {
@@ -27,7 +27,8 @@ typedef struct {
 int embed_open(Embed *embed, SelfcModel *model, const char *function);
 void embed_close(Embed *embed);
 int embed_load(Embed *embed, SelfcSplit split);
-int embed_label_field(const Embed *embed); /* -1: no labels */
+int64_t embed_batch(const SelfcProgram *program); /* samples at once that keep temporaries small */
+int embed_label_field(const Embed *embed);        /* -1: no labels */
 /* Fills the function's inputs, each for n samples, as training would. */
 void embed_fill(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t n, void *const *inputs);
 /* Runs the function over samples index[0..count) (NULL: the first `count`) and hands over rows as they come; `take`
