@@ -49,10 +49,13 @@ static void constants_small_types(Constants *c) {
                 AT(SelfcArg, dtype), AT(SelfcArg, is_written));
     c->axis = STRUCT(c, c->i64, c->i64);
     SAME_LAYOUT(c, c->axis, SelfcGridAxis, AT(SelfcGridAxis, extent), AT(SelfcGridAxis, block));
-    c->spec = STRUCT(c, c->pointer, c->pointer, c->pointer, c->pointer, c->i64, c->i64, c->i64, c->i64, c->f64);
+    c->spec = STRUCT(c, c->pointer, c->pointer, c->pointer, c->pointer, c->i64, c->i64, c->i64, c->i64, c->f64,
+                     c->i64, c->i64, c->pointer, c->i32);
     SAME_LAYOUT(c, c->spec, SelfcDataSpec, AT(SelfcDataSpec, input), AT(SelfcDataSpec, source), AT(SelfcDataSpec, path),
                 AT(SelfcDataSpec, field), AT(SelfcDataSpec, classes), AT(SelfcDataSpec, height),
-                AT(SelfcDataSpec, width), AT(SelfcDataSpec, channels), AT(SelfcDataSpec, scale));
+                AT(SelfcDataSpec, width), AT(SelfcDataSpec, channels), AT(SelfcDataSpec, scale),
+                AT(SelfcDataSpec, length), AT(SelfcDataSpec, stride), AT(SelfcDataSpec, unit),
+                AT(SelfcDataSpec, has_labels));
 }
 
 static void constants_large_types(Constants *c) {
@@ -72,12 +75,13 @@ static void constants_large_types(Constants *c) {
     SAME_LAYOUT(c, c->judge, SelfcJudge, AT(SelfcJudge, every), AT(SelfcJudge, k), AT(SelfcJudge, samples),
                 AT(SelfcJudge, temperature), AT(SelfcJudge, function));
     c->training = STRUCT(c, c->i32, c->i32, c->i32, c->i32, c->pointer, c->i32, c->i64, c->i64, c->i64, c->pointer,
-                         c->i32, c->pointer, c->i32, c->judge);
+                         c->i32, c->pointer, c->i32, c->judge, c->pointer);
     SAME_LAYOUT(c, c->training, SelfcTraining, AT(SelfcTraining, train), AT(SelfcTraining, evaluate),
                 AT(SelfcTraining, health), AT(SelfcTraining, feature_count), AT(SelfcTraining, data),
                 AT(SelfcTraining, data_count), AT(SelfcTraining, batch), AT(SelfcTraining, epochs),
                 AT(SelfcTraining, seed), AT(SelfcTraining, reports), AT(SelfcTraining, report_count),
-                AT(SelfcTraining, measures), AT(SelfcTraining, measure_count), AT(SelfcTraining, knn));
+                AT(SelfcTraining, measures), AT(SelfcTraining, measure_count), AT(SelfcTraining, knn),
+                AT(SelfcTraining, tokenizer));
 }
 
 static LLVMValueRef constants_i32(Constants *c, int64_t value) {
@@ -190,7 +194,9 @@ static LLVMValueRef constants_training(Constants *c, const SelfcTraining *traini
                          constants_text(c, training->data[i].path), constants_text(c, training->data[i].field),
                          constants_i64(c, training->data[i].classes), constants_i64(c, training->data[i].height),
                          constants_i64(c, training->data[i].width), constants_i64(c, training->data[i].channels),
-                         LLVMConstReal(c->f64, training->data[i].scale));
+                         LLVMConstReal(c->f64, training->data[i].scale), constants_i64(c, training->data[i].length),
+                         constants_i64(c, training->data[i].stride), constants_text(c, training->data[i].unit),
+                         constants_i32(c, training->data[i].has_labels));
     return VALUE(c, constants_i32(c, training->train), constants_i32(c, training->evaluate),
                  constants_i32(c, training->health), constants_i32(c, training->feature_count),
                  constants_array(c, "data", c->spec, specs, training->data_count),
@@ -199,7 +205,8 @@ static LLVMValueRef constants_training(Constants *c, const SelfcTraining *traini
                  constants_names(c, "reports", training->reports, training->report_count),
                  constants_i32(c, training->report_count),
                  constants_names(c, "measures", training->measures, training->measure_count),
-                 constants_i32(c, training->measure_count), constants_judge(c, &training->knn));
+                 constants_i32(c, training->measure_count), constants_judge(c, &training->knn),
+                 constants_text(c, training->tokenizer));
 }
 
 static LLVMValueRef constants_module(Constants *c, const Manifest *manifest, LLVMValueRef const *functions) {

@@ -244,10 +244,15 @@ static SelfcTraining manifest_training(const SelfcTraining *from, Arena *arena) 
                                   from->data[i].height,
                                   from->data[i].width,
                                   from->data[i].channels,
-                                  from->data[i].scale};
+                                  from->data[i].scale,
+                                  from->data[i].length,
+                                  from->data[i].stride,
+                                  arena_copy(arena, from->data[i].unit),
+                                  from->data[i].has_labels};
     training.data = data;
     training.reports = manifest_names(from->reports, from->report_count, arena);
     training.knn.function = from->knn.function ? arena_copy(arena, from->knn.function) : NULL;
+    training.tokenizer = arena_copy(arena, from->tokenizer);
     training.measures = manifest_names(from->measures, from->measure_count, arena);
     return training;
 }

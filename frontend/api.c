@@ -5,7 +5,7 @@
  * arena; what is compiled is owned by `Compiled`. */
 #include "frontend/api.h"
 
-#include "runtime/data/data.h"
+#include "runtime/text/tokenizer.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -112,20 +112,12 @@ static const char *api_quote(const char *text, Arena *arena) {
     return quoted;
 }
 
-/* What kind of source stands at a path; NULL if none does. */
-static const char *api_source_kind(const char *path) {
-    SelfcSource *source = selfc_source_open(&(SelfcSourceOptions){.path = path, .split = SELFC_TRAIN});
-    const char *kind = source ? selfc_source_kind(source) : NULL; /* of the table of kinds, which stays */
-    selfc_source_close(source);
-    return kind;
-}
-
 /* --data as overrides of the description, so that a RUN says which data it was trained on. */
 static void api_set_data(SelfcModel *model) {
     Arena *arena = model->arena;
     const DataSpec *specs;
     uint32_t count = model_data(model->description, &specs);
-    const char *kind = count ? api_source_kind(model->options.data) : NULL;
+    const char *kind = count ? selfc_source_kind_at(model->options.data) : NULL;
     char *absolute = kind ? realpath(model->options.data, NULL) : NULL;
     if (!absolute) return; /* whoever wants the data will say what is wrong */
     const char **sets = arena_array(arena, const char *, model->options.set_count + 2 * count + 1);
@@ -201,6 +193,10 @@ SelfcModel *selfc_open(const char *text, size_t length, const SelfcOptions *opti
         size_t sets = model->options.set_count;
         if (model->description && model->options.data) api_set_data(model);
         if (model->options.set_count > sets) api_parse(model, copy, &diag);
+        sets = model->options.set_count;
+        if (model->description && api_set_tokenizer(model)) return diag_free(&diag), selfc_close(model), NULL;
+        if (model->options.set_count > sets) api_parse(model, copy, &diag);
+        if (model->description) model_set_vocabulary_failure(model->description, model->tokenizer_failure);
     }
     if (model->options.times)
         fprintf(stderr, "%8.2f ms  reading the description\n", 1e3 * (api_seconds() - model->opened));

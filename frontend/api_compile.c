@@ -48,8 +48,25 @@ static int api_shape_of(SelfcModel *model, const SelfcSource *source, const Data
     return 0;
 }
 
+SelfcSourceOptions api_source_options(const SelfcModel *model, const DataSpec *spec) {
+    const char *data = model->options.data;
+    return (SelfcSourceOptions){.source = data ? NULL : spec->source,
+                                .path = data ? data : spec->path,
+                                .split = SELFC_TRAIN,
+                                .height = spec->height,
+                                .width = spec->width,
+                                .channels = spec->channels,
+                                .cache = model->options.cache ? model->options.cache : "",
+                                .tokenizer = model->tokenizer,
+                                .length = spec->length,
+                                .stride = spec->stride,
+                                .unit = spec->unit,
+                                .has_labels = spec->has_labels};
+}
+
 int api_need_shapes(SelfcModel *model) {
     if (model->has_shapes) return 0;
+    if (api_need_tokenizer(model)) return 1;
     const DataSpec *specs;
     uint32_t count = model_data(model->description, &specs);
     double start = api_seconds();
@@ -57,14 +74,7 @@ int api_need_shapes(SelfcModel *model) {
     SelfcSource *source = NULL;
     int failed = 0;
     for (uint32_t i = 0; i < count && !failed; i++) {
-        const char *data = model->options.data;
-        SelfcSourceOptions options = {.source = data ? NULL : specs[i].source,
-                                      .path = data ? data : specs[i].path,
-                                      .split = SELFC_TRAIN,
-                                      .height = specs[i].height,
-                                      .width = specs[i].width,
-                                      .channels = specs[i].channels,
-                                      .cache = model->options.cache ? model->options.cache : ""};
+        SelfcSourceOptions options = api_source_options(model, &specs[i]);
         selfc_source_close(source);
         source = selfc_source_open(&options);
         failed = source ? api_shape_of(model, source, &specs[i], &model->shapes[i]) : api_fail("%s", selfc_failure());
@@ -176,7 +186,11 @@ static SelfcTraining api_training(const SelfcModel *model, const Program *train)
                                   specs[i].height,
                                   specs[i].width,
                                   specs[i].channels,
-                                  api_scale(model, train, i, specs[i].input)};
+                                  api_scale(model, train, i, specs[i].input),
+                                  specs[i].length,
+                                  specs[i].stride,
+                                  specs[i].unit,
+                                  specs[i].has_labels};
     bool has_health = model_health(description) > 0;
     KnnSpec knn = model_knn(description);
     SelfcTraining training = {.train = 0,
@@ -188,7 +202,8 @@ static SelfcTraining api_training(const SelfcModel *model, const Program *train)
                               .data_count = count,
                               .batch = model_batch(description),
                               .epochs = model_epochs(description),
-                              .seed = model_seed(description)};
+                              .seed = model_seed(description),
+                              .tokenizer = model->tokenizer_text};
     training.report_count = model_reports(description, &training.reports);
     training.measures = api_measures(model, train, &training.measure_count);
     return training;

@@ -111,9 +111,10 @@ static int embed_open_source(Embed *embed, const SelfcProgram *program) {
     const char *path = model->options.data;
     if (!path && !count)
         return api_fail("%s: error: the description names no data; use --data PATH", model->options.file);
-    SelfcSourceOptions options = {.path = path, .fill = 1, .cache = model->options.cache ? model->options.cache : ""};
-    if (count) options.height = specs[0].height, options.width = specs[0].width, options.channels = specs[0].channels;
-    if (!path) options.path = specs[0].path, options.source = specs[0].source;
+    if (api_need_tokenizer(model)) return 1;
+    SelfcSourceOptions options = api_source_options(model, count ? &specs[0] : &(DataSpec){0});
+    options.fill = 1;
+    options.has_labels |= embed->needs_labels;
     for (uint32_t i = 0; i < program->input_count; i++)
         if (program->io[i].rank == 4 && program->io[i].dim[1] > 0) {
             const int64_t *dim = program->io[i].dim;
@@ -175,8 +176,8 @@ int64_t embed_batch(const SelfcProgram *program) {
     return most < 1 ? 1 : most < EMBED_MOST_BATCH ? most : EMBED_MOST_BATCH;
 }
 
-int embed_open(Embed *embed, SelfcModel *model, const char *function) {
-    *embed = (Embed){.model = model};
+int embed_open(Embed *embed, SelfcModel *model, const char *function, bool needs_labels) {
+    *embed = (Embed){.model = model, .needs_labels = needs_labels};
     if (!model_functions(model->description, &(const char *const *){NULL}))
         return api_fail("%s: error: the description has no functions", model->options.file);
     const char *name = function ? api_function(model, function) : NULL;
@@ -351,7 +352,7 @@ int selfc_embed(SelfcModel *model, const SelfcEmbed *given, FILE *report) {
     if (strcmp(split, "train") && strcmp(split, "test"))
         return api_fail("the split is \"%s\", but must be \"train\" or \"test\"", split);
     Embed embed;
-    int failed = embed_open(&embed, model, settings.function);
+    int failed = embed_open(&embed, model, settings.function, false);
     if (!failed && !model->is_trained && api_reads_states(embed.program))
         api_note(model, "\"%s\" runs with untrained weights, as the seed made them; name a RUN for trained ones",
                  embed.program->name);

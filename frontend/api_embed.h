@@ -12,6 +12,7 @@ typedef struct {
     const SelfcProgram *program;
     SelfcSource *source[2]; /* by split; loaded when first used */
     const char *data;       /* path or kind of the source */
+    bool needs_labels;      /* lines of text begin with labels, whether the training reads them or not */
     uint32_t input_count;
     struct {
         const SelfcTensor *tensor;
@@ -24,7 +25,7 @@ typedef struct {
 } Embed;
 
 /* function: NULL is "encode", or the only one that takes such data. 0, or 1 after api_fail. */
-int embed_open(Embed *embed, SelfcModel *model, const char *function);
+int embed_open(Embed *embed, SelfcModel *model, const char *function, bool needs_labels);
 void embed_close(Embed *embed);
 int embed_load(Embed *embed, SelfcSplit split);
 int64_t embed_batch(const SelfcProgram *program); /* samples at once that keep temporaries small */

@@ -245,7 +245,7 @@ static void eval_say(const Eval *eval, double accuracy, const char *path, FILE *
 static int eval_judge(Eval *eval, int (*judge)(Eval *eval), FILE *report) {
     SelfcModel *model = eval->model;
     const char *path = eval->settings.out;
-    if (embed_open(&eval->embed, model, eval->settings.function) || eval_open_labels(eval)) return 1;
+    if (embed_open(&eval->embed, model, eval->settings.function, true) || eval_open_labels(eval)) return 1;
     if (!model->is_trained && api_reads_states(eval->embed.program))
         api_note(model, "\"%s\" is judged with untrained weights, as the seed made them; name a RUN for trained ones",
                  eval->embed.program->name);

@@ -55,15 +55,8 @@ static int preview_compile(SelfcModel *model, int64_t rows, CompileInput *input,
 }
 
 static SelfcSource *preview_open(const SelfcModel *model, const DataSpec *spec, int64_t rows) {
-    const char *data = model->options.data;
-    SelfcSourceOptions options = {.source = data ? NULL : spec->source,
-                                  .path = data ? data : spec->path,
-                                  .split = SELFC_TRAIN,
-                                  .height = spec->height,
-                                  .width = spec->width,
-                                  .channels = spec->channels,
-                                  .most = rows,
-                                  .cache = model->options.cache ? model->options.cache : ""};
+    SelfcSourceOptions options = api_source_options(model, spec);
+    options.most = rows;
     SelfcSource *source = selfc_source_open(&options);
     if (source && !selfc_source_load(source)) return source;
     selfc_source_close(source);

@@ -23,16 +23,9 @@ static const struct {
 /* --- data to run on --- */
 
 /* The first batch of the field that the training input reads. */
-static int profile_fill_from_source(SelfcModel *model, const SelfcDataSpec *spec, int64_t n, void *out) {
-    const char *data = model->options.data;
-    SelfcSourceOptions options = {.source = data ? NULL : spec->source,
-                                  .path = data ? data : spec->path,
-                                  .split = SELFC_TRAIN,
-                                  .height = spec->height,
-                                  .width = spec->width,
-                                  .channels = spec->channels,
-                                  .most = n,
-                                  .cache = model->options.cache ? model->options.cache : ""};
+static int profile_fill_from_source(SelfcModel *model, const DataSpec *spec, int64_t n, void *out) {
+    SelfcSourceOptions options = api_source_options(model, spec);
+    options.most = n;
     SelfcSource *source = selfc_source_open(&options);
     if (!source || selfc_source_load(source)) return selfc_source_close(source), api_fail("%s", selfc_failure());
     int64_t count = selfc_source_count(source);
@@ -56,7 +49,6 @@ static void profile_fill(const SelfcTensor *tensor, int64_t n, void *out) {
 }
 
 static int profile_io(SelfcModel *model, const SelfcProgram *program, int64_t n, void **io) {
-    const SelfcTraining *training = &model->compiled.module->training;
     for (uint32_t i = 0; i < program->input_count + program->output_count; i++) {
         const SelfcTensor *tensor = &program->io[i];
         size_t bytes = selfc_tensor_bytes(tensor, n);
@@ -64,9 +56,10 @@ static int profile_io(SelfcModel *model, const SelfcProgram *program, int64_t n,
         if (!io[i]) return api_fail("no memory for %s", tensor->name);
         memset(io[i], 0, (bytes + 127) / 64 * 64);
         if (i >= program->input_count || tensor->name[0] == '$') continue;
-        const SelfcDataSpec *spec = NULL;
-        for (uint32_t d = 0; d < training->data_count; d++)
-            if (!strcmp(training->data[d].input, tensor->name)) spec = &training->data[d];
+        const DataSpec *specs, *spec = NULL;
+        uint32_t count = model_data(model->description, &specs);
+        for (uint32_t d = 0; d < count; d++)
+            if (!strcmp(specs[d].input, tensor->name)) spec = &specs[d];
         bool is_training = !strcmp(program->name, "train") || !strcmp(program->name, "evaluate");
         if (!spec || !is_training)
             profile_fill(tensor, n, io[i]);

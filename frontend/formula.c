@@ -116,6 +116,25 @@ static Value weight_value(Lower *l, const Scope *scope, const Expr *expr) {
                       count ? names[0] : "h.weight");
 }
 
+/* `vocabulary` and `mask`, which the tokenizer of the training's texts decides. Before the training has been read, and
+ * before the tokenizer has been looked for, they are unknown without a word. */
+static bool text_number(Lower *l, const Expr *expr, Value *value) {
+    bool is_mask = !strcmp(expr->name, "mask");
+    const Model *model = l->model;
+    *value = value_unknown();
+    if ((!is_mask && strcmp(expr->name, "vocabulary")) || (l->g && !model->text)) return false;
+    if (!model->text) return true;
+    int64_t number = is_mask ? model->text->mask : model->text->vocabulary;
+    if (number > 0 || (is_mask && number == 0))
+        *value = value_number((double)number);
+    else if (is_mask && model->text->vocabulary)
+        lower_fail(l, spot_expr(expr), "the tokenizer of the texts has no token [MASK], so there is no \"mask\"");
+    else if (model->vocabulary_failure)
+        lower_fail(l, spot_expr(expr), "the %s is not known: %s", is_mask ? "mask" : "vocabulary",
+                   model->vocabulary_failure);
+    return true;
+}
+
 static Value name_value(Lower *l, const Scope *scope, const Expr *expr) {
     const Value *value = scope_find(scope, expr->name);
     if (value) return *value;
@@ -124,7 +143,8 @@ static Value name_value(Lower *l, const Scope *scope, const Expr *expr) {
         return l->n < 0 ? (Value){.kind = VALUE_number, .per_n = (double)-l->n} : value_number((double)l->n);
     if (!strcmp(expr->name, "true") || !strcmp(expr->name, "false")) return value_number(*expr->name == 't');
     if (!strcmp(expr->name, "pi")) return value_number(3.14159265358979323846);
-    return unknown_name(l, scope, expr);
+    Value number;
+    return text_number(l, expr, &number) ? number : unknown_name(l, scope, expr);
 }
 
 /* Numbers, which may depend on the batch linearly. */

@@ -33,6 +33,10 @@ typedef struct {
     const char *source;  /* "glyphs", "idx", "npy" */
     const char *path, *field;
     int64_t height, width, channels; /* asked of pictures; 0: the source decides */
+    int64_t length, stride;          /* asked of texts, as all below; 0: no text, the source decides */
+    const char *unit, *tokenizer;    /* NULL: the source decides; no text */
+    bool has_labels;                 /* some input reads labels: lines begin with them */
+    int64_t vocabulary;              /* as described; 0: as the tokenizer says */
 } DataSpec;
 
 /* What the rest of the compiler asks of a model. */
@@ -45,6 +49,11 @@ uint64_t model_seed(const Model *model);
 /* Are there enough samples for one batch? false, with an error in diag. */
 bool model_check_samples(const Model *model, int64_t samples, Diag *diag);
 uint32_t model_data(const Model *model, const DataSpec **specs);
+/* The first input that reads texts; the tokenizer of all is its own. NULL: there is none. */
+const DataSpec *model_text(const Model *model);
+/* Formulas that need the vocabulary of the texts get this message from now on; until then they are worth nothing yet,
+ * without a word. */
+void model_set_vocabulary_failure(Model *model, const char *why);
 /* What elements of a data input that are stored as `stored` are multiplied with on their way into the layers. */
 double model_data_scale(const Model *model, uint32_t data, DType stored);
 uint32_t model_reports(const Model *model, const char *const **names); /* the loss first */

@@ -54,6 +54,12 @@ uint32_t model_data(const Model *model, const DataSpec **specs) {
     return model->training.data_count;
 }
 
+const DataSpec *model_text(const Model *model) {
+    return model->text ? &model->data_specs[model->text - model->training.data] : NULL;
+}
+
+void model_set_vocabulary_failure(Model *model, const char *why) { model->vocabulary_failure = why; }
+
 uint32_t model_reports(const Model *model, const char *const **names) {
     *names = model->report_names;
     return model->report_count;

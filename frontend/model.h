@@ -119,6 +119,11 @@ typedef struct {
     const Json *json, *shape_json;
     const char *source, *path, *field;
     int64_t height, width, channels; /* 0: the source decides */
+    bool is_text;
+    int64_t length, stride; /* of texts, as all below; 0: not given, the source decides */
+    const char *unit, *tokenizer;
+    const Json *tokenizer_json;
+    int64_t vocabulary, mask; /* 0 and -1: as the tokenizer says, once it is open */
     bool flatten;
     const Expr *scale; /* NULL: the default */
     const Expr *shape; /* NULL: not described */
@@ -162,6 +167,8 @@ struct Model {
     uint32_t function_count, function_capacity;
     bool has_training;
     Training training;
+    const Data *text;               /* the first input that reads texts; NULL: none does */
+    const char *vocabulary_failure; /* why its tokenizer could not be opened; NULL: it was, or nobody has tried */
     const Reported **reported; /* shared by all lowerings of one diag */
     const char **report_names, **function_names;
     uint32_t report_count;

@@ -184,8 +184,19 @@ static void list_results(Reader *r) {
     model->data_specs = arena_array(r->arena, DataSpec, training->data_count + 1);
     for (uint32_t i = 0; i < training->data_count; i++) {
         const Data *data = &training->data[i];
-        model->data_specs[i] =
-            (DataSpec){data->name, data->source, data->path, data->field, data->height, data->width, data->channels};
+        model->data_specs[i] = (DataSpec){.input = data->name,
+                                          .source = data->source,
+                                          .path = data->path,
+                                          .field = data->field,
+                                          .height = data->height,
+                                          .width = data->width,
+                                          .channels = data->channels,
+                                          .length = data->length,
+                                          .stride = data->stride,
+                                          .unit = data->unit,
+                                          .tokenizer = data->tokenizer,
+                                          .has_labels = data->is_text && read_text_has_labels(training),
+                                          .vocabulary = data->vocabulary};
     }
 }
 

@@ -44,4 +44,9 @@ void read_module_call(Reader *r, const Json *json, Layer *layer); /* module, par
 void read_optimizers(Reader *r, const Json *json, bool is_library);
 void read_training(Reader *r, const Json *json);
 void read_knn_function(Reader *r); /* once the functions have been read */
+
+/* read_text.c */
+void read_text(Reader *r, const Json *json, const SourceInfo *source, Data *data); /* what is asked of texts */
+void read_texts(Reader *r, Training *training); /* what one input says for the others, once all have been read */
+bool read_text_has_labels(const Training *training);
 #endif

@@ -89,6 +89,7 @@ static void read_data(Reader *r, const Json *json, Data *data) {
     if (scale) data->scale = read_expr(r, scale);
     if (type) read_dtype(r, type, &data->dtype);
     read_picture(r, json, data);
+    read_text(r, json, info, data);
     data->shape_json = read_key(json, OBJECT_data, "shape");
     if (data->shape_json)
         data->shape = read_list(r, data->shape_json);
@@ -102,6 +103,7 @@ static void read_all_data(Reader *r, const Json *json, Training *training) {
     training->data = arena_array(r->arena, Data, json->count + 1);
     for (const Json *item = json->child; item; item = item->next)
         read_data(r, item, &training->data[training->data_count++]);
+    read_texts(r, training);
     if (!json->count) read_error(r, json, "there must be at least one data input");
     if (json->count > MAX_VALUES) read_error(r, json, "there can be at most %d data inputs", MAX_VALUES);
 }

@@ -66,6 +66,7 @@ static const char *accept_piece(Accept accept) {
         return "'anyOf': [{'$ref': '#/$defs/number'}, {'type': 'array', 'minItems': 1, 'items': {'$ref': "
                "'#/$defs/number'}}]";
     case ACCEPT_direction: return "'enum': ['horizontal', 'vertical']";
+    case ACCEPT_unit: return "'enum': ['stream', 'document', 'line']";
     case ACCEPT_method: return "'enum': ['nearest', 'bilinear']";
     case ACCEPT_init:
         return "'anyOf': [{'enum': ['linear', 'zero', 'he_normal', 'he_uniform', 'glorot_normal', 'glorot_uniform']}, "

@@ -7,7 +7,7 @@
 #define SELFC_RUNTIME_ABI_H
 #include <stdint.h>
 
-enum { SELFC_ABI_VERSION = 5, SELFC_MAX_RANK = 6 };
+enum { SELFC_ABI_VERSION = 6, SELFC_MAX_RANK = 6 };
 
 /* The order of ir/dtypes.def. */
 typedef enum { SELFC_f32, SELFC_bf16, SELFC_f16, SELFC_i8, SELFC_u8, SELFC_i32, SELFC_i64, SELFC_bool } SelfcDType;
@@ -89,6 +89,9 @@ typedef struct {
     int64_t classes;          /* labels: 0 to classes - 1; 0: anything */
     int64_t height, width, channels; /* asked of pictures; 0: the source decides */
     double scale;             /* what the training multiplies numbers with: 1/255 makes 0..1 of bytes */
+    int64_t length, stride;   /* asked of texts, in tokens, as is all below; 0: no text, the source decides */
+    const char *unit;         /* NULL: the source decides */
+    int32_t has_labels;       /* 1: lines begin with labels */
 } SelfcDataSpec;
 
 /* Nearest neighbours while the training goes on. */
@@ -113,6 +116,7 @@ typedef struct {
     const char *const *measures; /* further outputs f32[] of the training program for the metrics: "$learning_rate" */
     uint32_t measure_count;
     SelfcJudge knn;
+    const char *tokenizer;    /* of its texts: what is in a tokenizer.json, for the RUN folder; NULL: it reads none */
 } SelfcTraining;
 
 typedef struct {

@@ -11,9 +11,11 @@ typedef struct {
     SelfcTensor sample;       /* of one sample: u8[28,28]; i32[] for labels */
 } SelfcField;
 
+typedef struct SelfcTokenizer SelfcTokenizer; /* runtime/text/tokenizer.h */
+
 typedef enum { SELFC_TRAIN, SELFC_TEST } SelfcSplit;
 typedef struct {
-    const char *source;       /* "glyphs", "idx", "npy", "pictures", or NULL: what stands at path is recognised */
+    const char *source;       /* "glyphs", "idx", "npy", "pictures", "text"; or NULL: what stands at path is recognised */
     const char *path;         /* may be NULL for glyphs */
     SelfcSplit split;
     int64_t height, width;    /* of pictures; 0: the source decides */
@@ -21,10 +23,17 @@ typedef struct {
     int32_t fill;             /* 1: a picture is cropped in its middle to the aspect of height:width and resized to fill
                                  it; 0: one that is too large is shrunk until it fits, and stands at the top left */
     int64_t most;             /* pictures: the first so many alone, as if the others were not there; 0: all */
-    const char *cache;        /* folder for decoded pictures that do not fit into memory; NULL: the user's cache, "": none
-                                 that outlives the process */
+    const char *cache;        /* folder for decoded pictures that do not fit into memory, and for the tokens of texts; NULL:
+                                 the user's cache, "": none that outlives the process */
+    /* Of texts. */
+    const SelfcTokenizer *tokenizer; /* outlives the source */
+    int64_t length;           /* tokens of a sample */
+    int64_t stride;           /* streams: tokens from one training sample to the next; 0: none is read twice */
+    const char *unit;         /* "stream", "document", "line"; NULL: lines if they are labelled or JSON, else a stream */
+    int32_t has_labels;       /* 1: lines begin with labels */
 } SelfcSourceOptions;
-/* Reads no more than the headers. A source whose samples are of another size, or have other channels, than the options
+/* Reads no more than the headers; but text is tokenised, unless the cache has it, for only tokens say how many samples
+ * there are. A source whose samples are of another size, or have other channels, than the options
  * ask for, and stay so, is an error. NULL after selfc_fail. */
 SelfcSource *selfc_source_open(const SelfcSourceOptions *options);
 /* Reads or draws all samples and checks them: 0, or -1 after selfc_fail. Gather would do it, but cannot fail. Pictures
@@ -37,6 +46,8 @@ int selfc_source_check(const SelfcSource *source);
 /* Whether each of the field's values, loaded whole numbers, is 0 to classes - 1: 0, or -1 after selfc_fail. */
 int selfc_source_check_labels(const SelfcSource *source, uint32_t field, int64_t classes);
 void selfc_source_close(SelfcSource *source);
+/* What kind of source stands at a path, by a look from outside; NULL after selfc_fail: none. */
+const char *selfc_source_kind_at(const char *path);
 const char *selfc_source_kind(const SelfcSource *source);         /* "idx": what a source that was recognised is */
 int64_t selfc_source_count(const SelfcSource *source);            /* samples; 0: this split does not exist */
 uint32_t selfc_source_fields(const SelfcSource *source, const SelfcField **fields);
@@ -51,6 +62,9 @@ const char *selfc_source_class(const SelfcSource *source, int64_t label);
 /* Copies field `field` of the samples index[0..n) to out, dense; zeros for numbers outside of the data
  * set. Thread-safe. A picture that is broken is replaced by the next whole one. */
 void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out);
+
+/* text_characters.c: a tokenizer whose tokens are the characters of the training text at a path. NULL after selfc_fail. */
+SelfcTokenizer *selfc_text_characters(const char *path);
 
 /* A permutation of 0..count-1 that depends on (seed, epoch) alone. */
 void selfc_shuffle(int32_t *order, int64_t count, uint64_t seed, int64_t epoch);

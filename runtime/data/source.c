@@ -69,6 +69,11 @@ static int source_recognise(const char *path) {
     return -1;
 }
 
+const char *selfc_source_kind_at(const char *path) {
+    int kind = source_recognise(path);
+    return kind < 0 ? NULL : source_kind[kind].name;
+}
+
 static int source_find_kind(const char *name) {
     for (int i = 0; i < SOURCE_KINDS; i++)
         if (!strcmp(source_kind[i].name, name)) return i;

@@ -1,0 +1,75 @@
+/* The tokenizer of a description's texts.
+ *
+ * It is opened with the description, since the size of its vocabulary is a number like those of "let": embeddings and
+ * products have that many rows. What it says (vocabulary, mask) becomes an override of the description, as --data does,
+ * and so does its name: a RUN holds it as tokenizer.json beside the description, whatever it was opened from. */
+#include "frontend/api.h"
+
+#include "runtime/text/tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A path of the description is relative to its folder. */
+static const char *text_path(const SelfcModel *model, const char *path, Arena *arena) {
+    const char *slash = strrchr(model->options.file, '/');
+    if (path[0] == '/' || !slash) return path;
+    return arena_printf(arena, "%.*s/%s", (int)(slash - model->options.file), model->options.file, path);
+}
+
+/* NULL after selfc_fail. */
+static SelfcTokenizer *text_open(const SelfcModel *model, const DataSpec *text) {
+    const char *data = model->options.data ? model->options.data : text->path;
+    if (!text->tokenizer) return selfc_fail("the texts have no \"tokenizer\""), NULL;
+    if (strcmp(text->tokenizer, "characters")) return selfc_tokenizer_open(text_path(model, text->tokenizer, model->arena));
+    if (data) return selfc_text_characters(data);
+    selfc_fail("its tokens are the characters of the text, but where is that? Give it with --data or \"path\"");
+    return NULL;
+}
+
+static bool text_keep(SelfcModel *model) {
+    size_t size;
+    char *text = selfc_tokenizer_json(model->tokenizer, &size);
+    if (!text) return false;
+    model->tokenizer_text = arena_copy(model->arena, text);
+    free(text);
+    return true;
+}
+
+static void text_set(SelfcModel *model, const char *input) {
+    Arena *arena = model->arena;
+    SelfcOptions *options = &model->options;
+    const char **sets = arena_array(arena, const char *, options->set_count + 3);
+    if (options->set_count) memcpy(sets, options->sets, options->set_count * sizeof *sets);
+    int32_t mask = selfc_tokenizer_find(model->tokenizer, "[MASK]");
+    sets[options->set_count++] = arena_printf(arena, "training.data.%s.tokenizer=\"tokenizer.json\"", input);
+    sets[options->set_count++] = arena_printf(arena, "training.data.%s.vocabulary=%lld", input,
+                                              (long long)selfc_tokenizer_size(model->tokenizer));
+    if (mask >= 0) sets[options->set_count++] = arena_printf(arena, "training.data.%s.mask=%d", input, mask);
+    options->sets = sets;
+}
+
+int api_set_tokenizer(SelfcModel *model) {
+    const DataSpec *text = model_text(model->description);
+    if (!text) return 0;
+    model->tokenizer = text_open(model, text);
+    if (model->tokenizer && !text_keep(model)) {
+        selfc_tokenizer_close(model->tokenizer);
+        model->tokenizer = NULL;
+    }
+    if (!model->tokenizer) return model->tokenizer_failure = arena_copy(model->arena, selfc_failure()), 0;
+    int64_t size = selfc_tokenizer_size(model->tokenizer);
+    if (text->vocabulary && text->vocabulary != size)
+        return api_fail("%s: error: training input \"%s\": its vocabulary is described as %lld tokens, but the tokenizer "
+                        "(%s) has %lld",
+                        model->options.file, text->input, (long long)text->vocabulary, text->tokenizer,
+                        (long long)size);
+    text_set(model, text->input);
+    return 0;
+}
+
+int api_need_tokenizer(const SelfcModel *model) {
+    const DataSpec *text = model_text(model->description);
+    bool is_needed = text && (!text->source || !strcmp(text->source, "text"));
+    return is_needed && !model->tokenizer ? api_fail("%s", model->tokenizer_failure) : 0;
+}
