@@ -20,7 +20,10 @@ typedef struct {
     const Rows *rows;
     int64_t k;
     Arena *arena;
-    SelfcMask *masks; /* of all texts, one for each row */
+    SelfcFilled *filled; /* of each text */
+    Row *list;           /* a row for each mask of all texts */
+    SelfcMask *masks;
+    size_t mask_count;
     bool is_finite;
 } Fill;
 
@@ -76,28 +79,27 @@ static const char *fill_in(const char *text, const SelfcFilled *filled, Arena *a
 }
 
 /* Rows of all texts, and where their masks are. */
-static int fill_read(const Rows *rows, const char *const *texts, size_t count, Arena *arena, SelfcFilled *filled,
-                     Row **list, SelfcMask **masks, size_t *mask_count) {
+static int fill_read(Fill *fill, const char *const *texts, size_t count) {
+    const Rows *rows = fill->rows;
     int32_t mask = selfc_tokenizer_find(rows->tokenizer, "[MASK]");
     if (mask < 0)
-        return api_fail("%s: its tokenizer has no token [MASK], so there is nothing to fill",
+        return api_fail("%s: error: its tokenizer has no token [MASK], so there is nothing to fill",
                         rows->model->options.file);
-    Row *whole = arena_array(arena, Row, count + 1);
-    *mask_count = 0;
+    Row *whole = arena_array(fill->arena, Row, count + 1);
     for (size_t i = 0; i < count; i++) {
-        if (rows_make(rows, texts[i], NULL, true, arena, &whole[i])) return 1;
-        filled[i].mask_count = fill_rows(&whole[i], mask, NULL, NULL);
-        if (!filled[i].mask_count)
+        if (rows_make(rows, texts[i], NULL, true, fill->arena, &whole[i])) return 1;
+        fill->filled[i].mask_count = fill_rows(&whole[i], mask, NULL, NULL);
+        if (!fill->filled[i].mask_count)
             return api_fail("\"%s\" has no [MASK]: write it where the word is wanted, as in \"The capital of France is "
                             "[MASK].\"",
-                            api_shorten(texts[i], arena));
-        *mask_count += filled[i].mask_count;
+                            api_shorten(texts[i], fill->arena));
+        fill->mask_count += fill->filled[i].mask_count;
     }
-    *list = arena_array(arena, Row, *mask_count + 1);
-    *masks = arena_array(arena, SelfcMask, *mask_count + 1);
-    for (size_t i = 0, first = 0; i < count; first += filled[i++].mask_count) {
-        fill_rows(&whole[i], mask, *list + first, *masks + first);
-        filled[i].masks = *masks + first;
+    fill->list = arena_array(fill->arena, Row, fill->mask_count + 1);
+    fill->masks = arena_array(fill->arena, SelfcMask, fill->mask_count + 1);
+    for (size_t i = 0, first = 0; i < count; first += fill->filled[i++].mask_count) {
+        fill_rows(&whole[i], mask, fill->list + first, fill->masks + first);
+        fill->filled[i].masks = fill->masks + first;
     }
     return 0;
 }
@@ -109,20 +111,16 @@ const SelfcFilled *selfc_fill_mask(SelfcModel *model, const SelfcFillMask *given
     Arena *arena = language_begin(model);
     Rows rows;
     Fill fill = {.rows = &rows, .k = settings.k ? settings.k : 5, .arena = arena, .is_finite = true};
-    SelfcFilled *filled = arena_array(arena, SelfcFilled, count + 1);
-    Row *list;
-    size_t mask_count;
+    fill.filled = arena_array(arena, SelfcFilled, count + 1);
     if (fill.k < 1) return api_fail("k is %lld, but must be at least 1", (long long)fill.k), NULL;
-    if (rows_open(&rows, model, ROWS_fill_mask, settings.function) ||
-        fill_read(&rows, texts, count, arena, filled, &list, &fill.masks, &mask_count))
-        return NULL;
+    if (rows_open(&rows, model, ROWS_fill_mask, settings.function) || fill_read(&fill, texts, count)) return NULL;
     int64_t tokens = selfc_tokenizer_size(rows.tokenizer);
     if (fill.k > tokens) fill.k = tokens;
-    if (rows_run(&rows, list, mask_count, fill_take, &fill)) return NULL;
+    if (rows_run(&rows, fill.list, fill.mask_count, fill_take, &fill)) return NULL;
     if (!fill.is_finite)
         return api_fail("function \"%s\" gives probabilities that are not finite", rows.function), NULL;
-    for (size_t i = 0; i < count; i++) filled[i].filled = fill_in(texts[i], &filled[i], arena);
-    return filled;
+    for (size_t i = 0; i < count; i++) fill.filled[i].filled = fill_in(texts[i], &fill.filled[i], arena);
+    return fill.filled;
 }
 
 /* --- classes --- */

@@ -6,21 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the tokenizer --- */
-
-const SelfcTokenizer *api_tokenizer(SelfcModel *model) {
-    if (model->tokenizer) return model->tokenizer;
-    const char *file = model->options.file, *slash = strrchr(file, '/');
-    const char *path = arena_printf(model->arena, "%.*stokenizer.json", slash ? (int)(slash - file) + 1 : 0, file);
-    model->tokenizer = selfc_tokenizer_open(path);
-    if (model->tokenizer) return model->tokenizer;
-    api_fail(
-        "%s\nTexts are read by the tokenizer of the model, tokenizer.json beside its description: name a RUN whose "
-        "training reads texts, or one that `selfc import` wrote",
-        selfc_failure());
-    return NULL;
-}
-
 const char *api_shorten(const char *text, Arena *arena) {
     enum { MOST = 60 };
     size_t length = strlen(text);

@@ -51,9 +51,6 @@ int rows_make(const Rows *rows, const char *text, const char *second, bool has_s
 typedef void RowsTake(void *context, size_t row, const float *const *outputs, int64_t width);
 int rows_run(const Rows *rows, const Row *list, size_t count, RowsTake *take, void *context);
 
-/* The tokenizer of the model's texts: that of its training, or tokenizer.json beside its description. NULL after
- * api_fail. */
-const SelfcTokenizer *api_tokenizer(SelfcModel *model);
 /* The beginning of a text, for messages. */
 const char *api_shorten(const char *text, Arena *arena);
 #endif

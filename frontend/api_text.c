@@ -21,7 +21,8 @@ static const char *text_path(const SelfcModel *model, const char *path, Arena *a
 static SelfcTokenizer *text_open(const SelfcModel *model, const DataSpec *text) {
     const char *data = model->options.data ? model->options.data : text->path;
     if (!text->tokenizer) return selfc_fail("the texts have no \"tokenizer\""), NULL;
-    if (strcmp(text->tokenizer, "characters")) return selfc_tokenizer_open(text_path(model, text->tokenizer, model->arena));
+    if (strcmp(text->tokenizer, "characters"))
+        return selfc_tokenizer_open(text_path(model, text->tokenizer, model->arena));
     if (data) return selfc_text_characters(data);
     selfc_fail("its tokens are the characters of the text, but where is that? Give it with --data or \"path\"");
     return NULL;
@@ -60,10 +61,10 @@ int api_set_tokenizer(SelfcModel *model) {
     if (!model->tokenizer) return model->tokenizer_failure = arena_copy(model->arena, selfc_failure()), 0;
     int64_t size = selfc_tokenizer_size(model->tokenizer);
     if (text->vocabulary && text->vocabulary != size)
-        return api_fail("%s: error: training input \"%s\": its vocabulary is described as %lld tokens, but the tokenizer "
-                        "(%s) has %lld",
-                        model->options.file, text->input, (long long)text->vocabulary, text->tokenizer,
-                        (long long)size);
+        return api_fail(
+            "%s: error: training input \"%s\": its vocabulary is described as %lld tokens, but the tokenizer "
+            "(%s) has %lld",
+            model->options.file, text->input, (long long)text->vocabulary, text->tokenizer, (long long)size);
     text_set(model, text->input);
     return 0;
 }
@@ -72,4 +73,16 @@ int api_need_tokenizer(const SelfcModel *model) {
     const DataSpec *text = model_text(model->description);
     bool is_needed = text && (!text->source || !strcmp(text->source, "text"));
     return is_needed && !model->tokenizer ? api_fail("%s", model->tokenizer_failure) : 0;
+}
+
+const SelfcTokenizer *api_tokenizer(SelfcModel *model) {
+    if (api_need_tokenizer(model)) return NULL;
+    if (model->tokenizer) return model->tokenizer;
+    model->tokenizer = selfc_tokenizer_open(text_path(model, "tokenizer.json", model->arena));
+    if (model->tokenizer) return model->tokenizer;
+    api_fail(
+        "%s\nTexts are read by the model's tokenizer, which stands as tokenizer.json beside its description: name a "
+        "RUN whose training reads texts, or one that was imported",
+        selfc_failure());
+    return NULL;
 }
