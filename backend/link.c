@@ -124,6 +124,7 @@ bool link_program(const char *object, const char *out, const Target *target, Dia
                              LINK_SANITIZERS "-lpng",
                              "-ljpeg",
                              "-larchive",
+                             "-lutf8proc",
                              "-lz",
                              "-lpthread",
                              "-lm",

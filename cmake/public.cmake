@@ -17,7 +17,7 @@ foreach(part ${parts})
     list(APPEND objects $<TARGET_OBJECTS:${part}>)
 endforeach()
 
-set(needs selfc_llvm PkgConfig::CJSON PNG::PNG PkgConfig::JPEG PkgConfig::ARCHIVE ZLIB::ZLIB Threads::Threads m)
+set(needs selfc_llvm PkgConfig::CJSON PNG::PNG PkgConfig::JPEG PkgConfig::ARCHIVE PkgConfig::UTF8PROC ZLIB::ZLIB Threads::Threads m)
 
 set(single ${CMAKE_BINARY_DIR}/selfc_single.o)
 add_custom_command(OUTPUT ${single}

@@ -3,7 +3,7 @@
 # Debian's own packages, as far as they are missing.
 install_missing() {
     local package missing=() as_root=()
-    for package in build-essential cmake ninja-build pkg-config llvm-22-dev libcjson-dev libpng-dev libjpeg-dev libarchive-dev zlib1g-dev "$@"; do
+    for package in build-essential cmake ninja-build pkg-config llvm-22-dev libcjson-dev libpng-dev libjpeg-dev libarchive-dev libutf8proc-dev zlib1g-dev "$@"; do
         dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0

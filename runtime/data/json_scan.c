@@ -160,6 +160,43 @@ bool json_number(JsonScan *scan, double *number) {
     return length && !*end;
 }
 
+bool json_word(JsonScan *scan, const char *word) {
+    size_t length = strlen(word);
+    json_skip_space(scan);
+    if ((size_t)(scan->end - scan->at) < length || memcmp(scan->at, word, length)) return false;
+    scan->at += length;
+    return true;
+}
+
+static bool json_skip_plain(JsonScan *scan) {
+    double number;
+    if (scan->at < scan->end && *scan->at == '"') return json_skip_string(scan);
+    return json_word(scan, "true") || json_word(scan, "false") || json_number(scan, &number);
+}
+
+/* Brackets are counted, and not matched with one another: what is skipped matters to nobody, and nesting costs nothing.
+ */
+bool json_skip_value(JsonScan *scan) {
+    size_t depth = 0;
+    do {
+        json_skip_space(scan);
+        if (scan->at == scan->end) return false;
+        char byte = *scan->at;
+        if (byte == '{' || byte == '[') {
+            depth++;
+            scan->at++;
+        } else if (depth && (byte == '}' || byte == ']')) {
+            depth--;
+            scan->at++;
+        } else if (depth && (byte == ',' || byte == ':')) {
+            scan->at++;
+        } else if (!json_skip_plain(scan)) {
+            return false;
+        }
+    } while (depth);
+    return true;
+}
+
 void json_put_string(FILE *out, const char *text) {
     fputc('"', out);
     for (; *text; text++) {

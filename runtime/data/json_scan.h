@@ -19,5 +19,7 @@ bool json_string_into(JsonScan *scan, char *out, size_t size);
 bool json_skip_string(JsonScan *scan);
 bool json_whole_number(JsonScan *scan, uint64_t *number);    /* no sign, fraction, exponent or leading zero */
 bool json_number(JsonScan *scan, double *number);            /* "null" is NaN */
+bool json_word(JsonScan *scan, const char *word);            /* space, then "true", "false" or "null" */
+bool json_skip_value(JsonScan *scan);                        /* of any kind, however deep */
 void json_put_string(FILE *out, const char *text);
 #endif

@@ -24,6 +24,7 @@ enum {
     TOKENIZE_VERSION = 1,
     TOKENIZE_ADDED = 0x80,
     TOKENIZE_MOST_CHARACTERS = 256, /* of a word that is looked up */
+    TOKENIZE_MOST_BYTES = 4 * TOKENIZE_MOST_CHARACTERS,
 };
 #define TOKENIZE_ENDS 0x80000000u
 

@@ -1,0 +1,204 @@
+/* Opening, asking and closing tokenizers; what encodes is tokenize.c on the tables that tables.c makes. */
+#include "runtime/text/internal.h"
+
+#include "runtime/data/file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- making one --- */
+
+SelfcTokenizer *tokenizer_new(void) {
+    SelfcTokenizer *tokenizer = calloc(1, sizeof *tokenizer);
+    if (tokenizer) {
+        tokenizer->rules =
+            (TextRules){.cleans = true, .splits_ideographs = true, .strips_accents = true, .lowers = true};
+        tokenizer->unknown_token = strdup("[UNK]");
+        tokenizer->prefix = strdup("##");
+        tokenizer->most_characters = 100;
+        tokenizer->cleans_decoded = true;
+        if (tokenizer->unknown_token && tokenizer->prefix) return tokenizer;
+    }
+    selfc_fail("no memory for a tokenizer");
+    selfc_tokenizer_close(tokenizer);
+    return NULL;
+}
+
+void selfc_tokenizer_close(SelfcTokenizer *tokenizer) {
+    if (!tokenizer) return;
+    vocabulary_free(&tokenizer->vocabulary);
+    free(tokenizer->added);
+    free(tokenizer->unknown_token);
+    free(tokenizer->prefix);
+    free(tokenizer->tables);
+    free(tokenizer);
+}
+
+bool tokenizer_add(SelfcTokenizer *tokenizer, int32_t id, bool is_special) {
+    for (uint32_t i = 0; i < tokenizer->added_count; i++)
+        if (tokenizer->added[i].id == id) return true;
+    uint32_t count = tokenizer->added_count;
+    if (!(count & (count - 1))) {
+        AddedToken *added = realloc(tokenizer->added, (count ? 2 * (size_t)count : 1) * sizeof *added);
+        if (!added) return selfc_fail("no memory for added tokens"), false;
+        tokenizer->added = added;
+    }
+    tokenizer->added[tokenizer->added_count++] = (AddedToken){id, is_special};
+    return true;
+}
+
+bool tokenizer_add_usual(SelfcTokenizer *tokenizer) {
+    static const char *const usual[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+        int32_t id = selfc_tokenizer_find(tokenizer, usual[i]);
+        if (id >= 0 && !tokenizer_add(tokenizer, id, true)) return false;
+    }
+    return true;
+}
+
+bool tokenizer_finish(SelfcTokenizer *tokenizer, const char *name) {
+    const char *unknown = tokenizer->unknown_token;
+    if (!tokenizer->vocabulary.size) return selfc_fail("%s: there is no token in it", name), false;
+    if (unknown && selfc_tokenizer_find(tokenizer, unknown) < 0) {
+        selfc_fail("%s: the token for what is unknown, \"%s\", is not in the vocabulary of %d tokens", name, unknown,
+                   tokenizer->vocabulary.size);
+        return false;
+    }
+    if (tokenizer->most_characters > TOKENIZE_MOST_CHARACTERS) {
+        selfc_fail("%s: words of up to %lld characters are looked up, but this works for up to %d", name,
+                   (long long)tokenizer->most_characters, TOKENIZE_MOST_CHARACTERS);
+        return false;
+    }
+    if (tables_build(tokenizer)) return true;
+    selfc_fail("%s: no memory for a tokenizer of %d tokens", name, tokenizer->vocabulary.size);
+    return false;
+}
+
+/* --- opening --- */
+
+/* Of a vocabulary that nothing else is known of. */
+static bool tokenizer_has_capitals(const SelfcTokenizer *tokenizer) {
+    for (int32_t id = 0; id < tokenizer->vocabulary.size; id++) {
+        const char *token = tokenizer->vocabulary.token[id];
+        for (; token && *token && *token != '['; token++)
+            if (*token >= 'A' && *token <= 'Z') return true;
+    }
+    return false;
+}
+
+static bool tokenizer_read_beside(SelfcTokenizer *tokenizer, const char *path, bool *says_case) {
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path + 1)) : strdup(".");
+    char *config = folder ? file_join(folder, "tokenizer_config.json") : NULL;
+    void *bytes;
+    size_t size;
+    bool good = true;
+    if (config && file_exists(config)) {
+        good = !selfc_file_read(config, &bytes, &size);
+        if (good) {
+            good = tokenizer_read_config(tokenizer, bytes, size, config, says_case);
+            free(bytes);
+        }
+    }
+    free(config);
+    free(folder);
+    return good;
+}
+
+static bool tokenizer_read(SelfcTokenizer *tokenizer, const char *path, const char *text, size_t size) {
+    size_t at = 0;
+    while (at < size && (text[at] == ' ' || text[at] == '\n' || text[at] == '\r' || text[at] == '\t')) at++;
+    const char *ending = strrchr(path, '.');
+    if ((at < size && text[at] == '{' && size - at > 1) || (ending && !strcmp(ending, ".json")))
+        return tokenizer_read_json(tokenizer, text, size, path) && tokenizer_finish(tokenizer, path);
+    bool says_case = false;
+    if (!tokenizer_read_lines(tokenizer, text, size, path)) return false;
+    if (!tokenizer_read_beside(tokenizer, path, &says_case)) return false;
+    if (!says_case && tokenizer_has_capitals(tokenizer))
+        tokenizer->rules.lowers = tokenizer->rules.strips_accents = false;
+    return tokenizer_add_usual(tokenizer) && tokenizer_finish(tokenizer, path);
+}
+
+/* In a folder, the file that says most. NULL after selfc_fail. */
+static char *tokenizer_file(const char *path) {
+    static const char *const names[] = {"tokenizer.json", "vocab.txt"};
+    if (!file_is_folder(path)) return strdup(path);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *file = file_join(path, names[i]);
+        if (file_exists(file)) return file;
+        free(file);
+    }
+    selfc_fail("%s: there is neither a tokenizer.json nor a vocab.txt in this folder", path);
+    return NULL;
+}
+
+SelfcTokenizer *selfc_tokenizer_open(const char *path) {
+    void *bytes = NULL;
+    size_t size;
+    char *file = tokenizer_file(path);
+    SelfcTokenizer *tokenizer = NULL;
+    if (file && !selfc_file_read(file, &bytes, &size)) {
+        tokenizer = tokenizer_new();
+        if (tokenizer && !tokenizer_read(tokenizer, file, bytes, size)) {
+            selfc_tokenizer_close(tokenizer);
+            tokenizer = NULL;
+        }
+        free(bytes);
+    }
+    free(file);
+    return tokenizer;
+}
+
+/* --- asking --- */
+
+int64_t selfc_tokenizer_size(const SelfcTokenizer *tokenizer) { return tokenizer->vocabulary.size; }
+
+const char *selfc_tokenizer_token(const SelfcTokenizer *tokenizer, int32_t id) {
+    return id < 0 || id >= tokenizer->vocabulary.size ? NULL : tokenizer->vocabulary.token[id];
+}
+
+int32_t selfc_tokenizer_find(const SelfcTokenizer *tokenizer, const char *token) {
+    return vocabulary_find(&tokenizer->vocabulary, token, strlen(token));
+}
+
+bool selfc_tokenizer_is_special(const SelfcTokenizer *tokenizer, int32_t id) {
+    for (uint32_t i = 0; i < tokenizer->added_count; i++)
+        if (tokenizer->added[i].id == id) return tokenizer->added[i].is_special;
+    return false;
+}
+
+bool selfc_tokenizer_continues(const SelfcTokenizer *tokenizer, int32_t id) {
+    const char *token = selfc_tokenizer_token(tokenizer, id);
+    size_t prefix = strlen(tokenizer->prefix);
+    return token && prefix && !strncmp(token, tokenizer->prefix, prefix) && token[prefix];
+}
+
+bool selfc_tokenizer_is_characters(const SelfcTokenizer *tokenizer) { return tokenizer->rules.is_characters; }
+
+const SelfcTables *selfc_tokenizer_tables(const SelfcTokenizer *tokenizer, size_t *size) {
+    *size = tokenizer->tables_size;
+    return tokenizer->tables;
+}
+
+int64_t selfc_tokenizer_encode(const SelfcTokenizer *tokenizer, const char *text, int64_t length, bool has_specials,
+                               SelfcToken *tokens, int64_t room) {
+    return selfc_tokenize(tokenizer->tables, text, length, has_specials, tokens, room);
+}
+
+/* Words end at spaces. Characters end before whatever does not continue one, and where more bytes than one can have
+ * continue it. */
+int64_t selfc_tokenizer_cut(const SelfcTokenizer *tokenizer, const char *text, int64_t length) {
+    const uint8_t *byte = (const uint8_t *)text,
+                  *class = (const uint8_t *)tokenizer->tables + tokenizer->tables->bytes_at;
+    for (int64_t at = length; at > 0; at--) {
+        if (!tokenizer->rules.is_characters) {
+            if (class[byte[at - 1]] == CLASS_space) return at;
+            continue;
+        }
+        if (at < length && (byte[at] & 0xC0) != 0x80) return at;
+        if (byte[at - 1] < 0x80) return at;
+        if (at > 3 && (byte[at - 1] & 0xC0) == 0x80 && (byte[at - 2] & 0xC0) == 0x80 && (byte[at - 3] & 0xC0) == 0x80)
+            return at;
+    }
+    return 0;
+}
