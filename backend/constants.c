@@ -49,8 +49,8 @@ static void constants_small_types(Constants *c) {
                 AT(SelfcArg, dtype), AT(SelfcArg, is_written));
     c->axis = STRUCT(c, c->i64, c->i64);
     SAME_LAYOUT(c, c->axis, SelfcGridAxis, AT(SelfcGridAxis, extent), AT(SelfcGridAxis, block));
-    c->spec = STRUCT(c, c->pointer, c->pointer, c->pointer, c->pointer, c->i64, c->i64, c->i64, c->i64, c->f64,
-                     c->i64, c->i64, c->pointer, c->i32);
+    c->spec = STRUCT(c, c->pointer, c->pointer, c->pointer, c->pointer, c->i64, c->i64, c->i64, c->i64, c->f64, c->i64,
+                     c->i64, c->pointer, c->i32);
     SAME_LAYOUT(c, c->spec, SelfcDataSpec, AT(SelfcDataSpec, input), AT(SelfcDataSpec, source), AT(SelfcDataSpec, path),
                 AT(SelfcDataSpec, field), AT(SelfcDataSpec, classes), AT(SelfcDataSpec, height),
                 AT(SelfcDataSpec, width), AT(SelfcDataSpec, channels), AT(SelfcDataSpec, scale),

@@ -23,7 +23,7 @@ static SelfcTokenizer *text_open(const SelfcModel *model, const DataSpec *text) 
     if (!text->tokenizer) return selfc_fail("the texts have no \"tokenizer\""), NULL;
     if (strcmp(text->tokenizer, "characters"))
         return selfc_tokenizer_open(text_path(model, text->tokenizer, model->arena));
-    if (data) return selfc_text_characters(data);
+    if (data) return selfc_text_characters(data, text->unit);
     selfc_fail("its tokens are the characters of the text, but where is that? Give it with --data or \"path\"");
     return NULL;
 }

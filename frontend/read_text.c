@@ -81,8 +81,7 @@ static void text_check(Reader *r, const Data *data) {
     if (is_sure && !data->length && !json_get(data->json, "length"))
         read_error(r, data->json, "a text needs a \"length\": the tokens of a sample");
     if (is_sure && !data->tokenizer && !json_get(data->json, "tokenizer"))
-        read_error(r, data->json,
-                   "a text needs a \"tokenizer\": a vocab.txt, a tokenizer.json, or \"characters\"");
+        read_error(r, data->json, "a text needs a \"tokenizer\": a vocab.txt, a tokenizer.json, or \"characters\"");
     if (stride && data->unit && strcmp(data->unit, "stream"))
         read_error(r, stride, "\"stride\" belongs to streams, but the unit is a %s", data->unit);
 }

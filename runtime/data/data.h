@@ -63,8 +63,9 @@ const char *selfc_source_class(const SelfcSource *source, int64_t label);
  * set. Thread-safe. A picture that is broken is replaced by the next whole one. */
 void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out);
 
-/* text_characters.c: a tokenizer whose tokens are the characters of the training text at a path. NULL after selfc_fail. */
-SelfcTokenizer *selfc_text_characters(const char *path);
+/* text_characters.c: a tokenizer whose tokens are the characters of the training text at a path, which is read as a
+ * source with this unit would. NULL after selfc_fail. */
+SelfcTokenizer *selfc_text_characters(const char *path, const char *unit);
 
 /* A permutation of 0..count-1 that depends on (seed, epoch) alone. */
 void selfc_shuffle(int32_t *order, int64_t count, uint64_t seed, int64_t epoch);

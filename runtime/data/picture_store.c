@@ -10,11 +10,10 @@
  * first needed: what does not fit is made again. */
 #include "runtime/data/picture_store.h"
 #include "runtime/core/core.h"
+#include "runtime/data/cache_file.h"
 #include "runtime/data/file.h"
 #include "runtime/data/region.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -74,20 +73,6 @@ static struct {
 
 static const char store_magic[8] = "selfcP1";
 
-static uint64_t store_checksum(const void *bytes, size_t size) {
-    const uint8_t *at = bytes;
-    uint64_t hash = 0x9E3779B97F4A7C15u ^ size, word;
-    for (; size >= 8; at += 8, size -= 8) {
-        memcpy(&word, at, 8);
-        hash = (hash ^ word) * 0xD6E8FEB86659FD93u;
-        hash ^= hash >> 32;
-    }
-    word = 0;
-    memcpy(&word, at, size);
-    hash = (hash ^ word) * 0xD6E8FEB86659FD93u;
-    return hash ^ hash >> 29;
-}
-
 /* --- one sample --- */
 
 static uint8_t *store_slot_of(const PictureStore *store, int64_t index) {
@@ -125,12 +110,12 @@ static void store_make(PictureStore *store, int64_t index, SampleState before) {
     StoreEntry *entry = &store->entries[index];
     uint8_t *slot = store_slot_of(store, index);
     char reason[STORE_REASON] = "";
-    bool is_whole = before == SAMPLE_cached && store_checksum(slot, store->options.slot_bytes) == entry->checksum;
+    bool is_whole = before == SAMPLE_cached && cache_checksum(slot, store->options.slot_bytes) == entry->checksum;
     if (!is_whole) {
         if (before == SAMPLE_cached) unlink(store->path); /* the next run makes a better one */
         is_whole = store->options.make(store->options.context, index, slot, entry->size, reason);
         if (!is_whole) memset(slot, 0, store->options.slot_bytes);
-        if (is_whole && store->temporary) entry->checksum = store_checksum(slot, store->options.slot_bytes);
+        if (is_whole && store->temporary) entry->checksum = cache_checksum(slot, store->options.slot_bytes);
         entry->is_whole = is_whole;
     }
     pthread_mutex_lock(&decoders.mutex);
@@ -211,7 +196,7 @@ static void store_complete(PictureStore *store) {
     int64_t count = store->options.count;
     StoreHead *head = (StoreHead *)store->region.bytes;
     *head = (StoreHead){.key = head->key, .count = (uint64_t)count, .slot_bytes = store->options.slot_bytes};
-    head->checksum = store_checksum(store->entries, (size_t)count * sizeof *store->entries);
+    head->checksum = cache_checksum(store->entries, (size_t)count * sizeof *store->entries);
     memcpy(head->magic, store_magic, sizeof head->magic);
     if (!msync(store->region.bytes, store->region.size, MS_SYNC) && !rename(store->temporary, store->path)) {
         free(store->temporary);
@@ -332,7 +317,7 @@ static bool store_check_file(PictureStore *store, uint64_t key) {
     int64_t count = store->options.count;
     if (memcmp(head->magic, store_magic, sizeof head->magic) || head->key != key || head->count != (uint64_t)count ||
         head->slot_bytes != store->options.slot_bytes ||
-        head->checksum != store_checksum(head + 1, (size_t)count * sizeof(StoreEntry)))
+        head->checksum != cache_checksum(head + 1, (size_t)count * sizeof(StoreEntry)))
         return false;
     const StoreEntry *entries = (const StoreEntry *)(head + 1);
     for (int64_t i = 0; i < count; i++)
@@ -340,36 +325,18 @@ static bool store_check_file(PictureStore *store, uint64_t key) {
     return true;
 }
 
-/* Files of processes that were killed while they wrote. */
-static void store_clean(const char *folder) {
-    DIR *directory = opendir(folder);
-    for (struct dirent *entry; directory && (entry = readdir(directory));) {
-        const char *ending = strstr(entry->d_name, ".tmp-");
-        if (strncmp(entry->d_name, "pictures-", 9) || !ending) continue;
-        long process = strtol(ending + 5, NULL, 10);
-        if (process <= 0 || !kill((pid_t)process, 0) || errno != ESRCH) continue;
-        char *path = file_join(folder, entry->d_name);
-        unlink(path);
-        free(path);
-    }
-    if (directory) closedir(directory);
-}
-
 static bool store_open_file(PictureStore *store, size_t size) {
-    static atomic_uint number;
     const StoreOptions *options = &store->options;
     uint64_t key = options->key(options->context);
     char *folder = region_folder(options->folder);
-    if (asprintf(&store->path, "%s/pictures-%016llx", folder, (unsigned long long)key) < 0) abort();
+    store->path = cache_file_path(options->folder, "pictures", key);
     if (region_map(&store->region, size, store->path) && store_check_file(store, key)) {
         store->is_reused = true;
         free(folder);
         return true;
     }
     region_free(&store->region);
-    store_clean(folder);
-    if (asprintf(&store->temporary, "%s.tmp-%ld-%u", store->path, (long)getpid(), atomic_fetch_add(&number, 1)) < 0)
-        abort();
+    store->temporary = cache_file_temporary(store->path, "pictures");
     bool is_fine = !selfc_make_folders(folder) && region_create(&store->region, size, store->temporary, store->what);
     if (is_fine) ((StoreHead *)store->region.bytes)->key = key;
     if (!is_fine) {

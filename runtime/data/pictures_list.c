@@ -11,16 +11,16 @@
 #include "runtime/data/file.h"
 #include "runtime/data/picture.h"
 #include "runtime/data/source.h"
+#include "runtime/data/walk.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 
-enum { LIST_DEEPEST = 32, LIST_BLOCK = 1 << 16, LIST_LONGEST_NAME = 4096 };
+enum { LIST_BLOCK = 1 << 16, LIST_LONGEST_NAME = 4096 };
 
 /* --- names --- */
 
@@ -76,46 +76,7 @@ static bool list_is_picture_file(const char *path) {
     return picture_is_known(start, got);
 }
 
-/* Names that begin with a dot, and what macOS puts beside files, are nobody's pictures. */
-static bool list_is_hidden(const char *name) { return name[0] == '.' || !strcmp(name, "__MACOSX"); }
-
 /* --- folders --- */
-
-typedef bool OnFile(void *context, const char *path, const char *name);
-
-/* Most file systems say what an entry is; a link is what it leads to. */
-static unsigned char list_entry_type(const struct dirent *entry, const char *path) {
-    struct stat status;
-    if (entry->d_type != DT_UNKNOWN && entry->d_type != DT_LNK) return entry->d_type;
-    if (stat(path, &status)) return DT_UNKNOWN;
-    return S_ISDIR(status.st_mode) ? DT_DIR : S_ISREG(status.st_mode) ? DT_REG : DT_UNKNOWN;
-}
-
-/* Calls for each file below the folder, `name` being its path from where the walk began; false when a call was, or
- * after selfc_fail. */
-static bool list_walk(const char *path, const char *name, int depth, OnFile *on_file, void *context) {
-    if (depth > LIST_DEEPEST)
-        return selfc_fail("%s: folders lie more than %d deep; does a link lead back to where it is?", path,
-                          LIST_DEEPEST),
-               false;
-    DIR *directory = opendir(path);
-    if (!directory) return selfc_fail("cannot read %s: %s", path, strerror(errno)), false;
-    bool is_fine = true;
-    for (struct dirent *entry; is_fine && (entry = readdir(directory));) {
-        if (list_is_hidden(entry->d_name)) continue;
-        char *inner_path = file_join(path, entry->d_name);
-        char *inner_name = *name ? file_join(name, entry->d_name) : strdup(entry->d_name);
-        unsigned char type = list_entry_type(entry, inner_path);
-        if (type == DT_DIR)
-            is_fine = list_walk(inner_path, inner_name, depth + 1, on_file, context);
-        else if (type == DT_REG)
-            is_fine = on_file(context, inner_path, inner_name);
-        free(inner_path);
-        free(inner_name);
-    }
-    closedir(directory);
-    return is_fine;
-}
 
 static bool list_add_file(void *context, const char *path, const char *name) {
     PictureList *list = context;
@@ -374,13 +335,13 @@ static bool list_stop_at_picture(void *context, const char *path, const char *na
 bool pictures_are_at(const char *path) {
     bool is_found = false;
     if (!file_is_folder(path)) return packed_is_archive(path) || list_is_list(path);
-    list_walk(path, "", 0, list_stop_at_picture, &is_found);
+    walk_files(path, list_stop_at_picture, &is_found);
     return is_found;
 }
 
 static bool list_fill(PictureList *list, const char *path, SelfcSplit split) {
     if (!file_exists(path)) return selfc_fail("cannot read %s: %s", path, strerror(errno)), false;
-    if (file_is_folder(path)) return list_walk(path, "", 0, list_add_file, list) && list_divide(list, split);
+    if (file_is_folder(path)) return walk_files(path, list_add_file, list) && list_divide(list, split);
     if (packed_is_archive(path)) return list_members(list, path) && list_divide(list, split);
     if (list_is_list(path)) return list_read(list, path, split);
     selfc_fail(

@@ -81,6 +81,10 @@ bool region_map(Region *region, size_t size, const char *path) {
     return is_fine;
 }
 
+bool region_map_open(Region *region, size_t size, int file) {
+    return region_map_file(region, size, file, MAP_PRIVATE | MAP_NORESERVE);
+}
+
 static bool region_make_unnamed(Region *region, size_t size, const char *folder, const char *what) {
     char *path, *in = region_folder(folder && !*folder ? NULL : folder);
     static atomic_uint number;

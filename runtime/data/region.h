@@ -23,6 +23,8 @@ bool region_create(Region *region, size_t size, const char *path, const char *wh
 /* A file that is there, of exactly this size, its pages private to this process. False, without a word: there is none.
  */
 bool region_map(Region *region, size_t size, const char *path);
+/* The same of a file that is open. */
+bool region_map_open(Region *region, size_t size, int file);
 void region_free(Region *region);
 
 /* Where decoded data go: `folder`, or the user's cache if it is NULL. "": nowhere under a name that lasts. free(). */

@@ -15,10 +15,9 @@ static const struct {
     bool (*open)(SelfcSource *source, const SelfcSourceOptions *options);
     bool (*is_it)(const char *path); /* NULL: never found at a path */
 } source_kind[] = {
-    {"glyphs", source_open_glyphs, NULL},
-    {"idx", source_open_idx, source_is_idx},
-    {"npy", source_open_npy, source_is_npy},
-    {"pictures", source_open_pictures, source_is_pictures},
+    {"glyphs", source_open_glyphs, NULL},       {"idx", source_open_idx, source_is_idx},
+    {"npy", source_open_npy, source_is_npy},    {"pictures", source_open_pictures, source_is_pictures},
+    {"text", source_open_text, source_is_text}, /* last: a list of pictures is text, too */
 };
 enum { SOURCE_KINDS = sizeof source_kind / sizeof *source_kind };
 
@@ -64,7 +63,8 @@ static int source_recognise(const char *path) {
         if (source_kind[i].is_it && source_kind[i].is_it(path)) return i;
     selfc_fail(
         "%s: neither IDX files (as MNIST's train-images-idx3-ubyte.gz) nor .npy files (train.npy) nor pictures: a "
-        "folder or an archive (tar, zip) of PNG and JPEG files, or a list of their paths",
+        "folder or an archive (tar, zip) of PNG and JPEG files, or a list of their paths; nor UTF-8 text, or a folder "
+        "of .txt files",
         path);
     return -1;
 }
@@ -77,7 +77,7 @@ const char *selfc_source_kind_at(const char *path) {
 static int source_find_kind(const char *name) {
     for (int i = 0; i < SOURCE_KINDS; i++)
         if (!strcmp(source_kind[i].name, name)) return i;
-    selfc_fail("no data source is called \"%s\"; there are glyphs, idx, npy and pictures", name);
+    selfc_fail("no data source is called \"%s\"; there are glyphs, idx, npy, pictures and text", name);
     return -1;
 }
 
@@ -151,8 +151,10 @@ int selfc_source_field(const SelfcSource *source, const char *name) {
     for (uint32_t i = 0; i < source->field_count; i++)
         if (!strcmp(source->fields[i].name, name)) return (int)i;
     const char *why = source->no_labels ? source->no_labels : "no file with labels was found";
-    bool is_label = !strcmp(name, "label");
-    selfc_fail("the data set has no field \"%s\"%s%s", name, is_label ? ": " : "", is_label ? why : "");
+    bool is_answer = !strcmp(source->kind, "text") && (!strcmp(name, "start") || !strcmp(name, "end"));
+    if (is_answer) why = "questions with answers stand in .jsonl files, a JSON object a line";
+    bool has_reason = is_answer || !strcmp(name, "label");
+    selfc_fail("the data set has no field \"%s\"%s%s", name, has_reason ? ": " : "", has_reason ? why : "");
     return -1;
 }
 
@@ -202,26 +204,49 @@ int selfc_source_load(SelfcSource *source) {
     return is_fine ? 0 : -1;
 }
 
+/* The first of the elements that is no class. */
+static bool source_check_classes(const SelfcSource *source, uint32_t field, int64_t first, const int32_t *labels,
+                                 int64_t elements, int64_t classes) {
+    int64_t size = selfc_tensor_elements(&source->fields[field].sample, 0);
+    for (int64_t i = 0; i < elements; i++) {
+        if (labels[i] >= 0 && labels[i] < classes) continue;
+        const char *path = source->path[field];
+        selfc_fail("%s%ssample %lld of the %s data has the label %d, but there are %lld classes: 0 to %lld",
+                   path ? path : "", path ? ": " : "", (long long)(first + i / size),
+                   source->split == SELFC_TRAIN ? "training" : "test", labels[i], (long long)classes,
+                   (long long)classes - 1);
+        return false;
+    }
+    return true;
+}
+
+/* The same for fields that are gathered, sample by sample. */
+static bool source_check_gathered(const SelfcSource *source, uint32_t field, int64_t classes) {
+    int64_t size = selfc_tensor_elements(&source->fields[field].sample, 0);
+    int32_t *values = malloc((size_t)size * sizeof *values);
+    bool is_fine = values != NULL;
+    if (!values) selfc_fail("no memory for a sample");
+    for (int32_t i = 0; is_fine && i < source->count; i++) {
+        source->gather(source, field, &i, 1, values);
+        is_fine = source_check_classes(source, field, i, values, size, classes);
+    }
+    free(values);
+    return is_fine;
+}
+
 int selfc_source_check_labels(const SelfcSource *source, uint32_t field, int64_t classes) {
     const SelfcTensor *sample = &source->fields[field].sample;
     const int32_t *labels = source->data[field];
-    if (sample->dtype != SELFC_i32 || source->count == 0) return 0;
+    int64_t below = source->below[field];
+    if (sample->dtype != SELFC_i32 || source->count == 0 || (below && below <= classes)) return 0;
+    if (!labels && below) return source_check_gathered(source, field, classes) ? 0 : -1;
     if (!labels) {
         selfc_fail("the data's field \"%s\" has no labels, but there should be classes: 0 to %lld",
                    source->fields[field].name, (long long)classes - 1);
         return -1;
     }
-    int64_t size = selfc_tensor_elements(sample, 0);
-    for (int64_t i = 0; i < source->count * size; i++) {
-        if (labels[i] >= 0 && labels[i] < classes) continue;
-        const char *path = source->path[field];
-        selfc_fail("%s%ssample %lld of the %s data has the label %d, but there are %lld classes: 0 to %lld",
-                   path ? path : "", path ? ": " : "", (long long)(i / size),
-                   source->split == SELFC_TRAIN ? "training" : "test", labels[i], (long long)classes,
-                   (long long)classes - 1);
-        return -1;
-    }
-    return 0;
+    int64_t elements = source->count * selfc_tensor_elements(sample, 0);
+    return source_check_classes(source, field, 0, labels, elements, classes) ? 0 : -1;
 }
 
 void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out) {

@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum { SOURCE_FIELDS = 3 };
+enum { SOURCE_FIELDS = 6 };
 
 struct SelfcSource {
     const char *kind;
@@ -25,8 +25,9 @@ struct SelfcSource {
     void (*ahead)(const SelfcSource *source, const int32_t *index, int64_t n);
     bool (*check)(const SelfcSource *source); /* false after selfc_fail: the run cannot go on */
     void (*close)(SelfcSource *source);
-    void *own;                         /* of the kind, for these */
-    const char *no_labels;             /* why there are none; NULL: no file with them was found */
+    void *own;                    /* of the kind, for these */
+    int64_t below[SOURCE_FIELDS]; /* values of this field are known to be from 0 to one less; 0: nothing is known */
+    const char *no_labels;        /* why there are none; NULL: no file with them was found */
     atomic_bool is_loaded;
     pthread_mutex_t loading;
     const char *const *names;   /* of the kind: of count files, or NULL */
@@ -48,10 +49,12 @@ bool source_open_glyphs(SelfcSource *source, const SelfcSourceOptions *options);
 bool source_open_idx(SelfcSource *source, const SelfcSourceOptions *options);
 bool source_open_npy(SelfcSource *source, const SelfcSourceOptions *options);
 bool source_open_pictures(SelfcSource *source, const SelfcSourceOptions *options);
+bool source_open_text(SelfcSource *source, const SelfcSourceOptions *options);
 /* Whether the path looks like one of theirs. */
 bool source_is_idx(const char *path);
 bool source_is_npy(const char *path);
 bool source_is_pictures(const char *path);
+bool source_is_text(const char *path);
 
 /* npy.c: only the header. */
 bool npy_read_shape(const char *path, SelfcTensor *tensor);

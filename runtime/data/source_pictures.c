@@ -3,6 +3,7 @@
  *
  * Opening finds the files and numbers their classes, and reads the head of one picture where no size is asked for.
  * Loading takes memory and lets decoders begin; samples are then made one by one, see picture_store.c. */
+#include "runtime/data/cache_file.h"
 #include "runtime/data/file.h"
 #include "runtime/data/picture.h"
 #include "runtime/data/picture_store.h"
@@ -94,42 +95,27 @@ static char *pictures_name(void *context, int64_t index) {
     return pictures_path(&((const Pictures *)context)->list, index);
 }
 
-static void pictures_hash(uint64_t *hash, const void *bytes, size_t size) {
-    for (size_t i = 0; i < size; i++) *hash = (*hash ^ ((const uint8_t *)bytes)[i]) * 0x100000001B3u;
-}
-
-static void pictures_hash_file(uint64_t *hash, const char *path) {
-    struct stat status;
-    int64_t facts[3] = {-1};
-    if (!stat(path, &status)) {
-        facts[0] = status.st_size;
-        facts[1] = status.st_mtim.tv_sec;
-        facts[2] = status.st_mtim.tv_nsec;
-    }
-    pictures_hash(hash, facts, sizeof facts);
-}
-
 /* Files by name, size and time; members of an archive by name, size and the archive's size and time. */
 static uint64_t pictures_key(void *context) {
     const Pictures *pictures = context;
-    uint64_t hash = 0xCBF29CE484222325u;
+    uint64_t hash = CACHE_KEY_BEGIN;
     enum { PICTURES_VERSION = 1 }; /* changes when the same files give other samples */
     int64_t facts[] = {PICTURES_VERSION,       pictures->box.height, pictures->box.width,
                        pictures->box.channels, pictures->box.fill,   pictures->split};
     char *root = realpath(pictures->path, NULL);
-    pictures_hash(&hash, facts, sizeof facts);
-    if (root) pictures_hash(&hash, root, strlen(root) + 1);
+    cache_key_add(&hash, facts, sizeof facts);
+    if (root) cache_key_add_text(&hash, root);
     free(root);
-    if (pictures->list.packed) pictures_hash_file(&hash, pictures->list.packed->path);
+    if (pictures->list.packed) cache_key_add_file(&hash, pictures->list.packed->path);
     for (int64_t i = 0; i < pictures->list.count; i++) {
         const PictureFile *file = &pictures->list.files[i];
-        pictures_hash(&hash, file->name, strlen(file->name) + 1);
+        cache_key_add_text(&hash, file->name);
         if (file->member) {
-            pictures_hash(&hash, &file->member->size, sizeof file->member->size);
+            cache_key_add(&hash, &file->member->size, sizeof file->member->size);
             continue;
         }
         char *path = pictures_path(&pictures->list, i);
-        pictures_hash_file(&hash, path);
+        cache_key_add_file(&hash, path);
         free(path);
     }
     return hash;

@@ -1,5 +1,6 @@
 /* Feeds programs from data sets. Inputs of one training step that name the same source share it; all inputs see the
  * same sample numbers, so all their sources must have equally many. */
+#include "runtime/text/tokenizer.h"
 #include "runtime/train/trainer.h"
 
 #include <stdlib.h>
@@ -7,7 +8,8 @@
 
 static bool feed_same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
 
-static bool feed_open_source(FeedInput *input, const SelfcDataSpec *spec, const char *data, const char *cache) {
+static bool feed_open_source(FeedInput *input, const SelfcDataSpec *spec, const char *data, const char *cache,
+                             const SelfcTokenizer *tokenizer) {
     for (int split = SELFC_TRAIN; split <= SELFC_TEST; split++) {
         SelfcSourceOptions options = {.source = data ? NULL : spec->source,
                                       .path = data ? data : spec->path,
@@ -15,7 +17,12 @@ static bool feed_open_source(FeedInput *input, const SelfcDataSpec *spec, const 
                                       .height = spec->height,
                                       .width = spec->width,
                                       .channels = spec->channels,
-                                      .cache = cache};
+                                      .cache = cache,
+                                      .tokenizer = tokenizer,
+                                      .length = spec->length,
+                                      .stride = spec->stride,
+                                      .unit = spec->unit,
+                                      .has_labels = spec->has_labels};
         input->source[split] = selfc_source_open(&options);
         if (!input->source[split] || selfc_source_load(input->source[split])) return false;
     }
@@ -24,7 +31,10 @@ static bool feed_open_source(FeedInput *input, const SelfcDataSpec *spec, const 
 
 static bool feed_same_source(const SelfcDataSpec *a, const SelfcDataSpec *b, const char *data) {
     bool is_same_place = data || (feed_same_text(a->source, b->source) && feed_same_text(a->path, b->path));
-    return is_same_place && a->height == b->height && a->width == b->width && a->channels == b->channels;
+    bool is_same_text = a->length == b->length && a->stride == b->stride && a->has_labels == b->has_labels &&
+                        feed_same_text(a->unit, b->unit);
+    return is_same_place && is_same_text && a->height == b->height && a->width == b->width &&
+           a->channels == b->channels;
 }
 
 /* An earlier input that reads the same. */
@@ -103,6 +113,10 @@ bool feed_open(Feed *feed, const SelfcModule *module, const char *data, const ch
     const SelfcTraining *training = &module->training;
     *feed = (Feed){.inputs = calloc(training->data_count + 1, sizeof *feed->inputs)};
     if (!feed->inputs) return selfc_fail("no memory for the data"), false;
+    if (training->tokenizer) {
+        feed->tokenizer = selfc_tokenizer_parse(training->tokenizer, strlen(training->tokenizer), module->name);
+        if (!feed->tokenizer) return false;
+    }
     for (uint32_t i = 0; i < training->data_count; i++) {
         FeedInput *input = &feed->inputs[i];
         const FeedInput *shared = feed_find_shared(feed, training->data, i, data);
@@ -110,7 +124,7 @@ bool feed_open(Feed *feed, const SelfcModule *module, const char *data, const ch
         input->input = training->data[i].input;
         if (shared)
             memcpy(input->source, shared->source, sizeof input->source);
-        else if (!feed_open_source(input, &training->data[i], data, cache))
+        else if (!feed_open_source(input, &training->data[i], data, cache, feed->tokenizer))
             return false;
         int field = selfc_source_field(input->source[SELFC_TRAIN], training->data[i].field);
         if (field < 0) return false;
@@ -136,6 +150,7 @@ void feed_close(Feed *feed) {
         selfc_source_close(feed->inputs[i].source[SELFC_TRAIN]);
         selfc_source_close(feed->inputs[i].source[SELFC_TEST]);
     }
+    selfc_tokenizer_close(feed->tokenizer);
     free(feed->inputs);
     *feed = (Feed){0};
 }

@@ -14,7 +14,7 @@ typedef struct {
 } Option;
 
 static const Option main_option[] = {
-    {"--data", "PATH", "train on what is there: IDX files, a folder of them, .npy, pictures", OPTION_text},
+    {"--data", "PATH", "train on what is there: IDX files, a folder of them, .npy, pictures, text", OPTION_text},
     {"--epochs", "N", "passes over the data", OPTION_whole},
     {"--steps", "N", "stop after N steps", OPTION_whole},
     {"--minutes", "N", "stop after N minutes", OPTION_real},

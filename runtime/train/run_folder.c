@@ -1,6 +1,7 @@
 /* Where a run is written: the folder that was asked for, or the first of runs/NAME-1, -2, … that is free. One process
  * at a time writes it. */
 #include "runtime/data/file.h"
+#include "runtime/text/tokenizer.h"
 #include "runtime/train/trainer.h"
 
 #include <ctype.h>
@@ -89,6 +90,33 @@ int run_folder_lock(const char *folder, bool resume) {
     if (!is_taken && run_folder_check(folder, resume)) return lock;
     close(lock);
     return -1;
+}
+
+/* What a token's number means is as much of a run as its weights. */
+static bool run_folder_same_tokenizer(const char *path, const SelfcTokenizer *tokenizer) {
+    SelfcTokenizer *kept = selfc_tokenizer_open(path);
+    if (!kept) return false;
+    size_t size, kept_size;
+    const void *tables = selfc_tokenizer_tables(tokenizer, &size),
+               *kept_tables = selfc_tokenizer_tables(kept, &kept_size);
+    bool is_same = size == kept_size && !memcmp(tables, kept_tables, size);
+    if (!is_same)
+        selfc_fail("%s has %lld tokens, but the tokenizer of the description is another, with %lld: a run goes on with "
+                   "the one that it began with; as a description the RUN folder itself names that",
+                   path, (long long)selfc_tokenizer_size(kept), (long long)selfc_tokenizer_size(tokenizer));
+    selfc_tokenizer_close(kept);
+    return is_same;
+}
+
+bool run_folder_keep_tokenizer(const char *folder, const SelfcModule *module, const SelfcTokenizer *tokenizer) {
+    const char *text = module->training.tokenizer;
+    if (!tokenizer) return true;
+    char *path = file_join(folder, "tokenizer.json");
+    bool is_fine = run_folder_has_checkpoint(folder) && file_exists(path)
+                       ? run_folder_same_tokenizer(path, tokenizer)
+                       : !selfc_file_replace(path, text, strlen(text));
+    free(path);
+    return is_fine;
 }
 
 void run_folder_clean(const char *folder) {

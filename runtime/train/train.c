@@ -141,6 +141,7 @@ static bool train_open_folder(Trainer *trainer) {
     if (trainer->lock < 0) return false;
     run_folder_clean(trainer->folder);
     trainer->saved_step = -1;
+    if (!run_folder_keep_tokenizer(trainer->folder, trainer->module, trainer->feed.tokenizer)) return false;
     if (trainer->options->resume && !checkpoint_read(trainer)) return false;
     if (!metrics_open(&trainer->metrics, trainer->folder, trainer->module,
                       trainer->options->resume ? trainer->step : -1))

@@ -30,6 +30,7 @@ typedef struct {
     FeedInput *inputs;
     uint32_t input_count;
     int64_t count[2];            /* samples of each split */
+    SelfcTokenizer *tokenizer;   /* of texts; NULL: there are none */
 } Feed;
 /* data: path that replaces the description's, or NULL; cache: see SelfcSourceOptions. False after selfc_fail. */
 bool feed_open(Feed *feed, const SelfcModule *module, const char *data, const char *cache);
@@ -98,6 +99,8 @@ typedef struct {
 char *run_folder_make(const SelfcModule *module, const SelfcTrainOptions *options);
 /* Until it is closed, no other process trains in the folder. -1 after selfc_fail. */
 int run_folder_lock(const char *folder, bool resume);
+/* A run of texts keeps their tokenizer. False after selfc_fail: a run that goes on has another one. */
+bool run_folder_keep_tokenizer(const char *folder, const SelfcModule *module, const SelfcTokenizer *tokenizer);
 void run_folder_clean(const char *folder); /* removes temporary files that a killed run left behind */
 
 /* checkpoint.c: false after selfc_fail; what was there before is then still there. */

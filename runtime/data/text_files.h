@@ -1,0 +1,24 @@
+/* Which files of text, and which parts of them, a split consists of. Private to the runtime. */
+#ifndef SELFC_RUNTIME_TEXT_FILES_H
+#define SELFC_RUNTIME_TEXT_FILES_H
+#include "runtime/data/data.h"
+
+#include <stdbool.h>
+
+typedef struct {
+    char *path;
+    int64_t begin, end; /* the bytes that belong to the split */
+} TextFile;
+
+typedef struct {
+    TextFile *files; /* by name */
+    int64_t count, capacity;
+    bool is_json; /* a JSON object a line */
+} TextFiles;
+
+/* whole: files are not cut into splits. False after selfc_fail; a split that is not there has no files. */
+bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, bool whole);
+void text_files_free(TextFiles *files);
+int64_t text_files_bytes(const TextFiles *files);
+bool text_files_are_at(const char *path);
+#endif

@@ -1,0 +1,37 @@
+/* A line, or the beginning of a document, as the record of a sample. Private to the runtime. */
+#ifndef SELFC_RUNTIME_TEXT_LINES_H
+#define SELFC_RUNTIME_TEXT_LINES_H
+#include "runtime/text/tokenizer.h"
+
+enum { TEXT_REASON = 512, TEXT_LONGEST = 1 << 15, TEXT_MOST_TOKENS = 1 << 16 };
+
+/* What stands between the length of a record and its tokens. */
+typedef enum {
+    TEXT_plain,    /* nothing */
+    TEXT_labelled, /* the label */
+    TEXT_question  /* start and end of the answer, as places in the sample; 0 and 0: it is not there */
+} TextKind;
+int64_t text_extra(TextKind kind); /* units */
+
+/* What samples are made of. */
+typedef struct {
+    const SelfcTokenizer *tokenizer;
+    TextKind kind;
+    int64_t length;              /* tokens of a sample, special ones included */
+    bool has_specials;           /* [CLS] before and [SEP] behind */
+    int32_t begin, end, padding; /* their ids; padding is 0 where there is no [PAD] */
+} TextPlan;
+int64_t text_body(const TextPlan *plan); /* tokens of the text in a sample */
+
+/* Units that grow. */
+typedef struct {
+    uint16_t *units;
+    int64_t count, room;
+} TextUnits;
+uint16_t *text_units_add(TextUnits *units, int64_t count); /* room for so many; aborts when memory is out */
+
+/* Adds the record of a line, which is UTF-8 and has no end of line. tokens: room for plan->length. False with a reason.
+ */
+bool text_line_encode(const TextPlan *plan, const char *line, int64_t length, SelfcToken *tokens, TextUnits *out,
+                      char reason[TEXT_REASON]);
+#endif
