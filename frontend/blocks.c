@@ -10,11 +10,12 @@
 
 enum { MAX_MODULE_DEPTH = 48, MAX_LAYERS = 20000 };
 
+/* " (mean, log_var)"; the results of built-in layers have no names. */
 static const char *join_names(Lower *l, const Values *values) {
     const char *text = "";
-    for (uint32_t i = 0; i < values->count; i++)
-        text = arena_printf(l->arena, "%s%s%s", text, i ? ", " : "", values->name[i]);
-    return text;
+    for (uint32_t i = 0; i < values->count && values->name[i]; i++)
+        text = arena_printf(l->arena, "%s%s%s", text, i ? ", " : " (", values->name[i]);
+    return *text ? arena_printf(l->arena, "%s)", text) : text;
 }
 
 static void set_unknown(Values *values) {
@@ -267,7 +268,7 @@ static void bind_results(Lower *l, const Layer *layer, Scope *scope, Values *val
     uint32_t given = layer->names.count;
     if (given && given != values->count) {
         const char *gives = values->count > 1
-                                ? arena_printf(l->arena, "%u values (%s)", values->count, join_names(l, values))
+                                ? arena_printf(l->arena, "%u values%s", values->count, join_names(l, values))
                                 : "one value";
         lower_fail(l, spot_json(layer->names.items[0].json), "this layer gives %s, but there %s %u name%s", gives,
                    given == 1 ? "is" : "are", given, given == 1 ? "" : "s");

@@ -19,6 +19,7 @@ FORMULAS = {
     "relu(x)": lambda x, y, t, l: torch.relu(x),
     "leaky_relu(x)": lambda x, y, t, l: functional.leaky_relu(x),
     "gelu(x)": lambda x, y, t, l: functional.gelu(x),
+    "gelu_tanh(x)": lambda x, y, t, l: functional.gelu(x, approximate="tanh"),
     "silu(x)": lambda x, y, t, l: functional.silu(x),
     "softplus(x)": lambda x, y, t, l: functional.softplus(x),
     "sigmoid(x)": lambda x, y, t, l: torch.sigmoid(x),
@@ -61,6 +62,7 @@ HUGE = {
     "sigmoid(10000 * x)": lambda x, y, t, l: torch.sigmoid(10000 * x),
     "tanh(10000 * x)": lambda x, y, t, l: torch.tanh(10000 * x),
     "gelu(10000 * x)": lambda x, y, t, l: functional.gelu(10000 * x),
+    "gelu_tanh(10000 * x)": lambda x, y, t, l: functional.gelu(10000 * x, approximate="tanh"),
     "silu(10000 * x)": lambda x, y, t, l: functional.silu(10000 * x),
 }
 FORMULAS.update(HUGE)

@@ -1,5 +1,6 @@
 /* The description language: what formulas are worth, how numbers are computed, which weights are shared, what
  * overrides change. What is said about mistakes is in tests/messages/. */
+#include "passes/passes.h"
 #include "tests/frontend_fixture.h"
 
 #include <math.h>
@@ -86,6 +87,7 @@ static const FormulaCase formula_cases[] = {
     {"relu(y)", "f32[n,1]", {0.5, 0}},
     {"leaky_relu(y, slope=0.1)", "f32[n,1]", {0.5, -0.1}},
     {"gelu(y)", "f32[n,1]", {0.34573123063700656, -0.15865525393145707}},
+    {"gelu_tanh(y)", "f32[n,1]", {0.34571400982514394, -0.15880800939172324}},
     {"silu(y)", "f32[n,1]", {0.3112296656009273, -0.2689414213699951}},
     {"softplus(y)", "f32[n,1]", {0.9740769841801067, 0.31326168751822286}},
     {"softplus(1000 * y)", "f32[n,1]", {500, 0}},
@@ -192,6 +194,37 @@ static void check_sharing(void) {
                                   "\"units\": 5, \"bias\": false, \"name\": \"d\"}, {\"layer\": \"flatten\"}, "
                                   "{\"layer\": \"dense\", \"units\": 1, \"bias\": false, \"name\": \"e\"}"),
                   "d.weight f32[2,5]; e.weight f32[10,1]; ");
+    check_weights("by name",
+                  FUNCTION_OF(SQUARE
+                              ", \"outer\": {\"inputs\": [\"x\"], \"layers\": [{\"module\": \"square\", \"repeat\": "
+                              "2}, {\"expr\": \"it @ transpose(square.1.d.weight)\"}]}",
+                              "{\"module\": \"outer\"}, {\"expr\": \"it + sum(outer.square.0.d.weight)\"}"),
+                  "outer.square.0.d.weight f32[4,4]; outer.square.1.d.weight f32[4,4]; ");
+    check_weights("biases", FUNCTION_OF("", "{\"layer\": \"bias\", \"name\": \"b\"}"), "b.bias f32[4]; ");
+}
+
+/* A weight that formulas name is the weight, and its gradient has a part from each place. */
+static void check_tied(void) {
+    Fixture fixture =
+        fixture_open(FUNCTION_OF("", "{\"layer\": \"dense\", \"units\": 1, \"bias\": false, \"name\": \"d\"}, "
+                                     "{\"expr\": \"sum(it) + sum(d.weight^2)\", \"name\": \"y\"}, "
+                                     "{\"expr\": \"reshape(gradient(y, d.weight), [4])\"}"),
+                     NULL, 0);
+    Graph *graph = fixture.model ? lower_function(fixture.model, "f", &fixture.diag) : NULL;
+    EXPECT(graph, "%s", fixture.diag.text ? fixture.diag.text : "");
+    Arena *scratch = arena_new();
+    Graph *to = graph ? graph_new("f") : NULL;
+    if (to) pass_find("autodiff")->graph(graph, to, scratch);
+    const double x[] = {1, 2, 3, 4, 10, 20, 30, 40}, w[] = {0.5, -1, 0, 2};
+    double **values = to ? graph_eval(to, 2, (const double *const[]){x, w}, scratch) : NULL;
+    for (int i = 0; values && i < 4; i++) {
+        double got = values[to->outputs[0].node][i], want = 11 * (i + 1) + 2 * w[i];
+        EXPECT(fabs(got - want) < 1e-9, "gradient %d is %g, not %g", i, got, want);
+    }
+    graph_free(to);
+    graph_free(graph);
+    arena_free(scratch);
+    fixture_close(&fixture);
 }
 
 /* --- overrides, and the text of the resolved description --- */
@@ -339,6 +372,7 @@ static void check_byte_order_mark(void) {
 int main(void) {
     for (size_t i = 0; i < sizeof formula_cases / sizeof *formula_cases; i++) check_formula(&formula_cases[i]);
     check_sharing();
+    check_tied();
     check_overrides();
     check_data();
     check_pairs();
