@@ -87,7 +87,7 @@ int api_need_session(SelfcModel *model, bool training);
  * kept for whoever needs it. 1 after api_fail: the description contradicts it. */
 int api_set_tokenizer(SelfcModel *model);
 int api_need_tokenizer(const SelfcModel *model); /* 0, or 1 after api_fail: there are texts, but no tokenizer */
-/* The same; where the description has no texts, tokenizer.json beside it. NULL after api_fail. */
+/* The same; where the description has no texts, tokenizer.json or vocab.txt beside it. NULL after api_fail. */
 const SelfcTokenizer *api_tokenizer(SelfcModel *model);
 /* api_run.c */
 bool api_is_hidden(const SelfcTensor *tensor); /* "$key" and "$sample": no input that callers see */

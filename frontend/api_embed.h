@@ -1,7 +1,7 @@
 /* Features of a data set, shared by selfc_embed and the protocols of selfc_eval. */
 #ifndef SELFC_FRONTEND_API_EMBED_H
 #define SELFC_FRONTEND_API_EMBED_H
-#include "frontend/api.h"
+#include "frontend/api_rows.h"
 #include "runtime/data/data.h"
 
 enum { EMBED_MOST_INPUTS = 8, EMBED_MOST_BATCH = 256 };
@@ -9,10 +9,13 @@ enum { EMBED_MOST_INPUTS = 8, EMBED_MOST_BATCH = 256 };
 /* A function and the data that it is run on. */
 typedef struct {
     SelfcModel *model;
-    const SelfcProgram *program;
-    SelfcSource *source[2]; /* by split; loaded when first used */
-    const char *data;       /* path or kind of the source */
-    bool needs_labels;      /* lines of text begin with labels, whether the training reads them or not */
+    const char *function;        /* as the description calls it */
+    Lengths lengths;             /* of a function on texts; none of another */
+    const SelfcProgram *program; /* the one that inputs and output below are of; of several lengths, see embed_use */
+    SelfcSource *source[2];      /* by split; loaded when first used */
+    const char *data;            /* path or kind of the source */
+    bool needs_labels;           /* lines of text begin with labels, whether the training reads them or not */
+    bool takes_all;              /* texts without a test split of their own are not cut into splits */
     uint32_t input_count;
     struct {
         const SelfcTensor *tensor;
@@ -24,12 +27,17 @@ typedef struct {
     int64_t batch;             /* samples to run at once */
 } Embed;
 
-/* function: NULL is "encode", or the only one that takes such data. 0, or 1 after api_fail. */
-int embed_open(Embed *embed, SelfcModel *model, const char *function, bool needs_labels);
+/* function: NULL is "encode", or the only one that takes such data. What else the data are for is set before, in
+ * *embed. 0, or 1 after api_fail. */
+int embed_open(Embed *embed, SelfcModel *model, const char *function);
 void embed_close(Embed *embed);
 int embed_load(Embed *embed, SelfcSplit split);
 int64_t embed_batch(const SelfcProgram *program); /* samples at once that keep temporaries small */
 int embed_label_field(const Embed *embed);        /* -1: no labels */
+/* Makes the copy of the function for texts of `count` tokens the one that is filled and run. */
+void embed_use(Embed *embed, int64_t count);
+/* Tokens of the longest of samples index[0..count) (NULL: the first `count`), for embed_use; 0: they are no texts. */
+int64_t embed_longest(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t count);
 /* Fills the function's inputs, each for n samples, as training would. */
 void embed_fill(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t n, void *const *inputs);
 /* Runs the function over samples index[0..count) (NULL: the first `count`) and hands over rows as they come; `take`

@@ -19,7 +19,8 @@ static const char *input_name(const Eval *eval, uint32_t input) {
 
 /* --- the description --- */
 
-/* What takes a function's place as a module: {"inputs", "layers", "outputs"}, its first result alone. */
+/* What takes a function's place as a module: {"inputs", "layers", "outputs"}, its first result alone. Of a function for
+ * several lengths, it is the copy in use. */
 static cJSON *made_module(const Eval *eval, const cJSON *function) {
     const Embed *embed = &eval->embed;
     cJSON *module = cJSON_CreateObject();
@@ -35,6 +36,9 @@ static cJSON *made_module(const Eval *eval, const cJSON *function) {
             if (item) cJSON_AddItemToObject(module, kept[i], cJSON_Duplicate(item, true));
         }
     }
+    if (cJSON_GetObjectItemCaseSensitive(function, "lengths"))
+        cJSON_AddNumberToObject(cJSON_AddObjectToObject(module, "let"), "length",
+                                (double)lengths_text(embed->program)->dim[1]);
     if (embed->program->output_count == 1) return module;
     cJSON_DeleteItemFromObjectCaseSensitive(module, "outputs");
     cJSON_AddStringToObject(module, "outputs", embed->output->name);
@@ -131,7 +135,7 @@ static SelfcModel *finetune_open(const Eval *eval, int64_t batch, int64_t steps)
     cJSON *made = cJSON_Parse(model_resolved(model->description, model->arena));
     if (!made) die("the resolved description is no JSON");
     const cJSON *functions = cJSON_GetObjectItemCaseSensitive(made, "functions");
-    cJSON *module = made_module(eval, cJSON_GetObjectItemCaseSensitive(functions, eval->embed.program->name));
+    cJSON *module = made_module(eval, cJSON_GetObjectItemCaseSensitive(functions, eval->embed.function));
     cJSON *modules = cJSON_GetObjectItemCaseSensitive(made, "modules");
     if (!modules) modules = cJSON_AddObjectToObject(made, "modules");
     cJSON_AddItemToObject(modules, "selfc_features", module);
@@ -173,7 +177,7 @@ static int finetune_begin(Eval *eval, SelfcModel *made) {
     cJSON_AddNumberToObject(eval->result, "weights_of_function", all);
     if (matched == all) return 0;
     return api_fail("%s: only %u of the %u weights of \"%s\" were found again by name", eval->model->options.file,
-                    matched, all, eval->embed.program->name);
+                    matched, all, eval->embed.function);
 }
 
 /* --- training and test --- */
@@ -219,11 +223,20 @@ static int finetune_test(Eval *eval, SelfcModel *made) {
     Embed test = eval->embed;
     test.model = made;
     test.program = selfc_find_program(made->compiled.module, "classify");
+    test.lengths = (Lengths){0};
     Classified classified = {eval->predicted, eval->classes};
     return embed_run(&test, SELFC_TEST, NULL, eval->test_count, finetune_take, &classified);
 }
 
+/* All samples have one length in training: the smallest of the function's that holds them. */
+static void finetune_use_length(Eval *eval) {
+    int64_t train = embed_longest(&eval->embed, SELFC_TRAIN, eval->chosen, eval->train_count);
+    int64_t test = embed_longest(&eval->embed, SELFC_TEST, NULL, eval->test_count);
+    embed_use(&eval->embed, train > test ? train : test);
+}
+
 int eval_finetune(Eval *eval) {
+    finetune_use_length(eval);
     int64_t batch = eval->settings.batch ? eval->settings.batch : FINETUNE_BATCH;
     if (batch > eval->train_count) batch = eval->train_count;
     int64_t epochs = eval->settings.epochs;

@@ -15,9 +15,11 @@ const char *api_shorten(const char *text, Arena *arena) {
     return arena_printf(arena, "%.*s…", (int)length, text);
 }
 
+void *api_memory(size_t bytes) { return aligned_alloc(64, (bytes + 127) & ~(size_t)63); }
+
 /* --- which function --- */
 
-static const SelfcTensor *lengths_text(const SelfcProgram *program) {
+const SelfcTensor *lengths_text(const SelfcProgram *program) {
     for (uint32_t i = 0; i < program->input_count; i++)
         if (!strcmp(program->io[i].name, "text")) return &program->io[i];
     return NULL;
@@ -248,8 +250,6 @@ static int rows_run_batch(const RowsBatch *batch) {
     return 0;
 }
 
-static void *rows_memory(size_t bytes) { return aligned_alloc(64, (bytes + 127) & ~(size_t)63); }
-
 /* Runs the rows index[0..count) on one copy. */
 static int rows_run_copy(RowsBatch *batch, const size_t *index, size_t count) {
     const SelfcProgram *program = batch->rows->lengths.program[batch->copy];
@@ -257,9 +257,9 @@ static int rows_run_copy(RowsBatch *batch, const size_t *index, size_t count) {
     batch->outputs = calloc(program->output_count + 1, sizeof *batch->outputs);
     bool is_fine = batch->outputs != NULL;
     for (int i = 0; is_fine && i < ROWS_INPUTS; i++)
-        is_fine = (batch->inputs[i] = rows_memory((size_t)(most * length) * sizeof(int32_t)));
+        is_fine = (batch->inputs[i] = api_memory((size_t)(most * length) * sizeof(int32_t)));
     for (uint32_t i = 0; is_fine && i < program->output_count; i++)
-        is_fine = (batch->outputs[i] = rows_memory(selfc_tensor_bytes(&program->io[program->input_count + i], most)));
+        is_fine = (batch->outputs[i] = api_memory(selfc_tensor_bytes(&program->io[program->input_count + i], most)));
     int failed = is_fine ? 0 : api_fail("no memory for %lld texts at once", (long long)most);
     for (size_t first = 0; first < count && !failed; first += (size_t)batch->n) {
         batch->index = index + first;

@@ -34,6 +34,7 @@ typedef struct {
     Lengths lengths;
 } Rows;
 
+const SelfcTensor *lengths_text(const SelfcProgram *program); /* its input "text"; NULL: it takes no texts */
 /* The copies of a compiled function on texts, which may be one; false after api_fail: it takes no texts. */
 bool lengths_find(const SelfcModel *model, const char *function, Lengths *lengths);
 /* The position of the smallest that holds `count` tokens; of the longest, if none does. */
@@ -51,6 +52,8 @@ int rows_make(const Rows *rows, const char *text, const char *second, bool has_s
 typedef void RowsTake(void *context, size_t row, const float *const *outputs, int64_t width);
 int rows_run(const Rows *rows, const Row *list, size_t count, RowsTake *take, void *context);
 
+/* Aligned for compiled code; free(). NULL: there is none. */
+void *api_memory(size_t bytes);
 /* The beginning of a text, for messages. */
 const char *api_shorten(const char *text, Arena *arena);
 #endif

@@ -299,7 +299,8 @@ bool source_open_text(SelfcSource *source, const SelfcSourceOptions *options) {
                false;
     TextFiles files;
     bool is_document = options->unit && !strcmp(options->unit, "document");
-    bool is_fine = text_files_find(&files, options->path, options->split, is_document) &&
+    TextDivision division = options->whole ? DIVIDE_not : is_document ? DIVIDE_files : DIVIDE_lines;
+    bool is_fine = text_files_find(&files, options->path, options->split, division) &&
                    text_set_plan(texts, options) && text_set_unit(texts, options, files.is_json) &&
                    text_learn_tokens(texts);
     texts->stride = options->stride && options->split == SELFC_TRAIN ? options->stride : text_body(&texts->plan);

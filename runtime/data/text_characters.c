@@ -61,7 +61,7 @@ SelfcTokenizer *selfc_text_characters(const char *path, const char *unit) {
     int64_t length = 0;
     TextFiles files = {0};
     if (!is_fine) selfc_fail("%s: no memory for its characters", path);
-    is_fine = is_fine && text_files_find(&files, path, SELFC_TRAIN, is_document) && characters_read(&files, seen);
+    is_fine = is_fine && text_files_find(&files, path, SELFC_TRAIN, is_document ? DIVIDE_files : DIVIDE_lines) && characters_read(&files, seen);
     for (uint32_t code = 0; is_fine && code < CODE_POINTS; code++)
         if (seen[code / 8] >> code % 8 & 1) length += characters_put(text + length, code);
     SelfcTokenizer *tokenizer = is_fine ? selfc_tokenizer_of_characters(text, length) : NULL;

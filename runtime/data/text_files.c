@@ -5,8 +5,9 @@
  * training is judged by, the first of these that is there: who has both keeps "test" for the end. Beside a single file
  * with "train" in its name the same names are looked for.
  *
- * Where nothing is called so, the last tenth of the text, in the order of the files' names, is the test split. It
- * begins behind the end of a line, so that no word is cut; with whole files, at the first that begins in that tenth. */
+ * Where nothing is called so, the last tenth of the text, in the order of the files' names, is the test split, if one
+ * is to be cut off. It begins behind the end of a line, so that no word is cut; with whole files, at the first that
+ * begins in that tenth. */
 #include "runtime/data/text_files.h"
 #include "runtime/data/file.h"
 #include "runtime/data/source.h"
@@ -133,13 +134,14 @@ static int64_t text_cut_after(const TextFile *file, int64_t at) {
 }
 
 /* Keeps what of all the text belongs to the split. */
-static void text_divide(TextFiles *files, SelfcSplit split, bool whole) {
-    int64_t bytes = text_files_bytes(files), cut = bytes - bytes / TEXT_TEST_SHARE, before = 0;
+static void text_divide(TextFiles *files, SelfcSplit split, TextDivision division) {
+    int64_t bytes = text_files_bytes(files), before = 0;
+    int64_t train = division == DIVIDE_not ? bytes : bytes - bytes / TEXT_TEST_SHARE;
     for (int64_t i = 0; i < files->count; i++) {
         TextFile *file = &files->files[i];
-        int64_t size = file->end, inside = cut - before;
+        int64_t size = file->end, inside = train - before;
         before += size;
-        inside = inside <= 0 ? 0 : inside >= size || whole ? size : text_cut_after(file, inside);
+        inside = inside <= 0 ? 0 : inside >= size || division == DIVIDE_files ? size : text_cut_after(file, inside);
         if (split == SELFC_TRAIN)
             file->end = inside;
         else
@@ -149,14 +151,14 @@ static void text_divide(TextFiles *files, SelfcSplit split, bool whole) {
 
 /* --- files and folders --- */
 
-static bool text_find_file(TextFiles *files, const char *path, SelfcSplit split, bool whole) {
+static bool text_find_file(TextFiles *files, const char *path, SelfcSplit split, TextDivision division) {
     char *test = NULL;
     for (int i = 0; i < TEXT_TEST_NAMES && !test; i++) {
         test = source_replace_in_name(path, "train", text_test_name[i]);
         if (test && !file_exists(test)) free(test), test = NULL;
     }
     bool is_fine = text_add(files, test && split == SELFC_TEST ? test : path);
-    if (is_fine && !test) text_divide(files, split, whole);
+    if (is_fine && !test) text_divide(files, split, division);
     free(test);
     return is_fine;
 }
@@ -169,7 +171,7 @@ static int text_test_role(const FoundFiles *found) {
     return ROLE_none;
 }
 
-static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit split, bool whole) {
+static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit split, TextDivision division) {
     FoundFiles found = {0};
     bool is_fine = walk_files(path, text_found, &found), has_train = false;
     if (found.count) qsort(found.files, (size_t)found.count, sizeof *found.files, text_compare);
@@ -182,16 +184,16 @@ static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit s
         selfc_fail("%s: there is no text in this folder: no file is called *.txt, or *.jsonl", path);
         is_fine = false;
     }
-    if (is_fine && test < 0) text_divide(files, split, whole);
+    if (is_fine && test < 0) text_divide(files, split, division);
     text_found_free(&found);
     return is_fine;
 }
 
-bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, bool whole) {
+bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, TextDivision division) {
     *files = (TextFiles){0};
     if (!file_exists(path)) return selfc_fail("cannot read %s: %s", path, strerror(errno)), false;
-    bool is_fine = file_is_folder(path) ? text_find_in_folder(files, path, split, whole)
-                                        : text_find_file(files, path, split, whole);
+    bool is_fine = file_is_folder(path) ? text_find_in_folder(files, path, split, division)
+                                        : text_find_file(files, path, split, division);
     if (is_fine && split == SELFC_TRAIN && !text_files_bytes(files)) {
         selfc_fail("%s: holds no text", path);
         is_fine = false;

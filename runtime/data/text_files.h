@@ -16,8 +16,14 @@ typedef struct {
     bool is_json; /* a JSON object a line */
 } TextFiles;
 
-/* whole: files are not cut into splits. False after selfc_fail; a split that is not there has no files. */
-bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, bool whole);
+/* What the test split is made of, where no file has its name. */
+typedef enum {
+    DIVIDE_lines, /* the last lines of the text */
+    DIVIDE_files, /* the last files */
+    DIVIDE_not    /* nothing */
+} TextDivision;
+/* False after selfc_fail; a split that is not there has no bytes. */
+bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, TextDivision division);
 void text_files_free(TextFiles *files);
 int64_t text_files_bytes(const TextFiles *files);
 bool text_files_are_at(const char *path);
