@@ -24,13 +24,12 @@ static SelfcTokenizer *text_open(const SelfcModel *model, const DataSpec *text) 
     if (strcmp(text->tokenizer, "characters"))
         return selfc_tokenizer_open(text_path(model, text->tokenizer, model->arena));
     if (data) return selfc_text_characters(data, text->unit);
-    selfc_fail("its tokens are the characters of the text, but where is that? Give it with --data or \"path\"");
+    selfc_fail("tokens are the characters of its text, but where is that? Give it with --data or \"path\"");
     return NULL;
 }
 
 static bool text_keep(SelfcModel *model) {
-    size_t size;
-    char *text = selfc_tokenizer_json(model->tokenizer, &size);
+    char *text = selfc_tokenizer_json(model->tokenizer);
     if (!text) return false;
     model->tokenizer_text = arena_copy(model->arena, text);
     free(text);
@@ -72,7 +71,8 @@ int api_set_tokenizer(SelfcModel *model) {
 int api_need_tokenizer(const SelfcModel *model) {
     const DataSpec *text = model_text(model->description);
     bool is_needed = text && (!text->source || !strcmp(text->source, "text"));
-    return is_needed && !model->tokenizer ? api_fail("%s", model->tokenizer_failure) : 0;
+    if (!is_needed || model->tokenizer) return 0;
+    return api_fail("%s: error: training input \"%s\": %s", model->options.file, text->input, model->tokenizer_failure);
 }
 
 const SelfcTokenizer *api_tokenizer(SelfcModel *model) {

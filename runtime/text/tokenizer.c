@@ -149,6 +149,14 @@ SelfcTokenizer *selfc_tokenizer_open(const char *path) {
     return tokenizer;
 }
 
+SelfcTokenizer *selfc_tokenizer_parse(const char *json, size_t size, const char *name) {
+    SelfcTokenizer *tokenizer = tokenizer_new();
+    if (tokenizer && tokenizer_read_json(tokenizer, json, size, name) && tokenizer_finish(tokenizer, name))
+        return tokenizer;
+    selfc_tokenizer_close(tokenizer);
+    return NULL;
+}
+
 /* --- asking --- */
 
 int64_t selfc_tokenizer_size(const SelfcTokenizer *tokenizer) { return tokenizer->vocabulary.size; }

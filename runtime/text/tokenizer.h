@@ -20,6 +20,9 @@ SelfcTokenizer *selfc_tokenizer_open(const char *path);
 SelfcTokenizer *selfc_tokenizer_of_characters(const char *text, int64_t length);
 /* Writes a tokenizer.json, which the Python package `tokenizers` reads, too: 0, or -1 after selfc_fail. */
 int selfc_tokenizer_save(const SelfcTokenizer *tokenizer, const char *path);
+/* The same as text; free(). NULL after selfc_fail. And back: `name` is for messages. */
+char *selfc_tokenizer_json(const SelfcTokenizer *tokenizer);
+SelfcTokenizer *selfc_tokenizer_parse(const char *json, size_t size, const char *name);
 void selfc_tokenizer_close(SelfcTokenizer *tokenizer); /* NULL is fine */
 
 int64_t selfc_tokenizer_size(const SelfcTokenizer *tokenizer); /* of the vocabulary: ids are below it */

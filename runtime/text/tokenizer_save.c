@@ -4,6 +4,8 @@
 #include "runtime/data/file.h"
 #include "runtime/data/json_scan.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *save_bool(bool value) { return value ? "true" : "false"; }
@@ -89,15 +91,31 @@ static void save_pieces(const SelfcTokenizer *tokenizer, FileWriter *writer) {
     save_vocabulary(tokenizer, writer);
 }
 
+static void save_all(const SelfcTokenizer *tokenizer, FileWriter *writer) {
+    file_print(writer, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
+    save_added(tokenizer, writer);
+    if (tokenizer->rules.is_characters)
+        save_characters(tokenizer, writer);
+    else
+        save_pieces(tokenizer, writer);
+    file_print(writer, "\n  }\n}\n");
+}
+
 int selfc_tokenizer_save(const SelfcTokenizer *tokenizer, const char *path) {
     FileWriter writer;
     if (!file_begin(&writer, path)) return -1;
-    file_print(&writer, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
-    save_added(tokenizer, &writer);
-    if (tokenizer->rules.is_characters)
-        save_characters(tokenizer, &writer);
-    else
-        save_pieces(tokenizer, &writer);
-    file_print(&writer, "\n  }\n}\n");
+    save_all(tokenizer, &writer);
     return file_commit(&writer);
+}
+
+char *selfc_tokenizer_json(const SelfcTokenizer *tokenizer) {
+    char *text = NULL;
+    size_t size = 0;
+    FileWriter writer = {.out = open_memstream(&text, &size)};
+    if (writer.out) save_all(tokenizer, &writer);
+    if (writer.out && fclose(writer.out)) writer.error = errno;
+    if (writer.out && !writer.error && text) return text;
+    selfc_fail("no memory for the text of a tokenizer");
+    free(text);
+    return NULL;
 }
