@@ -148,9 +148,9 @@ static int embed_open_source(Embed *embed) {
     return 0;
 }
 
-void embed_use(Embed *embed, int64_t count) {
-    if (!embed->lengths.count) return;
-    const SelfcProgram *program = embed->lengths.program[lengths_for(&embed->lengths, count)];
+/* What is filled and run is this copy of a function on texts. */
+static void embed_use(Embed *embed, uint32_t copy) {
+    const SelfcProgram *program = embed->lengths.program[copy];
     uint32_t input = 0;
     for (uint32_t i = 0; i < program->input_count; i++)
         if (!api_is_hidden(&program->io[i])) embed->input[input++].tensor = &program->io[i];
@@ -312,13 +312,16 @@ static int64_t embed_tokens(const Embed *embed, SelfcSplit split, int32_t index)
     return count;
 }
 
-int64_t embed_longest(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t count) {
-    int64_t longest = 0;
-    for (int64_t i = 0; i < count; i++) {
-        int64_t tokens = embed_tokens(embed, split, index ? index[i] : (int32_t)i);
-        if (tokens > longest) longest = tokens;
-    }
-    return longest;
+int embed_shorten(Embed *embed, const int32_t *index, int64_t count, double share) {
+    Lengths *lengths = &embed->lengths;
+    if (lengths->count < 2) return 0;
+    int64_t held[ROWS_MOST_LENGTHS] = {0}, all = 0;
+    for (int64_t i = 0; i < count; i++) held[lengths_for(lengths, embed_tokens(embed, SELFC_TRAIN, index[i]))]++;
+    uint32_t copy = 0;
+    while ((double)(all += held[copy]) < share * (double)count) copy++;
+    *lengths = (Lengths){1, {lengths->length[copy]}, {lengths->program[copy]}};
+    embed_use(embed, 0);
+    return embed_open_source(embed) || embed_load(embed, SELFC_TRAIN) || embed_load(embed, SELFC_TEST);
 }
 
 /* Memory for a batch: what goes in, what comes out, and which samples they are. */
@@ -376,7 +379,7 @@ static int embed_run_copy(Embed *embed, SelfcSplit split, const int32_t *index, 
             memory->sample[count++] = index ? index[first + i] : (int32_t)(first + i);
         }
         if (!count || (count < embed->batch && i + 1 < n)) continue;
-        embed_use(embed, embed->lengths.length[copy]);
+        embed_use(embed, copy);
         if (embed_run_batch(embed, split, memory, count)) return 1;
         for (int64_t k = 0; k < count; k++)
             memcpy(memory->rows + place[k] * embed->features, (float *)memory->outputs[0] + k * embed->features,
@@ -396,7 +399,7 @@ static int embed_run_stretch(Embed *embed, SelfcSplit split, const int32_t *inde
     int failed = 0;
     for (uint32_t copy = 0; copy < embed->lengths.count && !failed; copy++)
         failed = embed_run_copy(embed, split, index, first, n, copy, memory);
-    embed_use(embed, INT64_MAX);
+    embed_use(embed, embed->lengths.count - 1);
     return failed;
 }
 

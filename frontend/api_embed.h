@@ -11,7 +11,7 @@ typedef struct {
     SelfcModel *model;
     const char *function;        /* as the description calls it */
     Lengths lengths;             /* of a function on texts; none of another */
-    const SelfcProgram *program; /* the one that inputs and output below are of; of several lengths, see embed_use */
+    const SelfcProgram *program; /* the one that inputs and output below are of; of several lengths the longest */
     SelfcSource *source[2];      /* by split; loaded when first used */
     const char *data;            /* path or kind of the source */
     bool needs_labels;           /* lines of text begin with labels, whether the training reads them or not */
@@ -34,10 +34,9 @@ void embed_close(Embed *embed);
 int embed_load(Embed *embed, SelfcSplit split);
 int64_t embed_batch(const SelfcProgram *program); /* samples at once that keep temporaries small */
 int embed_label_field(const Embed *embed);        /* -1: no labels */
-/* Makes the copy of the function for texts of `count` tokens the one that is filled and run. */
-void embed_use(Embed *embed, int64_t count);
-/* Tokens of the longest of samples index[0..count) (NULL: the first `count`), for embed_use; 0: they are no texts. */
-int64_t embed_longest(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t count);
+/* From now on texts are no longer than the smallest of the function's lengths that holds `share` of samples
+ * index[0..count) of the training data, loaded ones, and what is longer is cut. 0, or 1 after api_fail. */
+int embed_shorten(Embed *embed, const int32_t *index, int64_t count, double share);
 /* Fills the function's inputs, each for n samples, as training would. */
 void embed_fill(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t n, void *const *inputs);
 /* Runs the function over samples index[0..count) (NULL: the first `count`) and hands over rows as they come; `take`
