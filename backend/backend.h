@@ -52,6 +52,15 @@ Inspection jit_inspect(const Jit *jit, SelfcKernel *run, const Target *target); 
  * Lives as long as arena. NULL, with an error in diag, if the programs do not agree about a state. */
 const SelfcModule *manifest_module(const CompileInput *input, const Target *target, Arena *arena, Diag *diag);
 
+/* What functions on text need: the tokenizer's tables, and the ids of [CLS], [SEP], [PAD] and [MASK] (-1: none). */
+typedef struct {
+    const void *tables; /* NULL: there is no tokenizer, and so no function takes text */
+    size_t size;
+    int32_t marks[4];
+    const char *const *words; /* of each id */
+    uint32_t word_count;
+} BuildText;
+
 /* object.c. What a built file holds. */
 typedef enum { BUILD_object, BUILD_archive, BUILD_shared, BUILD_llvm, BUILD_assembly, BUILD_program } BuildKind;
 typedef struct {
@@ -59,6 +68,7 @@ typedef struct {
     const char *out;              /* path; the header goes beside it as .h (not for a program) */
     const void *weights;          /* a state segment; those states that the functions use are embedded. NULL: passed at run time */
     const SelfcModule *layout;    /* where the states are in `weights`; NULL: as manifest_module says for this input */
+    BuildText text;
     bool weights_beside;          /* write the weights to a file beside `out` (.weights); the caller passes its content */
 } BuildOptions;
 /* Inference functions: a C function each, `int NAME_FUNCTION(inputs…, outputs…, size_t n, void *workspace)`.

@@ -121,8 +121,33 @@ void driver_emit(const Driver *driver, const Manifest *manifest, uint32_t progra
 /* A name in C made of any text: letters, digits and underscores, not starting with a digit. */
 char *driver_identifier(const char *text, Arena *arena);
 
+/* text.c: a function on text for each that reads rows of ids, whatever lengths it is compiled for. */
+typedef enum { TEXT_ids, TEXT_count, TEXT_segment, TEXT_positions, TEXT_INPUTS } TextInput;
+typedef struct {
+    const char *name;          /* "encode" */
+    const char *symbol;        /* "bert_encode_text" */
+    const char *macro;         /* "BERT_ENCODE_TEXT" */
+    uint32_t first;            /* of its programs */
+    uint32_t *programs, program_count; /* from the shortest to the longest */
+    int64_t room;              /* the longest */
+    int64_t inner, workspace;  /* bytes: of the programs; of the function */
+    bool has[TEXT_INPUTS];     /* inputs; segment: it takes a second text */
+    bool is_split;             /* results depend on the length: there is no such function */
+} TextFunction;
+typedef struct {
+    TextFunction *items;
+    uint32_t count;
+    const char *word; /* "bert_word": the function that says what an id is */
+} TextFunctions;
+TextFunctions text_functions(const Manifest *manifest, const Driver *drivers, Arena *arena);
+bool text_fits(const Target *target); /* is there code that reads text for this machine? */
+/* The drivers of the programs are in `module` already. */
+void text_emit(const TextFunctions *functions, const Manifest *manifest, const Driver *drivers, const BuildText *text,
+               LLVMModuleRef module);
+
 /* header.c: the C header of a built object. */
-void header_print(const SelfcModule *module, const Driver *drivers, const Weights *weights, FILE *out);
+void header_print(const SelfcModule *module, const Driver *drivers, const TextFunctions *texts, const Weights *weights,
+                  FILE *out);
 
 /* constants.c: the manifest as constant data; returns the SelfcModule. */
 LLVMValueRef constants_emit(const Manifest *manifest, LLVMValueRef const *functions, LLVMModuleRef module);

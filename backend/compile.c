@@ -80,6 +80,8 @@ static void key_schedule(llvm_blake3_hasher *hasher, const Kernel *kernel) {
     key_number(hasher, kernel->product);
     key_number(hasher, kernel->tile_rows);
     key_number(hasher, kernel->tile_vectors);
+    key_number(hasher, kernel->wide_rows);
+    key_number(hasher, kernel->wide_vectors);
     key_number(hasher, kernel->depth_block);
     key_number(hasher, kernel->row_block);
     key_number(hasher, kernel->streams);
@@ -248,8 +250,8 @@ static void *compile_worker(void *argument) {
 /* The largest first, so that no thread starts a long one when the others are done. */
 static int compile_larger(const void *a, const void *b) {
     const Code *first = *(Code *const *)a, *second = *(Code *const *)b;
-    int64_t left = first->kernel->body->count + (first->kernel->kind == KERNEL_contract ? 1000 : 0);
-    int64_t right = second->kernel->body->count + (second->kernel->kind == KERNEL_contract ? 1000 : 0);
+    int64_t left = first->kernel->body->count + (first->kernel->kind != KERNEL_map ? 1000 : 0);
+    int64_t right = second->kernel->body->count + (second->kernel->kind != KERNEL_map ? 1000 : 0);
     return (left < right) - (left > right);
 }
 

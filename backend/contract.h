@@ -1,12 +1,10 @@
-/* Contractions: what contract.c (blocks and tiles), contract_pack.c (operands) and contract_tile.c (the micro-kernel
+/* Contractions: what contract.c (blocks and tiles), contract_pack.c (operands) and contract_tile.c (tiles
  * and what is done with its tile) share. Private to these. */
 #ifndef SELFC_BACKEND_CONTRACT_H
 #define SELFC_BACKEND_CONTRACT_H
-#include "backend/pull.h"
+#include "backend/micro.h"
 #include "ir/panels.h"
 #include "ir/patch.h"
-
-enum { MOST_ROWS = 32, MOST_VECTORS = 4 };
 
 /* Element (row, depth) of the left operand stands at
  *   base + row / row_run · row_jump + row % row_run · row  +  depth / depth_run · depth_jump + depth % depth_run ·

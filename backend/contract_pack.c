@@ -56,22 +56,6 @@ void contract_fetch(Contract *c, LLVMValueRef base, LLVMTypeRef type, LLVMValueR
 
 /* ---- B */
 
-/* The lanes x lanes square of `rows`, transposed: log2(lanes) rounds, each exchanging blocks of half the size. */
-static void transpose_square(Contract *c, LLVMValueRef *rows) {
-    LLVMTypeRef i32 = LLVMInt32TypeInContext(c->p->e->context);
-    for (uint32_t step = 1; step < c->lanes; step *= 2)
-        for (uint32_t i = 0; i < c->lanes; i++) {
-            if (i & step) continue;
-            LLVMValueRef low[64], high[64], a = rows[i], b = rows[i + step];
-            for (uint32_t lane = 0; lane < c->lanes; lane++) {
-                low[lane] = LLVMConstInt(i32, lane & step ? lane - step + c->lanes : lane, false);
-                high[lane] = LLVMConstInt(i32, lane & step ? lane + c->lanes : lane + step, false);
-            }
-            rows[i] = LLVMBuildShuffleVector(builder(c), a, b, LLVMConstVector(low, c->lanes), "");
-            rows[i + step] = LLVMBuildShuffleVector(builder(c), a, b, LLVMConstVector(high, c->lanes), "");
-        }
-}
-
 /* One step along k of one panel: `vectors` vectors of B from column `column` on, zeros beyond the last. */
 static void pack_b_row(Contract *c, NodeId operand, LLVMValueRef column, LLVMValueRef k, LLVMValueRef panel) {
     for (uint32_t v = 0; v < c->vectors; v++) {
@@ -137,7 +121,7 @@ static void pack_b_square(Contract *c, LLVMValueRef base, LLVMValueRef stride, L
         LLVMValueRef at = pull_min(c->p, add(c, column, number(c, i)), last);
         rows[i] = contract_load(c, base, mul(c, at, stride), 4, mask);
     }
-    transpose_square(c, rows);
+    micro_transpose(c->p, rows, c->lanes);
     for (uint32_t i = 0; i < c->lanes; i++)
         contract_store(c, rows[i], panel, mul(c, add(c, k, number(c, i)), number(c, c->vectors * c->lanes)),
                        contract_vector_bytes(c));

@@ -1,8 +1,7 @@
-/* The micro-kernel, and what is done with a tile.
+/* Tiles: the micro-kernel (backend/micro.h) along the depth, and what is done with its sums.
  *
- * tile_rows x tile_vectors sums stay in registers while the depth goes by: for each step one broadcast of A for each
- * row, tile_vectors loads of B. A's depth may lie in runs (the lines of a patch): then there is a loop around the loop,
- * and the sums stay where they are.
+ * A's depth may lie in runs (the lines of a patch): then there is a loop around the loop, and the sums stay where they
+ * are, in registers.
  *
  * A short epilogue takes the sums from the registers. A long one, as an optimiser's update with dozens of instructions
  * an element, is a loop over vectors that takes them from scratch: straight-line code for each register would be long.
@@ -14,13 +13,6 @@
 static LLVMValueRef number(Contract *c, int64_t value) { return contract_number(c, value); }
 static LLVMValueRef add(Contract *c, LLVMValueRef a, LLVMValueRef b) { return pull_add(c->p, a, b); }
 static LLVMValueRef mul(Contract *c, LLVMValueRef a, LLVMValueRef b) { return pull_mul(c->p, a, b); }
-
-static LLVMValueRef multiply_add(Contract *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum) {
-    LLVMBuilderRef build = contract_builder(c);
-    if (!c->p->e->target->machine.has_fma) return LLVMBuildFAdd(build, sum, LLVMBuildFMul(build, a, b, ""), "");
-    LLVMValueRef args[] = {a, b, sum};
-    return pull_intrinsic(c->p, "llvm.fma", &c->vector, 1, args, 3);
-}
 
 /* ---- the sums of a tile between two blocks of the depth, in scratch */
 
@@ -39,55 +31,6 @@ static void store_sums(Contract *c, const Tile *tile, LLVMValueRef const *sum) {
                        contract_vector_bytes(c));
 }
 
-/* ---- loops around registers */
-
-/* A loop whose values go round in phi nodes. */
-typedef struct {
-    LLVMBasicBlockRef before, body, after;
-    LLVMValueRef index, end, phi[MOST_ROWS * MOST_VECTORS], first[MOST_ROWS * MOST_VECTORS];
-    uint32_t count;
-    bool may_be_empty;
-} Round;
-
-static Round round_begin(Contract *c, LLVMValueRef from, LLVMValueRef end, LLVMValueRef const *values, uint32_t count,
-                         bool may_be_empty) {
-    LLVMBuilderRef b = contract_builder(c);
-    LLVMContextRef context = c->p->e->context;
-    Round round = {.before = LLVMGetInsertBlock(b), .end = end, .count = count, .may_be_empty = may_be_empty};
-    round.body = LLVMAppendBasicBlockInContext(context, c->p->e->function, "micro");
-    round.after = LLVMAppendBasicBlockInContext(context, c->p->e->function, "tile");
-    if (may_be_empty)
-        LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, from, end, ""), round.body, round.after);
-    else
-        LLVMBuildBr(b, round.body);
-    LLVMPositionBuilderAtEnd(b, round.body);
-    round.index = LLVMBuildPhi(b, LLVMInt64TypeInContext(context), "k");
-    LLVMAddIncoming(round.index, &from, &round.before, 1);
-    for (uint32_t i = 0; i < count; i++) {
-        round.first[i] = values[i];
-        round.phi[i] = LLVMBuildPhi(b, c->vector, "c");
-        LLVMAddIncoming(round.phi[i], &round.first[i], &round.before, 1);
-    }
-    return round;
-}
-
-/* values: at the end of the body; then those behind the loop. */
-static void round_end(Contract *c, Round *round, LLVMValueRef *values) {
-    LLVMBuilderRef b = contract_builder(c);
-    LLVMBasicBlockRef last = LLVMGetInsertBlock(b);
-    LLVMValueRef next = add(c, round->index, number(c, 1));
-    LLVMAddIncoming(round->index, &next, &last, 1);
-    for (uint32_t i = 0; i < round->count; i++) LLVMAddIncoming(round->phi[i], &values[i], &last, 1);
-    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, next, round->end, ""), round->body, round->after);
-    LLVMPositionBuilderAtEnd(b, round->after);
-    for (uint32_t i = 0; round->may_be_empty && i < round->count; i++) {
-        LLVMValueRef behind = LLVMBuildPhi(b, c->vector, "c");
-        LLVMAddIncoming(behind, &round->first[i], &round->before, 1);
-        LLVMAddIncoming(behind, &values[i], &last, 1);
-        values[i] = behind;
-    }
-}
-
 /* ---- the micro-kernel */
 
 /* Where row r of a tile begins, from its first row. */
@@ -98,27 +41,16 @@ static LLVMValueRef row_offset(Contract *c, uint32_t r) {
     return add(c, jump, mul(c, number(c, r % a->row_run), a->row));
 }
 
-/* One step along k: a and b stand at its element. */
-static void step(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef const *before,
-                 LLVMValueRef *sum) {
-    LLVMValueRef vectors[MOST_VECTORS];
+/* How the tile's next step is done, for code that stands in the loop. */
+static Micro micro_of(Contract *c, const Tile *tile) {
     bool aligned = c->kernel->pack_b;
-    for (uint32_t v = 0; v < tile->vectors; v++) {
-        LLVMValueRef mask = NULL;
-        if (!aligned && c->ragged && v == tile->vectors - 1) {
-            LLVMValueRef column = add(c, add(c, c->from[c->rank - 1], tile->column), number(c, v * c->lanes));
-            mask = contract_mask_below(c, column, c->columns);
-        }
-        vectors[v] = contract_load(c, b, number(c, v * c->lanes), aligned ? contract_vector_bytes(c) : 4, mask);
+    Micro micro = {c->p, tile->rows, tile->vectors, c->lanes, .align = aligned ? contract_vector_bytes(c) : 4};
+    if (!aligned && c->ragged) {
+        LLVMValueRef last = number(c, (tile->vectors - 1) * c->lanes);
+        micro.mask = contract_mask_below(c, add(c, add(c, c->from[c->rank - 1], tile->column), last), c->columns);
     }
-    for (uint32_t r = 0; r < tile->rows; r++) {
-        LLVMValueRef x = pull_load(c->p, c->f32, contract_element(c, a, row_offset(c, r)), 4, NULL, false);
-        LLVMValueRef wide = pull_splat(c->p, x, c->lanes);
-        for (uint32_t v = 0; v < tile->vectors; v++) {
-            uint32_t i = r * tile->vectors + v;
-            sum[i] = multiply_add(c, wide, vectors[v], before[i]);
-        }
-    }
+    for (uint32_t r = 0; r < tile->rows; r++) micro.row[r] = row_offset(c, r);
+    return micro;
 }
 
 /* ---- what will be needed soon */
@@ -181,12 +113,13 @@ static void fetch_results(Contract *c, const Tile *tile, LLVMValueRef k) {
 /* Steps [from, end) along one run of A. */
 static void some_steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef from,
                        LLVMValueRef end, bool asks, bool may_be_empty, LLVMValueRef *sum) {
-    Round round = round_begin(c, from, end, sum, tile->rows * tile->vectors, may_be_empty);
+    Round round = micro_round_begin(c->p, from, end, sum, tile->rows * tile->vectors, may_be_empty);
     LLVMValueRef at_a = contract_element(c, a, mul(c, round.index, c->a.depth));
     fetch_next_rows(c, tile, a, round.index);
     if (asks) fetch_results(c, tile, round.index);
-    step(c, tile, at_a, contract_element(c, b, mul(c, round.index, c->b.depth)), round.phi, sum);
-    round_end(c, &round, sum);
+    Micro micro = micro_of(c, tile);
+    micro_step(&micro, at_a, contract_element(c, b, mul(c, round.index, c->b.depth)), round.phi, sum);
+    micro_round_end(c->p, &round, sum);
 }
 
 /* `count` steps along one run of A; the first of them ask for what the epilogue needs. */
@@ -205,12 +138,12 @@ static void steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b,
 static void steps_of_runs(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef count,
                           LLVMValueRef *sum) {
     int64_t run = c->a.depth_run;
-    Round runs = round_begin(c, number(c, 0), count, sum, tile->rows * tile->vectors, false);
+    Round runs = micro_round_begin(c->p, number(c, 0), count, sum, tile->rows * tile->vectors, false);
     LLVMValueRef at = contract_element(c, a, mul(c, runs.index, c->a.depth_jump));
     for (uint32_t i = 0; i < runs.count; i++) sum[i] = runs.phi[i];
     steps(c, tile, at, contract_element(c, b, mul(c, runs.index, mul(c, number(c, run), c->b.depth))), number(c, run),
           sum);
-    round_end(c, &runs, sum);
+    micro_round_end(c->p, &runs, sum);
 }
 
 /* C[rows x vectors] += A[rows x k] B[k x vectors] */
@@ -226,13 +159,13 @@ static void micro_kernel(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValu
         steps(c, tile, tile->a, b, c->k_count, sum);
     } else if (c->takes_images && !c->patch.rows_are_places) {
         int64_t places = c->patch.OH * c->patch.OW;
-        Round images = round_begin(c, number(c, 0), contract_divide(c, c->k_count, places), sum,
-                                   tile->rows * tile->vectors, false);
+        Round images = micro_round_begin(c->p, number(c, 0), contract_divide(c, c->k_count, places), sum,
+                                         tile->rows * tile->vectors, false);
         LLVMValueRef a = contract_element(c, tile->a, mul(c, images.index, c->image_jump));
         LLVMValueRef from = contract_element(c, b, mul(c, images.index, mul(c, number(c, places), c->b.depth)));
         for (uint32_t i = 0; i < images.count; i++) sum[i] = images.phi[i];
         steps_of_runs(c, tile, a, from, number(c, c->patch.OH), sum);
-        round_end(c, &images, sum);
+        micro_round_end(c->p, &images, sum);
     } else {
         steps_of_runs(c, tile, tile->a, b, contract_divide(c, c->k_count, run), sum);
     }

@@ -24,6 +24,8 @@ typedef struct {
  * Errors are bounded over all 2^32 inputs by tests/exhaustive_ulp.c; NaN, infinities, zeros and subnormals
  * behave as C's Annex F says. FMA is used where the target has it. */
 LLVMValueRef math_exp(Emitter *e, LLVMValueRef x);
+/* exp for weights: below -87 it is e^-87, above 88 e^88, and it takes two thirds of the time. */
+LLVMValueRef math_exp_weight(Emitter *e, LLVMValueRef x);
 LLVMValueRef math_log(Emitter *e, LLVMValueRef x);
 LLVMValueRef math_tanh(Emitter *e, LLVMValueRef x);
 LLVMValueRef math_sigmoid(Emitter *e, LLVMValueRef x);
@@ -34,6 +36,7 @@ LLVMValueRef math_cos(Emitter *e, LLVMValueRef x);
 /* Philox4x32-10 (Salmon et al., SC'11): counter and key are (vectors of) i32, or scalars that are splatted; the
  * result is word `word` (0..3) of the block, in the shape of counter[0]. */
 LLVMValueRef math_philox(Emitter *e, const LLVMValueRef counter[4], const LLVMValueRef key[2], uint32_t word);
+void math_philox_block(Emitter *e, const LLVMValueRef counter[4], const LLVMValueRef key[2], LLVMValueRef word[4]); /* all */
 
 /* Conversions between storage and arithmetic types, with the rules of `cast` in ir/ops.def, by integer arithmetic where
  * the target has no instruction (bf16, f16). */

@@ -159,7 +159,36 @@ static void header_guard(const SelfcModule *module, const Driver *drivers, const
     fprintf(out, "_H\n");
 }
 
-void header_print(const SelfcModule *module, const Driver *drivers, const Weights *weights, FILE *out) {
+/* The function on text that stands over those on rows of ids. */
+static void header_text_function(const SelfcModule *module, const TextFunction *text, const Driver *drivers,
+                                 FILE *out) {
+    const SelfcProgram *program = &module->programs[text->first];
+    const Driver *driver = &drivers[text->first];
+    bool has_pair = text->has[TEXT_segment];
+    fprintf(out, "\n/* ");
+    header_text(text->name, out);
+    fprintf(out, " of a text: UTF-8 of text_bytes bytes%s → ",
+            has_pair ? ", and a second text behind it (pair may be NULL)" : "");
+    header_tensors(program->io + program->input_count, driver->parameters + program->input_count, program->output_count,
+                   out);
+    fprintf(out,
+            " for n = 1.\n * At most %lld tokens, [CLS] and [SEP] counted; what is longer is cut. Re-entrant, "
+            "allocates nothing, calls nothing.\n",
+            (long long)text->room);
+    if (text->has[TEXT_positions]) fprintf(out, " * The result is for the first [MASK].\n");
+    fprintf(out, " * Returns 0; 2 if a pointer is NULL%s. */\n",
+            text->has[TEXT_positions] ? "; 3 if there is no [MASK]" : "");
+    fprintf(out, "#define %s_WORKSPACE ((size_t)%lld) /* bytes, at any address */\n", text->macro,
+            (long long)text->workspace);
+    fprintf(out, "int %s(const char *text, size_t text_bytes, %s", text->symbol,
+            has_pair ? "const char *pair, size_t pair_bytes, " : "");
+    for (uint32_t i = program->input_count; i < program->input_count + program->output_count; i++)
+        fprintf(out, "%s *%s, ", header_type[program->io[i].dtype], driver->parameters[i]);
+    fprintf(out, "%svoid *workspace);\n", driver->wants_weights ? "const void *weights, " : "");
+}
+
+void header_print(const SelfcModule *module, const Driver *drivers, const TextFunctions *texts, const Weights *weights,
+                  FILE *out) {
     fprintf(out, "/* Made by selfc from ");
     header_text(module->name, out);
     fprintf(out, ". Tensors are dense and row-major; the first axis named varies slowest.\n");
@@ -173,5 +202,11 @@ void header_print(const SelfcModule *module, const Driver *drivers, const Weight
     for (uint32_t i = 0; i < module->program_count; i++)
         header_function(module, &module->programs[i], &drivers[i], &macros, out);
     arena_free(macros.arena);
+    for (uint32_t i = 0; i < texts->count; i++) header_text_function(module, &texts->items[i], drivers, out);
+    if (texts->count)
+        fprintf(out,
+                "\n/* The token of an id, as it stands in the vocabulary; NULL: there is none. */\n"
+                "const char *%s(int32_t id);\n",
+                texts->word);
     fprintf(out, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }

@@ -34,8 +34,11 @@ LLVMModuleRef kernel_emit(const Kernel *kernel, const Target *target, LLVMContex
     prefer_width(target, context, e.function);
     LLVMPositionBuilderAtEnd(e.builder, LLVMAppendBasicBlockInContext(context, e.function, "entry"));
     Pull *p = pull_begin(&e);
-    if (kernel->kind == KERNEL_map) map_emit(p);
-    else contract_emit(p);
+    switch (kernel->kind) {
+    case KERNEL_map: map_emit(p); break;
+    case KERNEL_contract: contract_emit(p); break;
+    case KERNEL_attention: attention_emit(p); break;
+    }
     pull_end(p);
     LLVMBuildRetVoid(e.builder);
     LLVMDisposeBuilder(e.builder);
@@ -46,5 +49,10 @@ LLVMModuleRef kernel_emit(const Kernel *kernel, const Target *target, LLVMContex
 }
 
 int64_t kernel_scratch_bytes(const Kernel *kernel, const Target *target) {
-    return kernel->kind == KERNEL_contract ? contract_scratch_bytes(kernel, target) : 0;
+    switch (kernel->kind) {
+    case KERNEL_map: return 0;
+    case KERNEL_contract: return contract_scratch_bytes(kernel, target);
+    case KERNEL_attention: return attention_scratch_bytes(kernel, target);
+    }
+    return 0;
 }

@@ -91,6 +91,13 @@ LLVMValueRef math_exp(Emitter *e, LLVMValueRef x) {
     return exp_whole(e, math_at_most(e, math_at_least(e, x, -104), 89));
 }
 
+/* The bias is that of a float, so that the lowest bits are those of 2^exponent; a product hands NaN on. */
+LLVMValueRef math_exp_weight(Emitter *e, LLVMValueRef x) {
+    Reduced reduced = exp_reduce(e, math_at_most(e, math_at_least(e, x, -87), 88), 127);
+    LLVMValueRef power = LLVMBuildShl(e->builder, reduced.whole, math_i32(e, reduced.whole, 23), "");
+    return LLVMBuildFMul(e->builder, reduced.value, math_from_bits(e, power), "");
+}
+
 /* log(1 + r) = r + r^2 q(r) on -0.25 <= r < 0.5, error 2^-27.1 */
 static const float log_terms[] = {-0x1.6fe586p-5f, 0x1.abf628p-4f,  -0x1.0d8fe4p-3f, 0x1.2897b6p-3f, -0x1.54f242p-3f,
                                   0x1.99685cp-3f,  -0x1.000026p-2f, 0x1.5555a6p-2f,  -0.5f};

@@ -19,7 +19,7 @@ static LLVMValueRef random_widen(Emitter *e, LLVMValueRef word, LLVMValueRef lik
     return LLVMBuildShuffleVector(e->builder, one, LLVMGetPoison(type), LLVMConstNull(LLVMVectorType(i32, lanes)), "");
 }
 
-LLVMValueRef math_philox(Emitter *e, const LLVMValueRef counter[4], const LLVMValueRef key[2], uint32_t word) {
+void math_philox_block(Emitter *e, const LLVMValueRef counter[4], const LLVMValueRef key[2], LLVMValueRef word[4]) {
     LLVMBuilderRef b = e->builder;
     LLVMValueRef like = counter[0], low_half = math_i64(e, like, 0xffffffff), half = math_i64(e, like, 32);
     LLVMValueRef c[4], k[2], product[2];
@@ -39,5 +39,11 @@ LLVMValueRef math_philox(Emitter *e, const LLVMValueRef counter[4], const LLVMVa
             k[i] = LLVMBuildAdd(b, k[i], math_i64(e, like, key_step[i]), "");
         }
     }
-    return math_to_i32(e, c[word]);
+    for (int i = 0; i < 4; i++) word[i] = math_to_i32(e, c[i]);
+}
+
+LLVMValueRef math_philox(Emitter *e, const LLVMValueRef counter[4], const LLVMValueRef key[2], uint32_t word) {
+    LLVMValueRef words[4];
+    math_philox_block(e, counter, key, words);
+    return words[word];
 }

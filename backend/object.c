@@ -24,6 +24,7 @@ typedef struct {
     Manifest manifest;
     Weights weights;
     Driver *drivers;
+    TextFunctions texts;
     LLVMTargetMachineRef machine;
     LLVMContextRef context;
     LLVMModuleRef module;
@@ -113,6 +114,7 @@ static void build_add_drivers(Build *build, const char *weights) {
     LLVMValueRef blob = build->weights.embedded && build->weights.bytes ? build_blob(build, weights) : NULL;
     for (uint32_t i = 0; i < build->manifest.module.program_count; i++)
         driver_emit(&build->drivers[i], &build->manifest, i, &build->weights, blob, build->functions, build->module);
+    text_emit(&build->texts, &build->manifest, build->drivers, &build->options->text, build->module);
 }
 
 /* int main(int argc, char **argv) { return selfc_trainer_main(&module, argc, argv); } */
@@ -148,7 +150,7 @@ static bool build_save_header(Build *build) {
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (!out) die("no memory for a header");
-    header_print(&build->manifest.module, build->drivers, &build->weights, out);
+    header_print(&build->manifest.module, build->drivers, &build->texts, &build->weights, out);
     fclose(out);
     bool good = build_save(build, build_beside(build, ".h"), text, size);
     free(text);
@@ -169,12 +171,15 @@ static bool build_save_text(Build *build) {
 }
 
 static bool build_save_archive(Build *build, LLVMMemoryBufferRef object) {
-    const char **symbols = arena_array(build->arena, const char *, build->manifest.module.program_count);
-    for (uint32_t i = 0; i < build->manifest.module.program_count; i++) symbols[i] = build->drivers[i].symbol;
+    uint32_t programs = build->manifest.module.program_count, texts = build->texts.count;
+    const char **symbols = arena_array(build->arena, const char *, programs + texts + 1);
+    for (uint32_t i = 0; i < programs; i++) symbols[i] = build->drivers[i].symbol;
+    for (uint32_t i = 0; i < texts; i++) symbols[programs + i] = build->texts.items[i].symbol;
+    if (texts) symbols[programs + texts] = build->texts.word;
     size_t size;
     void *archive =
         archive_make(driver_identifier(build->manifest.module.name, build->arena), LLVMGetBufferStart(object),
-                     LLVMGetBufferSize(object), symbols, build->manifest.module.program_count, &size);
+                     LLVMGetBufferSize(object), symbols, programs + texts + (texts > 0), &size);
     bool good = build_save(build, build->options->out, archive, size);
     free(archive);
     return good;
@@ -244,6 +249,8 @@ static void build_plan_inference(Build *build, const CompileInput *input) {
     build->drivers = arena_array(build->arena, Driver, module->program_count);
     for (uint32_t i = 0; i < module->program_count; i++)
         build->drivers[i] = driver_describe(&build->manifest, i, &build->weights, build->arena);
+    if (options->text.tables && text_fits(build->target))
+        build->texts = text_functions(&build->manifest, build->drivers, build->arena);
 }
 
 /* Code first, since it is what can fail; then what lies beside it. */

@@ -622,6 +622,7 @@ static LLVMValueRef compute(Pull *p, NodeId id, const Position *at) {
     case CLASS_leaf:
     case CLASS_index:
     case CLASS_contract:
+    case CLASS_attention:
     case CLASS_meta: break;
     }
     switch ((int)node->op) {

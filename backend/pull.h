@@ -92,8 +92,10 @@ void loop_end(Pull *p, Loop *loop);
  * fastest; of a contraction the rows are, so that neighbours share their columns. */
 void loop_piece(Pull *p, LLVMValueRef piece, LLVMValueRef from[MAX_RANK], LLVMValueRef to[MAX_RANK]);
 
-/* map.c, contract.c */
+/* map.c, contract.c, attention.c */
 void map_emit(Pull *p);
 void contract_emit(Pull *p);
+void attention_emit(Pull *p);
+int64_t attention_scratch_bytes(const Kernel *kernel, const Target *target);
 int64_t contract_scratch_bytes(const Kernel *kernel, const Target *target);
 #endif

@@ -183,6 +183,7 @@ static void target_start_x86(void) {
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
+    LLVMInitializeX86AsmParser(); /* for code that joins objects as text */
 }
 
 static void target_start_aarch64(void) {
@@ -190,6 +191,7 @@ static void target_start_aarch64(void) {
     LLVMInitializeAArch64Target();
     LLVMInitializeAArch64TargetMC();
     LLVMInitializeAArch64AsmPrinter();
+    LLVMInitializeAArch64AsmParser();
 }
 
 /* LLVM ends the process after this returns; so end it here, with a message and without a core file. */

@@ -5,9 +5,11 @@
 #include "frontend/api.h"
 
 #include "runtime/data/data.h"
+#include "runtime/text/tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* No ending: a training program. */
 static int build_kind(const char *out, BuildKind *kind) {
@@ -102,6 +104,25 @@ static void build_note(const SelfcModel *model, BuildKind kind, const CompileInp
             }
 }
 
+/* A RUN with a tokenizer: its functions on rows of ids can take text. NULL: there is none; *failed after api_fail. */
+static SelfcTokenizer *build_tokenizer(const SelfcModel *model, BuildText *text, int *failed) {
+    static const char *const marks[] = {"[CLS]", "[SEP]", "[PAD]", "[MASK]"};
+    const char *path = model->folder ? arena_printf(model->arena, "%s/tokenizer.json", model->folder) : NULL;
+    if (!path || access(path, R_OK)) return NULL;
+    SelfcTokenizer *tokenizer = selfc_tokenizer_open(path);
+    if (!tokenizer) return *failed = api_fail("%s", selfc_failure()), NULL;
+    text->tables = selfc_tokenizer_tables(tokenizer, &text->size);
+    text->word_count = (uint32_t)selfc_tokenizer_size(tokenizer);
+    const char **words = arena_array(model->arena, const char *, text->word_count + 1);
+    for (uint32_t i = 0; i < text->word_count; i++) {
+        const char *word = selfc_tokenizer_token(tokenizer, (int32_t)i);
+        words[i] = word ? word : "";
+    }
+    text->words = words;
+    for (int i = 0; i < 4; i++) text->marks[i] = selfc_tokenizer_find(tokenizer, marks[i]);
+    return tokenizer;
+}
+
 int selfc_build(SelfcModel *model, const char *out, const char *const *functions, size_t function_count,
                 int embed_weights) {
     BuildKind kind = BUILD_program;
@@ -119,9 +140,13 @@ int selfc_build(SelfcModel *model, const char *out, const char *const *functions
         options.layout = model->compiled.module;
         options.weights_beside = !embed_weights;
     }
+    int failed = 0;
+    SelfcTokenizer *tokenizer = wants_weights ? build_tokenizer(model, &options.text, &failed) : NULL;
+    if (failed) return api_input_free(&input), 1;
     Diag diag;
     diag_init(&diag);
     bool good = build_write(&input, &model->target, &options, &diag);
+    selfc_tokenizer_close(tokenizer);
     if (good) build_note(model, kind, &input);
     api_input_free(&input);
     if (!good) return api_fail_with(&diag);

@@ -117,6 +117,9 @@ static cJSON *made_training(const Eval *eval, int64_t batch, int64_t steps) {
         int32_t dtype = eval->embed.input[i].tensor->dtype;
         if (dtype == SELFC_i32 || dtype == SELFC_i64) cJSON_DeleteItemFromObjectCaseSensitive(item, "scale");
     }
+    const DataSpec *text = model_text(eval->model->description);
+    if (text && text->vocabulary) cJSON_AddNumberToObject(data->child, "vocabulary", (double)text->vocabulary);
+    if (text && text->mask >= 0) cJSON_AddNumberToObject(data->child, "mask", (double)text->mask);
     item = cJSON_AddObjectToObject(data, "selfc_label");
     cJSON_AddStringToObject(item, "source", "npy");
     cJSON_AddStringToObject(item, "field", "label");

@@ -8,7 +8,7 @@
 
 static const char *const picture_colour[] = {
     [CLASS_leaf] = "#e8e8e8",  [CLASS_unary] = "#d6eaff",  [CLASS_binary] = "#d6eaff",   [CLASS_ternary] = "#d6eaff",
-    [CLASS_index] = "#fff3c4", [CLASS_reduce] = "#d9f2d9", [CLASS_contract] = "#ffd6cc", [CLASS_meta] = "#ead6ff",
+    [CLASS_index] = "#fff3c4", [CLASS_reduce] = "#d9f2d9", [CLASS_contract] = "#ffd6cc", [CLASS_attention] = "#ffccec", [CLASS_meta] = "#ead6ff",
 };
 
 /* Quotes for dot and escapes for HTML at once: neither likes these. */
@@ -48,8 +48,12 @@ void picture_graph_dot(const Graph *graph, FILE *out) {
     fprintf(out, "}\n");
 }
 
+static const char *const kernel_colour[] = {
+    [KERNEL_map] = "#d6eaff", [KERNEL_contract] = "#ffd6cc", [KERNEL_attention] = "#ffccec"};
+static const char *const kernel_kind[] = {
+    [KERNEL_map] = "map", [KERNEL_contract] = "contract", [KERNEL_attention] = "attention"};
+
 void picture_program_dot(const Program *program, FILE *out) {
-    static const char *const colour[] = {[KERNEL_map] = "#d6eaff", [KERNEL_contract] = "#ffd6cc"};
     char type[128];
     fprintf(out, "digraph program {\n  node [shape=box, style=filled, fontname=\"sans-serif\"];\n");
     for (uint32_t b = 0; b < program->buffer_count; b++)
@@ -58,7 +62,7 @@ void picture_program_dot(const Program *program, FILE *out) {
     for (uint32_t c = 0; c < program->call_count; c++) {
         const Call *call = &program->calls[c];
         const Kernel *kernel = &program->kernels[call->kernel];
-        fprintf(out, "  c%u [fillcolor=\"%s\", label=\"%u: ", c, colour[kernel->kind], call->phase);
+        fprintf(out, "  c%u [fillcolor=\"%s\", label=\"%u: ", c, kernel_colour[kernel->kind], call->phase);
         picture_text(kernel->name, out);
         fprintf(out, "\"];\n");
         for (uint32_t a = 0; a < kernel_arg_count(kernel); a++)
@@ -168,11 +172,10 @@ static void picture_calls(const Program *program, FILE *out) {
     for (uint32_t c = 0; c < program->call_count; c++) {
         const Call *call = &program->calls[c];
         const Kernel *kernel = &program->kernels[call->kernel];
-        bool is_product = kernel->kind == KERNEL_contract;
-        fprintf(out, "<tr style=\"background:%s\"><td>%u<td>", is_product ? "#ffd6cc" : "#d6eaff", call->phase);
+        fprintf(out, "<tr style=\"background:%s\"><td>%u<td>", kernel_colour[kernel->kind], call->phase);
         picture_text(kernel->name, out);
-        fprintf(out, "<td>%s<td>", is_product ? "contract" : "map");
-        if (is_product) fprintf(out, "%u rows × %u vectors", kernel->tile_rows, kernel->tile_vectors);
+        fprintf(out, "<td>%s<td>", kernel_kind[kernel->kind]);
+        if (kernel->kind == KERNEL_contract) fprintf(out, "%u rows × %u vectors", kernel->tile_rows, kernel->tile_vectors);
         fprintf(out, "<td>%lld<td>", (long long)dim_at(grid_pieces_at(&kernel->grid, 1), 1));
         for (uint32_t a = 0; a < kernel_arg_count(kernel); a++)
             fprintf(out, "%sb%u ", a == kernel->body->input_count ? "<td>" : "", call->args[a]);

@@ -87,7 +87,7 @@ static void json_grid(const Kernel *kernel, int64_t n, FILE *out) {
 }
 
 static void json_tile(const Kernel *kernel, FILE *out) {
-    if (kernel->kind == KERNEL_map) {
+    if (kernel->kind != KERNEL_contract) {
         fprintf(out, ", \"tile\": null");
         return;
     }
@@ -113,7 +113,7 @@ static void json_kernel(const Profile *profile, const ProfileKernel *row, FILE *
     json_text(row->name, out);
     fprintf(out, ", \"operations\": ");
     json_text(row->kernel->name, out);
-    fprintf(out, ", \"kind\": \"%s\"", row->kernel->kind == KERNEL_contract ? "product" : "map");
+    fprintf(out, ", \"kind\": \"%s\"", row->kernel->kind != KERNEL_map ? "product" : "map");
     json_words("layers", &row->layers, out);
     json_words("parts", &row->parts, out);
     fprintf(out, ", \"phases\": [");

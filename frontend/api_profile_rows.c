@@ -69,7 +69,7 @@ static PhaseTimes *profile_phases(const Profile *profile, const ProfileSource *s
 
 /* The last axis, or the one before it if that is interleaved, is walked in whole vectors, block by block. */
 static double profile_tail_waste(const Kernel *kernel, const Machine *machine, int64_t n) {
-    if (!kernel->grid.rank) return 0;
+    if (!kernel->grid.rank || kernel->kind == KERNEL_attention) return 0;
     uint32_t axis = kernel->grid.rank - (kernel_interleaved(kernel) ? 2 : 1);
     int64_t lanes = machine->vector_bytes / 4, size = dim_at(kernel->grid.axis[axis].extent, n);
     int64_t block = kernel->grid.axis[axis].block;
@@ -115,6 +115,7 @@ static const char *profile_reason(const ProfileKernel *row, const Profile *profi
     if (row->kernel->kind == KERNEL_map)
         return compute > memory ? "arithmetic waits: divisions, functions or loads"
                                 : "elementary functions, reductions or cache misses";
+    if (row->kernel->kind == KERNEL_attention) return "arithmetic waits: exponentials, packing and loads";
     int64_t depth = profile_depth(row->kernel, profile->batch);
     if (depth <= PROFILE_SHORT_DEPTH)
         return arena_printf(arena, "short sums: %lld terms, and each has its result to store", (long long)depth);
@@ -137,7 +138,7 @@ static void profile_add_call(Profile *profile, const ProfileSource *source, uint
     double scale = source->calls->batch ? 1 : (double)profile->batch, seconds = source->times->calls[c] / profile->runs;
     double flop = call->flop * scale, bytes = call->bytes * scale;
     ProfileKernel *row = profile_kernel(profile, source, c, arena);
-    bool is_product = row->kernel->kind == KERNEL_contract;
+    bool is_product = row->kernel->kind != KERNEL_map;
     if (call->origin) profile_add_word(&row->layers, origin_name(arena, call->origin));
     profile_add_word(&row->parts, part);
     row->phases[row->calls++] = call->phase;

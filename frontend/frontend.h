@@ -36,7 +36,7 @@ typedef struct {
     int64_t length, stride;          /* asked of texts, as all below; 0: no text, the source decides */
     const char *unit, *tokenizer;    /* NULL: the source decides; no text */
     bool has_labels;                 /* some input reads labels: lines begin with them */
-    int64_t vocabulary;              /* as described; 0: as the tokenizer says */
+    int64_t vocabulary, mask;        /* as described; 0 and -1: as the tokenizer says */
 } DataSpec;
 
 /* What the rest of the compiler asks of a model. */

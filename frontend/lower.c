@@ -348,6 +348,16 @@ static void check_trained(const Model *model, const Function *function, const Gr
     }
 }
 
+/* Shapes of data and the size of a vocabulary may have to wait until the data is opened; layers that do not know their
+ * inputs have no weights before. */
+static bool knows_inputs(const Model *model) {
+    const Training *training = &model->training;
+    bool known = !model->text || model->text->vocabulary > 0;
+    for (uint32_t i = 0; i < training->data_count; i++)
+        known &= training->data[i].has_sample || training->data[i].shape;
+    return known;
+}
+
 void lower_trial(const Model *model, Diag *diag) {
     Graph *train = NULL, *evaluate = NULL, *health = NULL;
     if (model->has_training) {
@@ -358,7 +368,7 @@ void lower_trial(const Model *model, Diag *diag) {
     }
     for (uint32_t i = 0; i < model->function_count; i++) {
         Graph *graph = lower_one_function(model, &model->functions[i], diag);
-        if (train && graph) check_trained(model, &model->functions[i], train, graph, diag);
+        if (train && graph && knows_inputs(model)) check_trained(model, &model->functions[i], train, graph, diag);
         graph_free(graph);
     }
     graph_free(train);

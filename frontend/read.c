@@ -196,7 +196,8 @@ static void list_results(Reader *r) {
                                           .unit = data->unit,
                                           .tokenizer = data->tokenizer,
                                           .has_labels = data->is_text && read_text_has_labels(training),
-                                          .vocabulary = data->vocabulary};
+                                          .vocabulary = data->vocabulary,
+                                          .mask = data->mask};
     }
 }
 

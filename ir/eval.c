@@ -3,7 +3,7 @@
  * Elements are doubles whatever their type. Integer arithmetic goes through uint64_t and wraps at its width, so i32 is
  * exact; an i64 beyond 2^53 loses low bits between operations, because a double cannot hold it. f32 arithmetic is not
  * rounded, so that finite differences work; conversions into a type that holds less than its source are. */
-#include "ir/graph.h"
+#include "ir/eval.h"
 
 #include <math.h>
 #include <string.h>
@@ -101,7 +101,7 @@ static double cast(DType from, DType to, double value) {
 static double constant(DType dtype, double value) { return cast(DTYPE_f32, dtype, value); }
 
 /* Philox4x32-10 (Salmon and others, "Parallel random numbers: as easy as 1, 2, 3", 2011). */
-static void philox(uint32_t counter[4], uint32_t key0, uint32_t key1) {
+void eval_philox(uint32_t counter[4], uint32_t key0, uint32_t key1) {
     for (int round = 0; round < 10; round++) {
         uint64_t a = (uint64_t)counter[0] * 0xD2511F53u, b = (uint64_t)counter[2] * 0xCD9E8D57u;
         uint32_t next[4] = {(uint32_t)(b >> 32) ^ counter[1] ^ key0, (uint32_t)b,
@@ -119,7 +119,7 @@ static void eval_random(const Node *node, const Shape *shape, const Shape *sampl
     for (int64_t i = 0; i < shape->elements; i++) {
         uint32_t counter[4] = {(uint32_t)(i % in_sample), (uint32_t)bits_of(sample[i / in_sample]),
                                (uint32_t)bits_of(key[2]), node->attr.random.stream};
-        philox(counter, (uint32_t)bits_of(key[0]), (uint32_t)bits_of(key[1]));
+        eval_philox(counter, (uint32_t)bits_of(key[0]), (uint32_t)bits_of(key[1]));
         out[i] = (double)(int32_t)counter[node->attr.random.word];
     }
 }
@@ -325,6 +325,11 @@ static void eval_node(const Graph *graph, NodeId id, int64_t n, const double *co
     case OP_sum: eval_sum(dtype, &shape, &from_a, a, out); break;
     case OP_reduce_max: eval_reduce_max(&shape, &from_a, a, out); break;
     case OP_matmul: eval_matmul(&shape, &from_a, a, b, out); break;
+    case OP_attention_norm:
+    case OP_attention:
+    case OP_attention_dq:
+    case OP_attention_dk:
+    case OP_attention_dv: eval_attention(graph, node, n, values, out); break;
     case OP_gradient: BUG("%%%u: a gradient has no value before the autodiff pass", id);
     }
 }

@@ -97,6 +97,13 @@ static Attr canonical_attr(const Node *node, uint32_t rank) {
         attr.window = node->attr.window;
         attr.window.value = canonical_value(node->attr.window.value);
         break;
+    case ATTR_attention:
+        attr.attention.scale = canonical_value(node->attr.attention.scale);
+        attr.attention.causal = node->attr.attention.causal != 0;
+        if (node->op == OP_attention_norm) break;
+        attr.attention.rate = canonical_value(node->attr.attention.rate);
+        attr.attention.stream = node->attr.attention.stream;
+        break;
     }
     return attr;
 }

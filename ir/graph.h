@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { MAX_INPUTS = 3, MAX_RANK = 6 };
+enum { MAX_INPUTS = 9, MAX_RANK = 6 };
 
 typedef enum {
 #define DTYPE(name, ...) DTYPE_##name,
@@ -61,11 +61,11 @@ enum {
 #include "ir/ops.def"
 };
 
-typedef enum { CLASS_leaf, CLASS_unary, CLASS_binary, CLASS_ternary, CLASS_index, CLASS_reduce, CLASS_contract, CLASS_meta } OpClass;
+typedef enum { CLASS_leaf, CLASS_unary, CLASS_binary, CLASS_ternary, CLASS_index, CLASS_reduce, CLASS_contract, CLASS_attention, CLASS_meta } OpClass;
 typedef enum { DOMAIN_any, DOMAIN_number, DOMAIN_float, DOMAIN_integer, DOMAIN_logic, DOMAIN_special } OpDomain;
 typedef enum {
     ATTR_none, ATTR_index, ATTR_value, ATTR_axis, ATTR_axes, ATTR_random,
-    ATTR_dtype, ATTR_permutation, ATTR_slice, ATTR_pad, ATTR_window
+    ATTR_dtype, ATTR_permutation, ATTR_slice, ATTR_pad, ATTR_window, ATTR_attention
 } AttrKind;
 
 typedef uint32_t NodeId;
@@ -82,6 +82,7 @@ typedef union {
     struct { int64_t start[MAX_RANK], step[MAX_RANK]; } slice; /* the result's shape gives the counts */
     struct { int64_t before[MAX_RANK]; double value; } pad;    /* the result's shape gives the rest */
     struct { int64_t stride[2], dilation[2], before[2]; double value; } window; /* of height and width; value: window */
+    struct { double scale, rate; uint32_t stream, causal; } attention; /* rate, stream: not of attention_norm */
 } Attr;                            /* cast needs none: the node's type says it all */
 
 typedef struct {

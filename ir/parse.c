@@ -138,20 +138,23 @@ static bool parse_permutation(Scanner *scanner, Node *node, uint32_t *count) {
     return true;
 }
 
-static bool parse_word_and_stream(Scanner *scanner, Node *node) {
-    int64_t stream, word;
-    bool good = scan_need(scanner, "stream") && scan_need(scanner, "=") &&
-                scan_integer(scanner, 0, UINT32_MAX, &stream) && scan_need(scanner, "word") &&
-                scan_need(scanner, "=") && scan_integer(scanner, 0, 3, &word);
-    if (!good) return false;
-    node->attr.random.stream = (uint32_t)stream;
-    node->attr.random.word = (uint32_t)word;
+static bool parse_keyed_number(Scanner *scanner, const char *key, double *value) {
+    return scan_need(scanner, key) && scan_need(scanner, "=") && scan_number(scanner, value);
+}
+
+static bool parse_keyed_integer(Scanner *scanner, const char *key, int64_t most, uint32_t *value) {
+    int64_t number;
+    if (!scan_need(scanner, key) || !scan_need(scanner, "=") || !scan_integer(scanner, 0, most, &number)) return false;
+    *value = (uint32_t)number;
     return true;
 }
 
-static bool parse_value(Scanner *scanner, double *value) {
-    return scan_need(scanner, "value") && scan_need(scanner, "=") && scan_number(scanner, value);
+static bool parse_word_and_stream(Scanner *scanner, Node *node) {
+    return parse_keyed_integer(scanner, "stream", UINT32_MAX, &node->attr.random.stream) &&
+           parse_keyed_integer(scanner, "word", 3, &node->attr.random.word);
 }
+
+static bool parse_value(Scanner *scanner, double *value) { return parse_keyed_number(scanner, "value", value); }
 
 /* "stride=2,1": a number for the height, one for the width */
 static bool parse_pair(Scanner *scanner, const char *key, int64_t pair[2]) {
@@ -167,6 +170,14 @@ static bool parse_window(Scanner *scanner, Node *node) {
     return parse_pair(scanner, "stride", node->attr.window.stride) &&
            parse_pair(scanner, "dilation", node->attr.window.dilation) &&
            parse_pair(scanner, "before", node->attr.window.before) && parse_value(scanner, &node->attr.window.value);
+}
+
+static bool parse_attention(Scanner *scanner, Node *node) {
+    bool good = parse_keyed_number(scanner, "scale", &node->attr.attention.scale) &&
+                parse_keyed_integer(scanner, "causal", 1, &node->attr.attention.causal);
+    if (!good || node->op == OP_attention_norm) return good;
+    return parse_keyed_number(scanner, "rate", &node->attr.attention.rate) &&
+           parse_keyed_integer(scanner, "stream", UINT32_MAX, &node->attr.attention.stream);
 }
 
 /* counts: how many numbers stood in the lists, -1 if there is no such list */
@@ -200,6 +211,7 @@ static bool parse_attr(Scanner *scanner, Node *node, int64_t counts[2]) {
         counts[0] = first;
         return true;
     case ATTR_window: return parse_window(scanner, node);
+    case ATTR_attention: return parse_attention(scanner, node);
     }
     return false;
 }

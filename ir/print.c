@@ -96,6 +96,15 @@ static void print_attr(const Node *node, FILE *out) {
         fputs(" value=", out);
         text_put_number(attr->window.value, out);
         break;
+    case ATTR_attention:
+        fputs("scale=", out);
+        text_put_number(attr->attention.scale, out);
+        fprintf(out, " causal=%u", attr->attention.causal);
+        if (node->op == OP_attention_norm) break;
+        fputs(" rate=", out);
+        text_put_number(attr->attention.rate, out);
+        fprintf(out, " stream=%u", attr->attention.stream);
+        break;
     }
 }
 

@@ -19,8 +19,10 @@
  *   parallel axes; inside, the reduced axes are walked once for each stage (a stage is a set of reductions
  *   whose operands need no later stage; the last stage stores what is not reduced).
  * KERNEL_contract: the one matmul of the body; operands are pulled (through index and elementwise nodes)
- *   into packed panels or read in place, the epilogue is applied to the tile in registers. */
-typedef enum { KERNEL_map, KERNEL_contract } KernelKind;
+ *   into packed panels or read in place, the epilogue is applied to the tile in registers.
+ * KERNEL_attention: the siblings of ir/attention.h that the body holds, and nothing else. Products, softmax and products
+ *   again, block by block of queries and keys, all in scratch. */
+typedef enum { KERNEL_map, KERNEL_contract, KERNEL_attention } KernelKind;
 
 /* Pieces = the product over the axes of ceil(extent / block), numbered row-major. */
 typedef struct {
@@ -35,12 +37,15 @@ typedef struct {
     KernelKind kind;
     const char *name;  /* for people: "dense_relu.3"; valid in an assembler symbol after sanitising */
     Graph *body;
-    Grid grid;         /* map: one entry for each axis of the space; contract: the axes of the product [.., m, n] */
+    Grid grid;         /* map: one entry for each axis of the space; contract: the axes of the product [.., m, n];
+                          attention: samples, heads and, but for gradients, queries */
     uint32_t reduced;  /* map: bit mask of axes that some stage reduces over; never cut */
     NodeId product;    /* contract: the matmul in body */
-    uint32_t tile_rows, tile_vectors;  /* contract: register tile; rows x vectors of the machine's width */
-    int64_t depth_block;               /* contract: how much of k is done before the next block; 0: all */
-    int64_t row_block;                 /* contract: rows of a piece whose left operand is made ready at once; 0: all */
+    uint32_t tile_rows, tile_vectors;  /* contract: register tile; rows x vectors of the machine's width; attention: of scores */
+    uint32_t wide_rows, wide_vectors;  /* attention: tile of products as wide as a head */
+    int64_t depth_block;               /* contract: how much of k is done before the next block; 0: all; attention: keys in a block */
+    int64_t row_block;                 /* contract: rows of a piece whose left operand is made ready at once; 0: all;
+                          attention: queries in a block */
     bool pack_a, pack_b;               /* contract: copy operands into panels, or read them where they are */
     bool prepared_b;                   /* contract: b depends on states alone, in all calls: its panels are laid out once */
     bool streams;                      /* results are far larger than the caches: write them past these */

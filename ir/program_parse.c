@@ -155,12 +155,12 @@ static bool parse_reduced(Scanner *scanner, uint32_t *reduced) {
     return true;
 }
 
-static bool parse_tile(Scanner *scanner, Kernel *kernel) {
+static bool parse_tile(Scanner *scanner, uint32_t *tile_rows, uint32_t *tile_vectors) {
     int64_t rows, vectors;
     if (!scan_integer(scanner, 0, 1 << 16, &rows) || !scan_need(scanner, "rows")) return false;
     if (!scan_integer(scanner, 0, 1 << 16, &vectors) || !scan_need(scanner, "vectors")) return false;
-    kernel->tile_rows = (uint32_t)rows;
-    kernel->tile_vectors = (uint32_t)vectors;
+    *tile_rows = (uint32_t)rows;
+    *tile_vectors = (uint32_t)vectors;
     return true;
 }
 
@@ -182,7 +182,9 @@ static bool parse_schedule_line(Scanner *scanner, Kernel *kernel) {
     else if (scan_take(scanner, "product"))
         good = parse_product(scanner, kernel);
     else if (scan_take(scanner, "tile"))
-        good = parse_tile(scanner, kernel);
+        good = parse_tile(scanner, &kernel->tile_rows, &kernel->tile_vectors);
+    else if (scan_take(scanner, "wide"))
+        good = parse_tile(scanner, &kernel->wide_rows, &kernel->wide_vectors);
     else if (scan_take(scanner, "depth"))
         good = scan_integer(scanner, 0, INT64_MAX >> 8, &kernel->depth_block);
     else if (scan_take(scanner, "rows"))
@@ -198,7 +200,7 @@ static bool parse_schedule_line(Scanner *scanner, Kernel *kernel) {
         kernel->pack_b = scan_take(scanner, "b");
         good = true;
     } else {
-        good = scan_fail(scanner, "expected 'grid', 'reduced', 'product', 'tile', 'depth', 'rows', 'pack', 'prepared', 'streams', 'cost' or 'body'");
+        good = scan_fail(scanner, "expected 'grid', 'reduced', 'product', 'tile', 'wide', 'depth', 'rows', 'pack', 'prepared', 'streams', 'cost' or 'body'");
     }
     return good && scan_need_end(scanner);
 }
@@ -209,8 +211,10 @@ static bool parse_kernel_head(Parser *parser, Kernel *kernel) {
     if (!parse_count(scanner, parser->program->kernel_count)) return false;
     if (scan_take(scanner, "contract"))
         kernel->kind = KERNEL_contract;
+    else if (scan_take(scanner, "attention"))
+        kernel->kind = KERNEL_attention;
     else if (!scan_take(scanner, "map"))
-        return scan_fail(scanner, "expected 'map' or 'contract'");
+        return scan_fail(scanner, "expected 'map', 'contract' or 'attention'");
     if (!scan_string(scanner, parser->program->arena, &name) || !scan_need_end(scanner)) return false;
     for (uint32_t i = 0; i < parser->program->kernel_count; i++)
         if (!strcmp(parser->program->kernels[i].name, name))

@@ -16,6 +16,7 @@
  *     call 0: "softmax.3"(b0 -> b1) @ "training.layers[0]"
  *
  * What loops come of a schedule is written behind it as comments: it follows from the rest. */
+#include "ir/attention.h"
 #include "ir/panels.h"
 #include "ir/program.h"
 #include "ir/text.h"
@@ -153,6 +154,18 @@ static void print_contract_loops(const Kernel *kernel, FILE *out) {
     fputs(any ? "\n" : " nothing more\n", out);
 }
 
+static void print_attention_loops(const Kernel *kernel, FILE *out) {
+    AttentionParts parts;
+    if (!attention_parts(kernel->body, &parts)) return;
+    const Node *node = &kernel->body->nodes[parts.first];
+    AttentionShape shape = attention_shape(kernel->body, node);
+    bool is_gradient = attention_is_gradient(node->op);
+    fprintf(out, "  ; each piece: %lld queries against %lld keys, blocks of %lld by %lld%s\n",
+            (long long)(is_gradient || !kernel->row_block ? shape.S : kernel->row_block), (long long)shape.T,
+            (long long)kernel->row_block, (long long)kernel->depth_block,
+            node->attr.attention.causal ? ", none above the diagonal" : "");
+}
+
 static void print_schedule(const Kernel *kernel, FILE *out) {
     fputs("  grid", out);
     for (uint32_t i = 0; i < kernel->grid.rank; i++) {
@@ -170,6 +183,8 @@ static void print_schedule(const Kernel *kernel, FILE *out) {
     if (kernel->kind == KERNEL_contract) fprintf(out, "  product %%%u\n", kernel->product);
     if (kernel->tile_rows || kernel->tile_vectors)
         fprintf(out, "  tile %u rows %u vectors\n", kernel->tile_rows, kernel->tile_vectors);
+    if (kernel->wide_rows || kernel->wide_vectors)
+        fprintf(out, "  wide %u rows %u vectors\n", kernel->wide_rows, kernel->wide_vectors);
     if (kernel->depth_block) fprintf(out, "  depth %lld\n", (long long)kernel->depth_block);
     if (kernel->streams) fputs("  streams\n", out);
     if (kernel->row_block) fprintf(out, "  rows %lld\n", (long long)kernel->row_block);
@@ -187,13 +202,17 @@ static void print_schedule(const Kernel *kernel, FILE *out) {
 
 static void print_kernel(const Program *program, uint32_t index, FILE *out) {
     const Kernel *kernel = &program->kernels[index];
-    fprintf(out, "kernel %u %s ", index, kernel->kind == KERNEL_map ? "map" : "contract");
+    static const char *const kinds[] = {
+        [KERNEL_map] = "map", [KERNEL_contract] = "contract", [KERNEL_attention] = "attention"};
+    fprintf(out, "kernel %u %s ", index, kinds[kernel->kind]);
     text_put_string(kernel->name, out);
     fputc('\n', out);
     print_schedule(kernel, out);
     print_pieces(&kernel->grid, out);
     if (kernel->kind == KERNEL_map)
         print_map_loops(kernel, out);
+    else if (kernel->kind == KERNEL_attention)
+        print_attention_loops(kernel, out);
     else
         print_contract_loops(kernel, out);
     fputs("  body {\n", out);

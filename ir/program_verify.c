@@ -4,6 +4,7 @@
  * A program is completed step by step, so what is not there yet is not asked for: phases count once there are
  * any (phase_count), offsets once there is an arena (arena_size). Sizes that depend on the batch are compared
  * for a few batches; offsets are linear in n, so what fits for a small, an odd and a large one fits. */
+#include "ir/attention.h"
 #include "ir/program.h"
 
 #include <stdarg.h>
@@ -118,6 +119,32 @@ static const char *contract_problem(const Kernel *kernel) {
     return kernel->depth_block < 0 || kernel->row_block < 0 ? "the size of a block must not be negative" : NULL;
 }
 
+/* Blocks of queries are the pieces'; gradients do them one after the other. */
+static const char *attention_problem(const Kernel *kernel) {
+    const Grid *grid = &kernel->grid;
+    AttentionParts parts;
+    if (!attention_parts(kernel->body, &parts))
+        return "attention is one result with its norm, or gradients of the same";
+    for (uint32_t i = 0; i < kernel->body->output_count; i++)
+        if (!attention_is(kernel->body->nodes[kernel->body->outputs[i].node].op)) return "attention has no epilogue";
+    const Node *node = &kernel->body->nodes[parts.first];
+    const Type *q = &kernel->body->nodes[node->in[ATTENTION_q]].type;
+    bool is_gradient = attention_is_gradient(node->op);
+    if (grid->rank != (is_gradient ? 2 : 3) || grid->axis[0].extent != q->dim[0] || grid->axis[1].extent != q->dim[2] ||
+        (!is_gradient && grid->axis[2].extent != q->dim[1]))
+        return "the grid of attention is samples, heads and, but for gradients, queries";
+    if (kernel->reduced) return "attention has no reduced axes";
+    if (!kernel->tile_rows != !kernel->tile_vectors || !kernel->wide_rows != !kernel->wide_vectors)
+        return "a tile has both rows and vectors";
+    return kernel->depth_block < 0 || kernel->row_block < 0 ? "the size of a block must not be negative" : NULL;
+}
+
+static bool has_attention(const Graph *body) {
+    for (NodeId id = 0; id < body->count; id++)
+        if (attention_is(body->nodes[id].op)) return true;
+    return false;
+}
+
 static const char *kernel_problem(const Program *program, uint32_t index) {
     const Kernel *kernel = &program->kernels[index];
     const char *problem = grid_problem(kernel);
@@ -125,6 +152,8 @@ static const char *kernel_problem(const Program *program, uint32_t index) {
     if (has_meta(kernel->body)) return "an operation without code is left in the body";
     for (uint32_t i = 0; i < index; i++)
         if (!strcmp(program->kernels[i].name, kernel->name)) return "another kernel has this name";
+    if (kernel->kind == KERNEL_attention) return attention_problem(kernel);
+    if (has_attention(kernel->body)) return "attention needs a kernel of its own kind";
     if (kernel->kind == KERNEL_contract) return contract_problem(kernel);
     if (kernel->prepared_b) return "a map kernel has no b to prepare";
     return count_products(kernel->body) ? "a map kernel cannot hold a product" : NULL;

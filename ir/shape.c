@@ -3,6 +3,7 @@
  *
  * Rules may be given anything: texts are parsed with their help. Every size is checked for all batches
  * n >= 1; a condition that is linear in n holds for all of them if it holds at 1 and its slope allows it. */
+#include "ir/attention.h"
 #include "ir/graph.h"
 
 #include <math.h>
@@ -345,6 +346,80 @@ static bool type_matmul(Rule *rule, Type *type) {
         return refuse(rule, "the columns of %s must be as many as the rows of %s", text_of(rule, a), text_of(rule, b));
     type->dim[column] = b.dim[column];
     return valid(rule, *type);
+}
+
+/* One number for all samples, or one for each. */
+static bool check_per_sample(Rule *rule, const char *what, Type given, Dim samples) {
+    bool fits = given.dtype == DTYPE_i32 && given.rank == 1 && (given.dim[0] == 1 || given.dim[0] == samples);
+    return fits || refuse(rule, "the %s must be i32[1] or i32[%s], not %s", what, dim_text(rule, samples),
+                          text_of(rule, given));
+}
+
+static bool check_operand(Rule *rule, const char *what, uint32_t index, Type wanted) {
+    Type given = rule->in[index]->type;
+    return type_equal(given, wanted) ||
+           refuse(rule, "%s must be %s, not %s", what, text_of(rule, wanted), text_of(rule, given));
+}
+
+static bool check_queries_and_keys(Rule *rule) {
+    Type q = rule->in[ATTENTION_q]->type, k = rule->in[ATTENTION_k]->type, like_q = q;
+    if (q.dtype != DTYPE_f32 || q.rank != 4)
+        return refuse(rule, "the queries must be f32 with the axes [sample, position, head, width], not %s",
+                      text_of(rule, q));
+    for (uint32_t i = 1; i < 4; i++)
+        if (q.dim[i] < 0)
+            return refuse(rule, "only the first axis may depend on the batch n, but the queries are %s",
+                          text_of(rule, q));
+    if (k.rank == 4) like_q.dim[1] = k.dim[1];
+    if (!type_equal(k, like_q) || k.dim[1] < 0)
+        return refuse(rule, "the keys must be %s but for the number of positions, not %s", text_of(rule, q),
+                      text_of(rule, k));
+    return true;
+}
+
+/* What a query has one of for each head. */
+static Type type_of_norm(const Rule *rule) { return type_make(DTYPE_f32, 3, rule->in[ATTENTION_q]->type.dim); }
+
+static bool check_attention(Rule *rule) {
+    if (!check_queries_and_keys(rule)) return false;
+    Type q = rule->in[ATTENTION_q]->type;
+    double scale = rule->node->attr.attention.scale, rate = rule->node->attr.attention.rate;
+    if (!isfinite(scale)) return refuse(rule, "scale is %g, but must be finite", scale);
+    if (!check_per_sample(rule, "count", rule->in[attention_count(rule->node->op)]->type, q.dim[0])) return false;
+    if (rule->node->op == OP_attention_norm) return true;
+    Type key = rule->in[ATTENTION_key]->type;
+    if (!(rate >= 0 && rate < 1)) return refuse(rule, "rate is %g, but must be at least 0 and below 1", rate);
+    if (key.dtype != DTYPE_i32 || key.rank != 1 || key.dim[0] != 3)
+        return refuse(rule, "the key must be i32[3] (seed low, seed high, step), not %s", text_of(rule, key));
+    return check_per_sample(rule, "sample", rule->in[ATTENTION_sample]->type, q.dim[0]) &&
+           check_operand(rule, "the values", ATTENTION_v, rule->in[ATTENTION_k]->type) &&
+           check_operand(rule, "the norm", ATTENTION_norm, type_of_norm(rule));
+}
+
+static bool type_attention_norm(Rule *rule, Type *type) {
+    *type = type_of_norm(rule);
+    return check_attention(rule);
+}
+
+static bool type_attention(Rule *rule, Type *type) {
+    *type = rule->in[ATTENTION_q]->type;
+    return check_attention(rule);
+}
+
+static bool check_attention_gradient(Rule *rule) {
+    return check_attention(rule) && check_operand(rule, "dy", ATTENTION_dy, rule->in[ATTENTION_q]->type) &&
+           check_operand(rule, "delta", ATTENTION_delta, type_of_norm(rule));
+}
+
+static bool type_attention_dq(Rule *rule, Type *type) {
+    *type = rule->in[ATTENTION_q]->type;
+    return check_attention_gradient(rule);
+}
+
+/* Of keys, and of values. */
+static bool type_attention_dk(Rule *rule, Type *type) {
+    *type = rule->in[ATTENTION_k]->type;
+    return check_attention_gradient(rule);
 }
 
 static bool type_gradient(Rule *rule, Type *type) {

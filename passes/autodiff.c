@@ -7,6 +7,7 @@
  * the next layer anyway, so the operand need not be stored until the backward pass.
  *
  * Gradients are f32 whatever the type of their node: narrow floats are for storage, and sums of them lose bits. */
+#include "ir/attention.h"
 #include "ir/build.h"
 #include "ir/origin.h"
 #include "passes/passes.h"
@@ -313,6 +314,54 @@ static void gradient_matmul(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
     (void)y;
     if (t->depends[in[0]]) flow(t, in[0], build_matmul(t->g, dy, build_swap_last(t->g, in[1])));
     if (t->depends[in[1]]) flow(t, in[1], build_matmul(t->g, build_swap_last(t->g, in[0]), dy));
+}
+
+/* Is the norm that attention y was given its own, and not some other number? */
+static bool has_own_norm(const Tape *t, const NodeId *in, const Attr *attr) {
+    const Node *norm = &t->g->nodes[in[ATTENTION_norm]];
+    return norm->op == OP_attention_norm && norm->in[ATTENTION_q] == in[ATTENTION_q] &&
+           norm->in[ATTENTION_k] == in[ATTENTION_k] && norm->in[NORM_count] == in[ATTENTION_count] &&
+           norm->attr.attention.scale == attr->attention.scale && norm->attr.attention.causal == attr->attention.causal;
+}
+
+/* What flows to queries, keys and values; operand[] are the gradients' nine. */
+static void flow_attention(Tape *t, const NodeId *operand, Attr attr, bool with_values) {
+    static const OpKind op[] = {OP_attention_dq, OP_attention_dk, OP_attention_dv};
+    for (uint32_t i = 0; i < (with_values ? 3 : 2); i++) {
+        if (!t->depends[operand[i]]) continue;
+        Node node = {.op = op[i], .attr = attr};
+        memcpy(node.in, operand, sizeof node.in);
+        flow(t, operand[i], graph_add(t->g, node));
+    }
+}
+
+/* Through the norm flows -delta for each query: with its own norm that is part of dq and dk ("FlashAttention-2",
+ * section 3.1.2), so nothing is left to flow there. */
+static void gradient_attention(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    NodeId operand[MAX_INPUTS];
+    Attr attr = t->g->nodes[y].attr;
+    Type norm = type_of(t, in[ATTENTION_norm]);
+    NodeId delta = build_sum(t->g, binary(t, OP_mul, dy, y), 1u << 3);
+    delta = build_reshape(t->g, delta, norm.rank, norm.dim);
+    memcpy(operand, in, sizeof operand);
+    operand[ATTENTION_dy] = dy;
+    operand[ATTENTION_delta] = delta;
+    if (!has_own_norm(t, in, &attr)) {
+        if (t->depends[in[ATTENTION_norm]]) flow(t, in[ATTENTION_norm], unary(t, OP_neg, delta));
+        operand[ATTENTION_delta] = build_like(t->g, delta, 0);
+    }
+    flow_attention(t, operand, attr, true);
+}
+
+/* A softmax for each query: what attention's gradients make of dy = 0 and delta = -dnorm. */
+static void gradient_attention_norm(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    Attr attr = t->g->nodes[y].attr;
+    NodeId key = build_constant(t->g, type_make(DTYPE_i32, 1, (Dim[]){3}), 0);
+    NodeId sample = build_constant(t->g, type_make(DTYPE_i32, 1, (Dim[]){1}), 0);
+    NodeId none = build_constant(t->g, type_of(t, in[ATTENTION_q]), 0);
+    NodeId operand[MAX_INPUTS] = {
+        in[ATTENTION_q], in[ATTENTION_k], in[ATTENTION_k], y, in[NORM_count], key, sample, none, unary(t, OP_neg, dy)};
+    flow_attention(t, operand, attr, false);
 }
 
 static GradientRule *const gradient_rule[OP_COUNT] = {

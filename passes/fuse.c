@@ -9,6 +9,7 @@
  * forward fusion glues the first user it meets and then has to store for the second. Backwards, all are known. */
 #include "passes/fuse.h"
 
+#include "ir/attention.h"
 #include "ir/build.h"
 #include "ir/digits.h"
 #include "ir/strided.h"
@@ -55,6 +56,34 @@ static void mark_product_operand(Fusion *f, NodeId id, bool is_left) {
     f->stored[id] |= f->graph->nodes[id].op != OP_input && !f->again[id];
 }
 
+/* Attention reads rows of queries, keys and values where they are, if their elements lie side by side: axis 3 is
+ * followed down to memory. */
+static void mark_attention_operand(Fusion *f, NodeId id) {
+    NodeId at = id;
+    uint32_t axis = 3;
+    bool is_row = true;
+    while (is_row && fuse_is_view(f->graph, at) && !reshapes_memory(f, at)) {
+        const Node *node = &f->graph->nodes[at];
+        const Type *from = &f->graph->nodes[node->in[0]].type;
+        is_row = node->op == OP_transpose || node->op == OP_slice || node->op == OP_broadcast;
+        if (node->op == OP_transpose) axis = node->attr.permutation[axis];
+        if (node->op == OP_slice) is_row &= node->attr.slice.step[axis] == 1;
+        if (node->op == OP_broadcast) is_row &= from->dim[axis] == node->type.dim[axis];
+        if (is_row) at = node->in[0];
+    }
+    for (uint32_t i = axis + 1; i < f->graph->nodes[at].type.rank; i++) is_row &= f->graph->nodes[at].type.dim[i] == 1;
+    if (is_row && reshapes_memory(f, at)) at = f->graph->nodes[at].in[0];
+    if (!is_row) at = id;
+    f->stored[at] |= f->graph->nodes[at].op != OP_input;
+}
+
+static void mark_attention_operands(Fusion *f, const Node *node) {
+    static const uint32_t rows[] = {ATTENTION_q, ATTENTION_k, ATTENTION_v, ATTENTION_dy};
+    for (uint32_t i = 0; i < 4; i++)
+        if (rows[i] < op_info[node->op].inputs && f->graph->nodes[node->in[rows[i]]].type.rank == 4)
+            mark_attention_operand(f, node->in[rows[i]]);
+}
+
 enum { MOST_PATHS = 16, MOST_TAKEN = 3 };
 
 /* Views of views of shared views have more paths down than nodes: a view that has many is stored, so that what reads
@@ -84,6 +113,8 @@ static void mark_stored(Fusion *f) {
     for (NodeId id = 0; id < g->count; id++)
         if (is_operand_of_product(f, id))
             for (uint32_t i = 0; i < 2; i++) mark_product_operand(f, g->nodes[id].in[i], i == 0);
+    for (NodeId id = 0; id < g->count; id++)
+        if (attention_is(g->nodes[id].op)) mark_attention_operands(f, &g->nodes[id]);
     mark_many_readers(f);
     mark_many_paths(f);
 }
@@ -165,6 +196,8 @@ static bool name_has(const char *name, const char *op) {
 /* The operations in it, each once, the product first: "matmul_add_max". */
 static const char *kernel_name(Fusion *f, const Group *group) {
     char name[64] = "";
+    if (group->is_attention)
+        return attention_is_gradient(f->graph->nodes[group->nodes[0]].op) ? "attention_gradient" : "attention";
     if (group->product != NO_NODE) strcpy(name, "matmul");
     for (uint32_t i = group->count; i-- && strlen(name) < 24;) {
         const char *op = op_info[f->graph->nodes[group->nodes[i]].op].name;
@@ -190,7 +223,23 @@ static const char *group_origin(Fusion *f, const Group *group) {
     return chosen == NO_NODE ? NULL : arena_copy(f->program->arena, f->graph->nodes[chosen].origin);
 }
 
+static void set_attention_space(Kernel *kernel, const Graph *body) {
+    AttentionParts parts;
+    CHECK(attention_parts(body, &parts));
+    const Node *node = &body->nodes[parts.first];
+    const Type *q = &body->nodes[node->in[ATTENTION_q]].type;
+    kernel->kind = KERNEL_attention;
+    kernel->grid = (Grid){.rank = attention_is_gradient(node->op) ? 2 : 3};
+    kernel->grid.axis[0].extent = q->dim[0];
+    kernel->grid.axis[1].extent = q->dim[2];
+    if (kernel->grid.rank == 3) kernel->grid.axis[2].extent = q->dim[1];
+}
+
 static void set_space(Kernel *kernel, const Group *group, const Graph *body) {
+    if (group->is_attention) {
+        set_attention_space(kernel, body);
+        return;
+    }
     kernel->kind = group->product == NO_NODE ? KERNEL_map : KERNEL_contract;
     kernel->reduced = group->reduced;
     kernel->grid.rank = group->rank;

@@ -14,6 +14,7 @@ typedef struct {
     Dim dim[MAX_RANK];
     uint32_t reduced;    /* axes of the space that reductions run over */
     NodeId product;      /* the matmul, or NO_NODE; then nothing is reduced */
+    bool is_attention;   /* siblings of ir/attention.h, which nothing else joins */
     bool seen, placed;   /* marks of a walk; of the final order */
 } Group;
 

@@ -6,7 +6,9 @@
  * 2. A reduction makes its axes the group's reduced axes; if it has others, it does not fit. A group that
  *    was computing at rows alone grows by the axes of the first reduction that joins.
  * 3. A product joins a group that reduces nothing and has no product: the group becomes its epilogue.
- * 4. No group in between: if the group needs a result of another user of the node, joining would make a circle. */
+ * 4. Attention is a kernel of its own: its siblings alone join it.
+ * 5. No group in between: if the group needs a result of another user of the node, joining would make a circle. */
+#include "ir/attention.h"
 #include "passes/fuse.h"
 
 #include <string.h>
@@ -102,6 +104,7 @@ void fuse_start_group(Fusion *f, NodeId id) {
     const Node *node = &f->graph->nodes[id];
     const Type *space = op_info[node->op].class == CLASS_reduce ? &f->graph->nodes[node->in[0]].type : &node->type;
     group->product = node->op == OP_matmul ? id : NO_NODE;
+    group->is_attention = attention_is(node->op);
     for (uint32_t i = 0; i < space->rank; i++) {
         if (space->dim[i] == 1) continue;
         if (op_info[node->op].class == CLASS_reduce && node->attr.axes >> i & 1) group->reduced |= 1u << group->rank;
@@ -307,7 +310,7 @@ static bool paths_fit(const Fusion *f, const Group *group, NodeId at, AxisMap ma
 static bool user_fits(const Fusion *f, const Group *group, NodeId user, NodeId id, Space *space) {
     const Node *node = &f->graph->nodes[user];
     AxisMap map = member_map(f, user);
-    if (node->op == OP_matmul || node->op == OP_random) map.aligned = false;
+    if (node->op == OP_matmul || node->op == OP_random || attention_is(node->op)) map.aligned = false;
     if (op_info[node->op].class == CLASS_reduce) {
         int next = 0;
         const Type *from = &f->graph->nodes[node->in[0]].type;
@@ -344,7 +347,7 @@ static bool makes_circle(Fusion *f, Group *group, NodeId id) {
 static bool can_merge(Fusion *f, Group *a, Group *b) {
     if (a->rank != b->rank || memcmp(a->dim, b->dim, sizeof a->dim)) return false;
     if (a->reduced && b->reduced && a->reduced != b->reduced) return false;
-    if (a->product != NO_NODE || b->product != NO_NODE) return false;
+    if (a->product != NO_NODE || b->product != NO_NODE || a->is_attention || b->is_attention) return false;
     return !fuse_reaches(f, a, b) && !fuse_reaches(f, b, a);
 }
 
@@ -375,7 +378,7 @@ static Group *merge_user_groups(Fusion *f, NodeId id) {
     return first;
 }
 
-/* 5. A value that must be in memory anyway stays out of a group that sums down columns: to read it once more costs less
+/* 6. A value that must be in memory anyway stays out of a group that sums down columns: to read it once more costs less
  *    than to walk everything that leads to it column by column. */
 static bool sums_columns_of_stored(const Fusion *f, const Group *group, NodeId id) {
     return f->stored[id] && group->reduced && !(group->reduced >> (group->rank - 1) & 1);
@@ -383,7 +386,7 @@ static bool sums_columns_of_stored(const Fusion *f, const Group *group, NodeId i
 
 static bool join_group(Fusion *f, Group *group, NodeId id) {
     Space space = {0};
-    if (sums_columns_of_stored(f, group, id)) return false;
+    if (group->is_attention || sums_columns_of_stored(f, group, id)) return false;
     if (!all_users_fit(f, group, id, &space) || makes_circle(f, group, id)) return false;
     group->rank = space.rank;
     group->reduced = space.reduced;
@@ -393,7 +396,22 @@ static bool join_group(Fusion *f, Group *group, NodeId id) {
     return true;
 }
 
+/* A sibling's group, if nothing stands in between. */
+static bool join_siblings(Fusion *f, NodeId id) {
+    for (uint32_t i = 0; i < f->group_count; i++) {
+        Group *group = f->groups[i];
+        if (!group->is_attention || !attention_are_siblings(f->graph, group->nodes[0], id)) continue;
+        if (makes_circle(f, group, id)) continue;
+        fuse_add(f, group, id);
+        const Uses *uses = &f->users[id];
+        for (uint32_t k = 0; k < uses->count; k++) f->stored[id] |= f->group_of[uses->nodes[k]] != group;
+        return true;
+    }
+    return false;
+}
+
 bool fuse_join(Fusion *f, NodeId id) {
+    if (attention_is(f->graph->nodes[id].op)) return join_siblings(f, id);
     const Uses *uses = &f->users[id];
     Group *one = merge_user_groups(f, id);
     if (one && join_group(f, one, id)) return true;

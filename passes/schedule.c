@@ -4,6 +4,9 @@
  * Map kernels: pieces of at least PIECE_ELEMENTS elements, cut along the outermost parallel axes first, so that
  * a piece reads and writes long runs.
  *
+ * Attention (see backend/attention.c for the loops): scores of a block of queries and keys stay in L2, and are many
+ * enough to be worth the rows that are read for them.
+ *
  * Contractions (see backend/contract.c for the loops): the register tile is the one that costs least over the whole
  * product, its ragged edge included; a tile of R rows and C vectors takes max(R·C/2, (R+C)/2, 4) cycles for each step
  * along k with two FMA and two load units and four cycles of latency, and a little for the loop around it. The depth
@@ -12,6 +15,7 @@
  * the panel in L1: two vectors a step come from L2 as fast as they are used. Pieces are whole tiles, of whole lines
  * where A is a patch of a picture, and their number the one that balances 1, 2, 3 and 4 threads best, packing counted.
  */
+#include "ir/attention.h"
 #include "ir/digits.h"
 #include "ir/patch.h"
 #include "ir/program.h"
@@ -320,6 +324,60 @@ double schedule_tile_cost(const Kernel *kernel, const Machine *machine, uint32_t
     return choice_tile_fits(rows, vectors, machine) ? cover_cost(&p, rows, vectors, machine->vector_bytes / 4) : 0;
 }
 
+enum { QUERY_BLOCK = 128, KEY_BLOCK = 256, GRADIENT_BLOCK = 128 };
+
+/* The tile that covers `rows` x `columns` soonest. */
+static void choose_attention_tile(int64_t rows, int64_t columns, const Machine *machine, uint32_t *tile_rows,
+                                  uint32_t *tile_vectors) {
+    Product product = {.rows = rows, .columns = columns};
+    double best = 0;
+    for (int64_t v = 1; v <= MOST_TILE_VECTORS; v++)
+        for (int64_t r = 1; choice_tile_fits(r, v, machine); r++) {
+            double cost = cover_cost(&product, r, v, machine->vector_bytes / 4);
+            if (best && cost >= best * 0.995) continue;
+            best = cost;
+            *tile_rows = (uint32_t)r;
+            *tile_vectors = (uint32_t)v;
+        }
+}
+
+/* Blocks of keys are whole vectors of scores, four numbers of each Philox and whole panels. */
+static void schedule_attention(Kernel *kernel, const Machine *machine) {
+    AttentionParts parts;
+    CHECK(attention_parts(kernel->body, &parts));
+    const Node *node = &kernel->body->nodes[parts.first];
+    AttentionShape shape = attention_shape(kernel->body, node);
+    bool is_gradient = attention_is_gradient(node->op);
+    int64_t queries = even_block(shape.S, is_gradient ? GRADIENT_BLOCK : QUERY_BLOCK);
+    int64_t keys = even_block(shape.T, is_gradient ? GRADIENT_BLOCK : KEY_BLOCK), lanes = machine->vector_bytes / 4;
+    choose_attention_tile(queries, keys, machine, &kernel->tile_rows, &kernel->tile_vectors);
+    choose_attention_tile(is_gradient ? at_least(queries, keys) : queries, shape.D, machine, &kernel->wide_rows,
+                          &kernel->wide_vectors);
+    int64_t panel = kernel->tile_vectors * lanes;
+    kernel->row_block = queries;
+    kernel->depth_block = ceil_div(keys, panel) * panel;
+    kernel->grid.axis[0].block = kernel->grid.axis[1].block = 1;
+    if (!is_gradient) kernel->grid.axis[2].block = kernel->row_block;
+}
+
+/* Products alone: two of the sums over queries, keys and width, or one for the norm alone; five for the gradients, of
+ * which the weights' is shared. */
+static double attention_flop(const Kernel *kernel) {
+    AttentionParts parts;
+    CHECK(attention_parts(kernel->body, &parts));
+    const Node *node = &kernel->body->nodes[parts.first];
+    AttentionShape shape = attention_shape(kernel->body, node);
+    double pairs = (double)shape.S * (double)shape.T, products = 1 + (parts.y != NO_NODE);
+    if (node->attr.attention.causal) { /* query s sees min(s + 1, T) keys */
+        double short_rows = (double)at_most(shape.S, shape.T);
+        pairs = short_rows * (short_rows + 1) / 2 + ((double)shape.S - short_rows) * (double)shape.T;
+    }
+    bool has_slopes = parts.dq != NO_NODE || parts.dk != NO_NODE;
+    products += has_slopes + (parts.dq != NO_NODE) + (parts.dk != NO_NODE) + (parts.dv != NO_NODE);
+    double samples = (double)dim_at(kernel->grid.axis[0].extent, 1);
+    return 2 * products * pairs * samples * (double)shape.H * (double)shape.D;
+}
+
 static void estimate(Kernel *kernel) {
     const Graph *body = kernel->body;
     double elements = 1, nodes = 0;
@@ -334,6 +392,7 @@ static void estimate(Kernel *kernel) {
         const Type *a = &body->nodes[body->nodes[kernel->product].in[0]].type;
         kernel->flop = 2 * elements * (double)dim_at(a->dim[a->rank - 1], 1);
     }
+    if (kernel->kind == KERNEL_attention) kernel->flop = attention_flop(kernel);
     for (uint32_t i = 0; i < body->input_count; i++) kernel->bytes += (double)type_bytes_at(body->inputs[i].type, 1);
     for (uint32_t i = 0; i < body->output_count; i++)
         kernel->bytes += (double)type_bytes_at(body->nodes[body->outputs[i].node].type, 1);
@@ -371,9 +430,11 @@ void pass_schedule(Program *program, const Machine *machine) {
         Kernel *kernel = &program->kernels[i];
         if (kernel->kind == KERNEL_map)
             cut_map(kernel, machine);
+        else if (kernel->kind == KERNEL_attention)
+            schedule_attention(kernel, machine);
         else if (!choice_recall(kernel, machine))
             schedule_contract(kernel, machine, NULL);
-        kernel->streams = can_stream(program, i, machine);
+        kernel->streams = kernel->kind != KERNEL_attention && can_stream(program, i, machine);
         estimate(kernel);
     }
 }

@@ -5,6 +5,7 @@
  * that is new in the table is asked for twice by the compiler: what it makes of its operands' facts, and how it is
  * built from random operands. */
 #include "tests/random_graph.h"
+#include "ir/attention.h"
 #include "ir/build.h"
 
 #include <math.h>
@@ -76,6 +77,19 @@ static double largest_of(DType dtype) {
 }
 
 /* a and b: facts of the operands; of those that the operation does not have, zero. */
+/* Weights are at most 1, where the norm is attention's own. */
+static double attention_bound(const Maker *m, const Node *node) {
+    double bound[MAX_INPUTS], rate = node->attr.attention.rate, scale = fabs(node->attr.attention.scale);
+    AttentionShape shape = attention_shape(m->g, node);
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) bound[i] = m->facts[node->in[i]].bound;
+    double wide = (double)shape.D, keys = (double)shape.T, queries = (double)shape.S;
+    if (node->op == OP_attention_norm) return scale * wide * bound[ATTENTION_q] * bound[ATTENTION_k] + log(keys);
+    if (node->op == OP_attention) return bound[ATTENTION_v] / (1 - rate);
+    if (node->op == OP_attention_dv) return queries * bound[ATTENTION_dy] / (1 - rate);
+    double slope = scale * (wide * bound[ATTENTION_dy] * bound[ATTENTION_v] / (1 - rate) + bound[ATTENTION_delta]);
+    return slope * (node->op == OP_attention_dq ? keys * bound[ATTENTION_k] : queries * bound[ATTENTION_q]);
+}
+
 static Fact fact_of(const Maker *m, const Node *node, Fact a, Fact b, Fact c) {
     const Type from = m->g->nodes[node->in[0]].type;
     int coarser = a.fraction < 0 || b.fraction < 0 ? INEXACT : a.fraction > b.fraction ? a.fraction : b.fraction;
@@ -140,6 +154,11 @@ static Fact fact_of(const Maker *m, const Node *node, Fact a, Fact b, Fact c) {
     case OP_sum: return (Fact){a.bound * reduced_count(node, from), a.fraction, trained};
     case OP_matmul:
         return (Fact){a.bound * b.bound * (double)dim_at(from.dim[from.rank - 1], LARGEST_BATCH), product, trained};
+    case OP_attention_norm:
+    case OP_attention:
+    case OP_attention_dq:
+    case OP_attention_dk:
+    case OP_attention_dv: return (Fact){attention_bound(m, node), INEXACT, trained};
     case OP_gradient: return (Fact){INFINITY, INEXACT, true};
     }
     return (Fact){0};
@@ -495,6 +514,46 @@ static NodeId add_matmul(Maker *m) {
     return build_matmul(m->g, a, tame(m, pick_like(m, other, (Want){.dtypes = FLOATS})));
 }
 
+/* Any operand as [batch, position, head, width]: sizes are given to random axes. */
+static NodeId as_heads(Maker *m, NodeId a) {
+    Dim elements = type_elements(type_of(m, a)), dim[4] = {1, 1, 1, 1};
+    int64_t left = elements < 0 ? -elements : elements;
+    for (int64_t factor = 2; left > 1; factor++)
+        for (; left % factor == 0; left /= factor) dim[below(m, 4)] *= factor;
+    if (elements < 0) dim[0] *= -1;
+    return build_reshape(m->g, a, 4, dim);
+}
+
+static NodeId number_per_sample(Maker *m, const char *name, Dim samples) {
+    Dim dim = chance(m, 70) ? samples : 1;
+    return build_input(m->g, arena_printf(m->g->arena, "%s%u", name, m->g->input_count), INPUT_data,
+                       type_make(DTYPE_i32, 1, &dim), (Init){0});
+}
+
+static NodeId add_attention(Maker *m, OpKind op) {
+    NodeId q = as_heads(m, tame(m, pick(m, (Want){.dtypes = FLOATS})));
+    Type type = type_of(m, q), keys = type, norms = type_make(DTYPE_f32, 3, type.dim);
+    keys.dim[1] = 1 + below(m, chance(m, 50) ? 9 : 40);
+    if (!small_enough(m, keys)) return q;
+    NodeId k = tame(m, pick_like(m, keys, (Want){.dtypes = FLOATS}));
+    NodeId v = tame(m, pick_like(m, keys, (Want){.dtypes = FLOATS}));
+    NodeId count = chance(m, 60) ? number_per_sample(m, "count", type.dim[0]) : NO_NODE, key = NO_NODE, sample = key;
+    double scale = chance(m, 50) ? 1 / sqrt((double)type.dim[3]) : 0.125, rate = chance(m, 50) ? 0.25 : 0;
+    if (rate != 0) {
+        key = build_input(m->g, arena_printf(m->g->arena, "key%u", m->g->input_count), INPUT_data,
+                          type_make(DTYPE_i32, 1, (Dim[]){3}), (Init){0});
+        sample = number_per_sample(m, "sample", type.dim[0]);
+    }
+    NodeId y = build_attention(m->g, q, k, v, count, scale, chance(m, 30), rate, key, sample, below(m, 1000));
+    Node node = m->g->nodes[y];
+    if (op == OP_attention_norm) return node.in[ATTENTION_norm];
+    if (op == OP_attention) return y;
+    node.op = op;
+    node.in[ATTENTION_dy] = tame(m, pick_like(m, type, (Want){.dtypes = FLOATS}));
+    node.in[ATTENTION_delta] = tame(m, pick_like(m, norms, (Want){.dtypes = FLOATS}));
+    return graph_add(m->g, node);
+}
+
 /* Any operand as [batch, height, width, 1 or taps, 1 or taps, channels]: sizes are given to random axes. */
 static NodeId as_picture(Maker *m, NodeId a, bool with_taps) {
     static const uint32_t axes[] = {0, 1, 1, 2, 2, 5, 3, 4};
@@ -613,6 +672,11 @@ static NodeId add_operation(Maker *m, OpKind op) {
     case OP_sum:
     case OP_reduce_max: return add_reduction(m, op);
     case OP_matmul: return add_matmul(m);
+    case OP_attention_norm:
+    case OP_attention:
+    case OP_attention_dq:
+    case OP_attention_dk:
+    case OP_attention_dv: return add_attention(m, op);
     case OP_gradient: return NO_NODE; /* see add_gradients */
     }
     return NO_NODE;
@@ -679,6 +743,7 @@ Graph *random_graph(uint64_t seed, RandomOptions options) {
     for (uint32_t i = 0; i < options.operations; i++) {
         OpKind op = (OpKind)below(&m, OP_COUNT);
         if (options.floats_only && is_integer_op(op)) continue;
+        if (options.gradients && attention_is_gradient(op)) continue; /* they have none themselves */
         m.g->origin = arena_printf(m.g->arena, "step[%u]", i);
         add_operation(&m, op);
     }

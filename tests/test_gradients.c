@@ -3,6 +3,7 @@
  *
  * The evaluator works in double, so a step of 1e-5 leaves errors near 1e-10. Where the function has a kink, random
  * operands are far enough from it; what happens right at a tie has tests of its own. */
+#include "ir/attention.h"
 #include "ir/build.h"
 #include "passes/passes.h"
 
@@ -351,6 +352,44 @@ static void test_matmul(void) {
     }
 }
 
+static NodeId numbers(Graph *g, Dim count, double value) {
+    return build_constant(g, type_make(DTYPE_i32, 1, &count), value);
+}
+
+/* With the norm as an operand of its own, as any other number. */
+static void test_attention_alone(OpKind op, bool causal, double count, double rate) {
+    Case c = new_case(op_info[op].name);
+    NodeId q = add_operand(&c, F32(-1, 4, 2, 3), -1, 1), k = add_operand(&c, F32(-1, 5, 2, 3), -1, 1);
+    Attr attr = {.attention = {.scale = 0.75, .rate = rate, .stream = 7, .causal = causal}};
+    Node node = {.op = op, .attr = attr, .in = {q, k, numbers(c.g, 1, count)}};
+    if (op == OP_attention) {
+        node.in[ATTENTION_v] = add_operand(&c, F32(-1, 5, 2, 3), -1, 1);
+        node.in[ATTENTION_norm] = add_operand(&c, F32(-1, 4, 2), 0, 1);
+        node.in[ATTENTION_count] = numbers(c.g, -1, count);
+        node.in[ATTENTION_key] = numbers(c.g, 3, 5);
+        node.in[ATTENTION_sample] = numbers(c.g, -1, 9);
+    }
+    c.y = graph_add(c.g, node);
+    check_case(c);
+}
+
+/* With its own norm, which changes with the operands. */
+static void test_attention_whole(bool causal, double count, double rate) {
+    Case c = new_case("attention with its norm");
+    NodeId q = add_operand(&c, F32(-1, 4, 2, 3), -1, 1), k = add_operand(&c, F32(-1, 5, 2, 3), -1, 1);
+    NodeId v = add_operand(&c, F32(-1, 5, 2, 3), -1, 1), key = numbers(c.g, 3, 5), sample = numbers(c.g, -1, 9);
+    c.y = build_attention(c.g, q, k, v, numbers(c.g, 1, count), 0.75, causal, rate, key, sample, 7);
+    check_case(c);
+}
+
+static void test_attention(OpKind op) {
+    for (int i = 0; i < 8; i++) {
+        double count = i & 2 ? 5 : 2 - (i & 4) / 2, rate = i & 4 ? 0.3 : 0;
+        test_attention_alone(op, i & 1, count, rate);
+        if (op == OP_attention) test_attention_whole(i & 1, count, rate);
+    }
+}
+
 static void test_index(OpKind op) {
     if (op == OP_broadcast)
         test_broadcast();
@@ -387,6 +426,7 @@ static void test_rule(OpKind op) {
     case CLASS_index: test_index(op); break;
     case CLASS_reduce: test_reduce(op); break;
     case CLASS_contract: test_matmul(); break;
+    case CLASS_attention: test_attention(op); break;
     }
 }
 

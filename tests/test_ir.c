@@ -18,6 +18,14 @@ typedef struct {
 #define WINDOW(stride, dilation, before, value) \
     "window %0, stride=" stride " dilation=" dilation " before=" before " value=" value
 
+/* Of attention: q, k, v, norm, then count, key, sample, dy, delta. */
+#define HEADS "f32[n,5,2,8]", "f32[n,7,2,8]", "f32[n,7,2,8]", "f32[n,5,2]"
+#define GRADIENT(delta) "i32[n]", "i32[3]", "i32[n]", "f32[n,5,2,8]", delta
+#define NORM(scale) "attention_norm %0, %1, %2, scale=" scale " causal=1"
+#define ATTENTION(rate) "attention %0, %1, %2, %3, %4, %5, %6, scale=1 causal=0 rate=" rate " stream=5"
+#define ATTENTION_GRADIENT(what) \
+    "attention_" what " %0, %1, %2, %3, %4, %5, %6, %7, %8, scale=1 causal=0 rate=0.1 stream=5"
+
 static const Case cases[] = {
     {{"f32[2,n]"}, "neg %0", "f32[2,n]", NULL},
     {{"u8[2]"}, "neg %0", "u8[2]", "must be f32, i32 or i64, but one is u8[2]; cast it first"},
@@ -187,6 +195,31 @@ static const Case cases[] = {
     {{"i32[3]", "i32[4]"}, "random %0, %1, stream=0 word=0", "i32[5]", "the sample must be i32[1] or as long as"},
     {{"i32[3]", "i32[1]"}, "random %0, %1, stream=0 word=0", "f32[5]", "random bits are i32, not f32"},
     {{"i32[3]", "i32[1]"}, "random %0, %1, stream=0 word=4", "i32[5]", "expected a whole number from 0 to 3"},
+    {{"f32[n,5,2,8]", "f32[n,7,2,8]", "i32[n]"}, NORM("0.5"), "f32[n,5,2]", NULL},
+    {{"f32[3,5,2,8]", "f32[3,7,2,8]", "i32[1]"}, NORM("-1"), "f32[3,5,2]", NULL},
+    {{"f32[n,5,16]", "f32[n,7,16]", "i32[1]"}, NORM("1"), "f32[n,5,2]", "the axes [sample, position, head, width]"},
+    {{"f32[5,n,2,8]", "f32[5,7,2,8]", "i32[1]"}, NORM("1"), "f32[5,n,2]", "only the first axis may depend"},
+    {{"f32[n,5,2,8]", "f32[n,7,2,4]", "i32[1]"}, NORM("1"), "f32[n,5,2]", "but for the number of positions, not"},
+    {{"f32[n,5,2,8]", "f32[n,7,2,8]", "i32[2]"}, NORM("1"), "f32[n,5,2]", "the count must be i32[1] or i32[n]"},
+    {{"f32[n,5,2,8]", "f32[n,7,2,8]", "i32[n]"}, NORM("inf"), "f32[n,5,2]", "scale is inf, but must be finite"},
+    {{HEADS, "i32[n]", "i32[3]", "i32[n]"}, ATTENTION("0.1"), "f32[n,5,2,8]", NULL},
+    {{HEADS, "i32[1]", "i32[3]", "i32[1]"}, ATTENTION("1"), "f32[n,5,2,8]", "rate is 1, but must be"},
+    {{HEADS, "i32[1]", "i32[2]", "i32[1]"}, ATTENTION("0"), "f32[n,5,2,8]", "the key must be i32[3]"},
+    {{HEADS, "i32[1]", "i32[3]", "i32[7]"}, ATTENTION("0"), "f32[n,5,2,8]", "the sample must be i32[1] or"},
+    {{"f32[n,5,2,8]", "f32[n,7,2,8]", "f32[n,5,2,8]", "f32[n,5,2]", "i32[1]", "i32[3]", "i32[1]"},
+     ATTENTION("0"),
+     "f32[n,5,2,8]",
+     "the values must be f32[n,7,2,8]"},
+    {{"f32[n,5,2,8]", "f32[n,7,2,8]", "f32[n,7,2,8]", "f32[n,2,5]", "i32[1]", "i32[3]", "i32[1]"},
+     ATTENTION("0"),
+     "f32[n,5,2,8]",
+     "the norm must be f32[n,5,2]"},
+    {{HEADS, GRADIENT("f32[n,5,2]")}, ATTENTION_GRADIENT("dq"), "f32[n,5,2,8]", NULL},
+    {{HEADS, GRADIENT("f32[n,5,2,1]")}, ATTENTION_GRADIENT("dq"), "f32[n,5,2,8]", "delta must be f32[n,5,2]"},
+    {{HEADS, GRADIENT("f32[n,5,2]")}, ATTENTION_GRADIENT("dk"), "f32[n,7,2,8]", NULL},
+    {{HEADS, GRADIENT("f32[n,5,2]")}, ATTENTION_GRADIENT("dk"), "f32[n,5,2,8]", "from the inputs is f32[n,7,2,8]"},
+    {{HEADS, GRADIENT("f32[n,5,2]")}, ATTENTION_GRADIENT("dv"), "f32[n,7,2,8]", NULL},
+    {{HEADS, GRADIENT("i32[n,5,2]")}, ATTENTION_GRADIENT("dv"), "f32[n,7,2,8]", "delta must be f32[n,5,2]"},
 };
 
 static char *case_text(const Case *test, Arena *arena) {

@@ -25,6 +25,14 @@ typedef struct {
 #define WINDOW(stride, dilation, before, value) \
     "window %0, stride=" stride " dilation=" dilation " before=" before " value=" value
 
+/* One query of one head, two keys, width 1: q, k, v, norm, count, key, sample. */
+#define LOG_2 0.6931471805599453
+#define ATTENTION_TYPES "f32[1,1,1,1]", "f32[1,2,1,1]", "f32[1,2,1,1]", "f32[1,1,1]", "i32[1]", "i32[3]", "i32[1]"
+#define ATTENTION(part, last) \
+    "attention" part " %0, %1, %2, %3, %4, %5, %6" ATTENTION_MORE_##last ", scale=0.5 causal=0 rate=0 stream=0"
+#define ATTENTION_MORE_6 ""
+#define ATTENTION_MORE_8 ", %7, %8"
+
 static const Case cases[] = {
     {{"f32[2]"}, "stop_gradient %0", "f32[2]", {{1, -2}}, {1, -2}},
     {{"f32[4]"}, "neg %0", "f32[4]", {{1, -2, 0, -INF}}, {-1, 2, 0, INF}},
@@ -42,8 +50,7 @@ static const Case cases[] = {
     {{"f32[3]"}, "erf %0", "f32[3]", {{0, 1, -INF}}, {0, 0.8427007929497149, -1}},
     {{"f32[2]"}, "sin %0", "f32[2]", {{0, 1}}, {0, 0.8414709848078965}},
     {{"f32[2]"}, "cos %0", "f32[2]", {{0, 1}}, {1, 0.5403023058681398}},
-    {{"bool[2]"}, "not %0", "bool[2]", {{0, 1}}, {1, 0}},
-    {{"i32[3]"}, "not %0", "i32[3]", {{0, 5, -1}}, {-1, -6, 0}},
+    {{"bool[2]"}, "not %0", "bool[2]", {{0, 1}}, {1, 0}}, {{"i32[3]"}, "not %0", "i32[3]", {{0, 5, -1}}, {-1, -6, 0}},
     /* cast: every direction that rounds, saturates or wraps */
     {{"f32[7]"}, "cast %0", "i8[7]", {{1.9, -1.9, 127.9, 128, -500, NOT, INF}}, {1, -1, 127, 127, -128, 0, 127}},
     {{"f32[5]"}, "cast %0", "u8[5]", {{254.5, -0.5, -3, 256, NOT}}, {254, 0, 0, 255, 0}},
@@ -52,8 +59,7 @@ static const Case cases[] = {
     {{"i32[3]"}, "cast %0", "i8[3]", {{300, -300, 5}}, {127, -128, 5}},
     {{"i64[3]"}, "cast %0", "i32[3]", {{4294967296.0, -4294967296.0, 7}}, {2147483647, -2147483648.0, 7}},
     {{"i32[3]"}, "cast %0", "f32[3]", {{16777217, 16777219, -5}}, {16777216, 16777220, -5}},
-    {{"bool[2]"}, "cast %0", "f32[2]", {{0, 1}}, {0, 1}},
-    {{"u8[2]"}, "cast %0", "f32[2]", {{0, 255}}, {0, 255}},
+    {{"bool[2]"}, "cast %0", "f32[2]", {{0, 1}}, {0, 1}}, {{"u8[2]"}, "cast %0", "f32[2]", {{0, 255}}, {0, 255}},
     /* bf16 keeps 8 digits: 257 and 259 lie in the middle and go to even */
     {{"f32[6]"},
      "cast %0",
@@ -143,6 +149,39 @@ static const Case cases[] = {
     {{"i32[2,2]"}, "reduce_max %0, axes=0", "i32[1,2]", {{-5, -7, -6, -2}}, {-5, -2}},
     {{"f32[2,3]", "f32[3,2]"}, "matmul %0, %1", "f32[2,2]", {{1, 2, 3, 4, 5, 6}, {1, 0, 0, 1, 2, 2}}, {7, 8, 16, 17}},
     {{"f32[2,1,2]", "f32[2,2,1]"}, "matmul %0, %1", "f32[2,1,1]", {{1, 2, 3, 4}, {5, 6, 7, 8}}, {17, 53}},
+    /* two keys with scores of 0: each has half of the weight */
+    {{"f32[1,1,1,2]", "f32[1,2,1,2]", "i32[1]"},
+     "attention_norm %0, %1, %2, scale=1 causal=0",
+     "f32[1,1,1]",
+     {{1, 2}, {0, 0, 0, 0}, {2}},
+     {0.6931471805599453}},
+    /* no key; one; the query at position 0 sees the first key alone */
+    {{"f32[n,1,1,1]", "f32[n,2,1,1]", "i32[n]"},
+     "attention_norm %0, %1, %2, scale=0.5 causal=0",
+     "f32[n,1,1]",
+     {{6, 6}, {1, 1, 1, 1}, {0, 1}},
+     {0, 3}},
+    {{"f32[1,1,1,1]", "f32[1,2,1,1]", "i32[1]"},
+     "attention_norm %0, %1, %2, scale=1 causal=1",
+     "f32[1,1,1]",
+     {{6}, {1, 1}, {2}},
+     {6}},
+    {{ATTENTION_TYPES}, ATTENTION("", 6), "f32[1,1,1,1]", {{0}, {1, 3}, {3, 5}, {LOG_2}, {2}}, {4}},
+    {{ATTENTION_TYPES, "f32[1,1,1,1]", "f32[1,1,1]"},
+     ATTENTION("_dq", 8),
+     "f32[1,1,1,1]",
+     {{0}, {1, 3}, {3, 5}, {LOG_2}, {2}, {0}, {0}, {2}, {8}},
+     {1}},
+    {{ATTENTION_TYPES, "f32[1,1,1,1]", "f32[1,1,1]"},
+     ATTENTION("_dk", 8),
+     "f32[1,2,1,1]",
+     {{2}, {0, 0}, {3, 5}, {LOG_2}, {2}, {0}, {0}, {2}, {8}},
+     {-1, 1}},
+    {{ATTENTION_TYPES, "f32[1,1,1,1]", "f32[1,1,1]"},
+     ATTENTION("_dv", 8),
+     "f32[1,2,1,1]",
+     {{2}, {0, 0}, {3, 5}, {LOG_2}, {2}, {0}, {0}, {2}, {8}},
+     {1, 1}},
     {{NULL}, "constant value=0.1", "f32[2]", {{0}}, {0.1, 0.1}},
     {{NULL}, "constant value=0.1", "bf16[]", {{0}}, {0.10009765625}},
     {{NULL}, "iota axis=1", "i32[2,3]", {{0}}, {0, 1, 2, 0, 1, 2}},
@@ -170,7 +209,8 @@ static bool run_case(const Case *test, OpKind *op) {
     Arena *arena = arena_new();
     Diag diag;
     diag_init(&diag);
-    const double *inputs[MAX_INPUTS] = {test->in[0], test->in[1], test->in[2]};
+    const double *inputs[MAX_INPUTS];
+    for (uint32_t i = 0; i < MAX_INPUTS; i++) inputs[i] = test->in[i];
     Graph *graph = graph_parse(case_text(test, arena), "case", &diag);
     bool good = EXPECT_THAT(graph, "%s: %s", test->operation, diag.text);
     if (good) {

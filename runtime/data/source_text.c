@@ -158,28 +158,32 @@ static bool text_set_plan(Texts *texts, const SelfcSourceOptions *options) {
     return false;
 }
 
-static bool text_set_unit(Texts *texts, const SelfcSourceOptions *options, bool is_json) {
-    static const char *const units[] = {[UNIT_stream] = "stream", [UNIT_document] = "document", [UNIT_line] = "line"};
-    bool is_known = !options->unit;
-    texts->plan.kind = is_json ? TEXT_question : options->has_labels ? TEXT_labelled : TEXT_plain;
-    texts->unit = texts->plan.kind == TEXT_plain ? UNIT_stream : UNIT_line;
-    for (int unit = UNIT_stream; unit <= UNIT_line && options->unit; unit++)
-        if (!strcmp(options->unit, units[unit])) texts->unit = (TextUnit)unit, is_known = true;
-    if (!is_known)
-        selfc_fail("%s: the unit is \"%s\", but must be \"stream\", \"document\" or \"line\"", texts->path,
-                   options->unit);
-    else if (is_json && texts->unit != UNIT_line)
-        selfc_fail("%s: its samples are JSON lines, so the unit must be \"line\", not \"%s\"", texts->path,
-                   options->unit);
-    else if (is_json && options->has_labels)
-        selfc_fail("%s: JSON lines hold questions; there are no labels in them", texts->path);
-    else if (is_json && (!texts->plan.has_specials || texts->plan.length < 5))
-        selfc_fail("%s: questions need a tokenizer with [CLS] and [SEP], and a \"length\" of at least 5", texts->path);
-    else if (options->has_labels && texts->unit != UNIT_line)
-        selfc_fail("%s: labels stand at the beginning of lines, so the unit must be \"line\", not \"%s\"", texts->path,
-                   options->unit);
-    else
-        return true;
+/* Labels and questions stand in lines. */
+static bool text_set_unit(Texts *texts, const SelfcSourceOptions *options) {
+    texts->plan.kind = options->has_labels ? TEXT_labelled : TEXT_plain;
+    texts->unit = options->has_labels ? UNIT_line : UNIT_stream;
+    if (!options->unit) return true;
+    if (!text_unit_find(options->unit, &texts->unit))
+        return selfc_fail("%s: the unit is \"%s\", but must be \"stream\", \"document\" or \"line\"", texts->path,
+                          options->unit),
+               false;
+    if (!options->has_labels || texts->unit == UNIT_line) return true;
+    selfc_fail("%s: labels stand at the beginning of lines, so the unit must be \"line\", not \"%s\"", texts->path,
+               options->unit);
+    return false;
+}
+
+static bool text_set_questions(Texts *texts, const SelfcSourceOptions *options) {
+    if (options->unit && texts->unit != UNIT_line)
+        return selfc_fail("%s: its samples are JSON lines, so the unit must be \"line\", not \"%s\"", texts->path,
+                          options->unit),
+               false;
+    if (options->has_labels)
+        return selfc_fail("%s: JSON lines hold questions; there are no labels in them", texts->path), false;
+    texts->unit = UNIT_line;
+    texts->plan.kind = TEXT_question;
+    if (texts->plan.has_specials && texts->plan.length >= 5) return true;
+    selfc_fail("%s: questions need a tokenizer with [CLS] and [SEP], and a \"length\" of at least 5", texts->path);
     return false;
 }
 
@@ -297,12 +301,10 @@ bool source_open_text(SelfcSource *source, const SelfcSourceOptions *options) {
                           "\"tokenizer\", and its \"length\"",
                           texts->path),
                false;
-    TextFiles files;
-    bool is_document = options->unit && !strcmp(options->unit, "document");
-    TextDivision division = options->whole ? DIVIDE_not : is_document ? DIVIDE_files : DIVIDE_lines;
-    bool is_fine = text_files_find(&files, options->path, options->split, division) &&
-                   text_set_plan(texts, options) && text_set_unit(texts, options, files.is_json) &&
-                   text_learn_tokens(texts);
+    TextFiles files = {0};
+    bool is_fine = text_set_plan(texts, options) && text_set_unit(texts, options) &&
+                   text_files_find(&files, options->path, options->split, texts->unit, options->whole) &&
+                   (!files.is_json || text_set_questions(texts, options)) && text_learn_tokens(texts);
     texts->stride = options->stride && options->split == SELFC_TRAIN ? options->stride : text_body(&texts->plan);
     bool has_text = is_fine && text_files_bytes(&files) > 0;
     if (has_text) is_fine = text_need_tokens(texts, &files) && text_count(source, texts);

@@ -57,11 +57,13 @@ static int64_t characters_put(char *out, uint32_t code) {
 SelfcTokenizer *selfc_text_characters(const char *path, const char *unit) {
     uint8_t *seen = calloc(CODE_POINTS / 8, 1);
     char *text = malloc(4 * CODE_POINTS);
-    bool is_document = unit && !strcmp(unit, "document"), is_fine = seen && text;
+    bool is_fine = seen && text;
     int64_t length = 0;
+    TextUnit cut = UNIT_stream;
     TextFiles files = {0};
     if (!is_fine) selfc_fail("%s: no memory for its characters", path);
-    is_fine = is_fine && text_files_find(&files, path, SELFC_TRAIN, is_document ? DIVIDE_files : DIVIDE_lines) && characters_read(&files, seen);
+    if (unit) text_unit_find(unit, &cut);
+    is_fine = is_fine && text_files_find(&files, path, SELFC_TRAIN, cut, false) && characters_read(&files, seen);
     for (uint32_t code = 0; is_fine && code < CODE_POINTS; code++)
         if (seen[code / 8] >> code % 8 & 1) length += characters_put(text + length, code);
     SelfcTokenizer *tokenizer = is_fine ? selfc_tokenizer_of_characters(text, length) : NULL;

@@ -5,9 +5,9 @@
  * training is judged by, the first of these that is there: who has both keeps "test" for the end. Beside a single file
  * with "train" in its name the same names are looked for.
  *
- * Where nothing is called so, the last tenth of the text, in the order of the files' names, is the test split, if one
- * is to be cut off. It begins behind the end of a line, so that no word is cut; with whole files, at the first that
- * begins in that tenth. */
+ * Where nothing is called so, the last tenth of the text, in the order of the files' names, is the test split, unless
+ * the whole is wanted. It
+ * begins behind the end of a line, so that no word is cut; with whole files, at the first that begins in that tenth. */
 #include "runtime/data/text_files.h"
 #include "runtime/data/file.h"
 #include "runtime/data/source.h"
@@ -21,6 +21,14 @@
 #include <sys/stat.h>
 
 enum { TEXT_TEST_SHARE = 10 };
+
+const char *const text_unit_name[3] = {[UNIT_stream] = "stream", [UNIT_document] = "document", [UNIT_line] = "line"};
+
+bool text_unit_find(const char *name, TextUnit *unit) {
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(name, text_unit_name[i])) return *unit = (TextUnit)i, true;
+    return false;
+}
 
 static const char *const text_test_name[] = {"dev", "val", "valid", "validation", "test"};
 enum { TEXT_TEST_NAMES = sizeof text_test_name / sizeof *text_test_name };
@@ -115,9 +123,9 @@ static bool text_add(TextFiles *files, const char *path) {
 
 /* --- the last tenth --- */
 
-/* The first place from `at` on, in a file, that stands behind the end of a line, but before the file's own; else behind
- * a space; else at the beginning of a character. */
-static int64_t text_cut_after(const TextFile *file, int64_t at) {
+/* The first place from `at` on, in a file, that stands behind the end of a line; of a stream, if that is the end of the
+ * file, behind a space or else at the beginning of a character. */
+static int64_t text_cut_after(const TextFile *file, int64_t at, TextUnit unit) {
     FILE *in = fopen(file->path, "rbe");
     int64_t space = 0, character = 0, line = 0;
     if (!in) return at;
@@ -130,18 +138,19 @@ static int64_t text_cut_after(const TextFile *file, int64_t at) {
         if ((byte & 0xC0) != 0x80 && place > at && !character) character = place - 1;
     }
     fclose(in);
-    return line ? line : space ? space : character ? character : file->end;
+    if (line || unit == UNIT_line) return line ? line : file->end;
+    return space ? space : character ? character : file->end;
 }
 
 /* Keeps what of all the text belongs to the split. */
-static void text_divide(TextFiles *files, SelfcSplit split, TextDivision division) {
-    int64_t bytes = text_files_bytes(files), before = 0;
-    int64_t train = division == DIVIDE_not ? bytes : bytes - bytes / TEXT_TEST_SHARE;
+static void text_divide(TextFiles *files, SelfcSplit split, TextUnit unit, bool whole) {
+    int64_t bytes = text_files_bytes(files), cut = bytes - (whole ? 0 : bytes / TEXT_TEST_SHARE), before = 0;
     for (int64_t i = 0; i < files->count; i++) {
         TextFile *file = &files->files[i];
-        int64_t size = file->end, inside = train - before;
+        int64_t size = file->end, inside = cut - before;
         before += size;
-        inside = inside <= 0 ? 0 : inside >= size || division == DIVIDE_files ? size : text_cut_after(file, inside);
+        bool is_cut = inside > 0 && inside < size && unit != UNIT_document;
+        inside = is_cut ? text_cut_after(file, inside, files->is_json ? UNIT_line : unit) : inside > 0 ? size : 0;
         if (split == SELFC_TRAIN)
             file->end = inside;
         else
@@ -151,14 +160,14 @@ static void text_divide(TextFiles *files, SelfcSplit split, TextDivision divisio
 
 /* --- files and folders --- */
 
-static bool text_find_file(TextFiles *files, const char *path, SelfcSplit split, TextDivision division) {
+static bool text_find_file(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit, bool whole) {
     char *test = NULL;
     for (int i = 0; i < TEXT_TEST_NAMES && !test; i++) {
         test = source_replace_in_name(path, "train", text_test_name[i]);
         if (test && !file_exists(test)) free(test), test = NULL;
     }
     bool is_fine = text_add(files, test && split == SELFC_TEST ? test : path);
-    if (is_fine && !test) text_divide(files, split, division);
+    if (is_fine && !test) text_divide(files, split, unit, whole);
     free(test);
     return is_fine;
 }
@@ -171,7 +180,7 @@ static int text_test_role(const FoundFiles *found) {
     return ROLE_none;
 }
 
-static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit split, TextDivision division) {
+static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit, bool whole) {
     FoundFiles found = {0};
     bool is_fine = walk_files(path, text_found, &found), has_train = false;
     if (found.count) qsort(found.files, (size_t)found.count, sizeof *found.files, text_compare);
@@ -184,16 +193,16 @@ static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit s
         selfc_fail("%s: there is no text in this folder: no file is called *.txt, or *.jsonl", path);
         is_fine = false;
     }
-    if (is_fine && test < 0) text_divide(files, split, division);
+    if (is_fine && test < 0) text_divide(files, split, unit, whole);
     text_found_free(&found);
     return is_fine;
 }
 
-bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, TextDivision division) {
+bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit, bool whole) {
     *files = (TextFiles){0};
     if (!file_exists(path)) return selfc_fail("cannot read %s: %s", path, strerror(errno)), false;
-    bool is_fine = file_is_folder(path) ? text_find_in_folder(files, path, split, division)
-                                        : text_find_file(files, path, split, division);
+    bool is_fine = file_is_folder(path) ? text_find_in_folder(files, path, split, unit, whole)
+                                        : text_find_file(files, path, split, unit, whole);
     if (is_fine && split == SELFC_TRAIN && !text_files_bytes(files)) {
         selfc_fail("%s: holds no text", path);
         is_fine = false;

@@ -16,14 +16,14 @@ typedef struct {
     bool is_json; /* a JSON object a line */
 } TextFiles;
 
-/* What the test split is made of, where no file has its name. */
-typedef enum {
-    DIVIDE_lines, /* the last lines of the text */
-    DIVIDE_files, /* the last files */
-    DIVIDE_not    /* nothing */
-} TextDivision;
-/* False after selfc_fail; a split that is not there has no bytes. */
-bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, TextDivision division);
+/* What makes a sample. */
+typedef enum { UNIT_stream, UNIT_document, UNIT_line } TextUnit;
+extern const char *const text_unit_name[3];
+bool text_unit_find(const char *name, TextUnit *unit);
+
+/* whole: without a test split of its own, all text is for training. Splits do not cut units in two. False after
+ * selfc_fail. Files may have no part in a split that is not there. */
+bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit, bool whole);
 void text_files_free(TextFiles *files);
 int64_t text_files_bytes(const TextFiles *files);
 bool text_files_are_at(const char *path);

@@ -5,8 +5,6 @@
 #include "runtime/data/text_lines.h"
 #include "runtime/data/token_store.h"
 
-typedef enum { UNIT_stream, UNIT_document, UNIT_line } TextUnit;
-
 /* Tokenises into `writer`, on as many threads as this process may use. False after selfc_fail. */
 bool text_tokenise(const TextPlan *plan, TextUnit unit, const TextFiles *files, TokenWriter *writer);
 #endif

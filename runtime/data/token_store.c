@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TOKEN_INDEX_STEP = 64 };
+enum { TOKEN_INDEX_STEP = 64, TOKEN_STRETCH = 1 << 22 };
 static const char token_magic[8] = "selfcT1";
 
 static size_t token_index_offset(const TokenHead *head) {
@@ -33,8 +33,17 @@ static size_t token_file_size(const TokenHead *head) {
     return token_index_offset(head) + (size_t)token_index_count(head) * sizeof(uint64_t);
 }
 
+/* Of all behind the head. Pages are given back as soon as they have been walked over. */
 static uint64_t token_checksum(const Region *region) {
-    return cache_checksum(region->bytes + sizeof(TokenHead), region->size - sizeof(TokenHead));
+    uint64_t sums[2] = {0};
+    for (size_t at = 0; at < region->size; at += TOKEN_STRETCH) {
+        size_t end = region->size - at < TOKEN_STRETCH ? region->size : at + TOKEN_STRETCH;
+        size_t begin = at ? at : sizeof(TokenHead);
+        sums[1] = cache_checksum(region->bytes + begin, end - begin);
+        sums[0] = cache_checksum(sums, sizeof sums);
+        madvise(region->bytes + at, end - at, MADV_DONTNEED);
+    }
+    return sums[0];
 }
 
 /* --- reading --- */
@@ -50,7 +59,6 @@ static bool token_store_is_whole(const Region *region, uint64_t key) {
 static void token_store_begin(TokenStore *store) {
     store->head = (const TokenHead *)store->region.bytes;
     store->units = (const uint16_t *)(store->head + 1);
-    madvise(store->region.bytes, store->region.size, MADV_DONTNEED); /* pages that the checksum has walked over */
 }
 
 bool token_store_open(TokenStore *store, const char *folder, uint64_t key) {

@@ -1,0 +1,286 @@
+/* What is done with scores: the softmax of the forward kernel, weights and slopes of the backward one.
+ *
+ * Forward, for each query, over the blocks of keys so far: `most`, the largest scaled score; `total`, the sum of
+ * exp(score - most); `shrink`, what a block that raises `most` does to sums of before; and in the end `share`, by
+ * which sums are multiplied: 1 / total, and dropout's 1 / (1 - rate). Where the norm comes from memory it is `most`
+ * from the beginning, and nothing is divided.
+ *
+ * Two vectors are done at a time: one Philox block for each of the lanes of a vector of halves has numbers for both. */
+#include "backend/attention.h"
+
+#include <float.h>
+
+enum { PAIR = 2 };
+
+static LLVMBuilderRef builder(Attention *a) { return attention_builder(a); }
+static LLVMValueRef number(Attention *a, int64_t value) { return attention_number(a, value); }
+static LLVMValueRef add(Attention *a, LLVMValueRef x, LLVMValueRef y) { return pull_add(a->p, x, y); }
+static LLVMValueRef mul(Attention *a, LLVMValueRef x, LLVMValueRef y) { return pull_mul(a->p, x, y); }
+static LLVMValueRef one(Attention *a, double value) { return LLVMConstReal(a->f32, value); }
+static LLVMValueRef all(Attention *a, LLVMValueRef value) { return pull_splat(a->p, value, a->lanes); }
+static LLVMValueRef larger(Attention *a, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildSelect(builder(a), LLVMBuildFCmp(builder(a), LLVMRealOGT, x, y, ""), x, y, "");
+}
+static LLVMValueRef sum_of(Attention *a, LLVMValueRef x, LLVMValueRef y) { return LLVMBuildFAdd(builder(a), x, y, ""); }
+
+static LLVMValueRef multiply_add(Attention *a, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z) {
+    LLVMTypeRef type = LLVMTypeOf(z);
+    LLVMValueRef args[] = {x, y, z};
+    if (a->p->e->target->machine.has_fma) return pull_intrinsic(a->p, "llvm.fma", &type, 1, args, 3);
+    return LLVMBuildFAdd(builder(a), LLVMBuildFMul(builder(a), x, y, ""), z, "");
+}
+
+/* Halves a vector until one element is left. */
+static LLVMValueRef across(Attention *a, LLVMValueRef value,
+                           LLVMValueRef (*combine)(Attention *, LLVMValueRef, LLVMValueRef)) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(a->p->e->context);
+    for (uint32_t lanes = a->lanes / 2; lanes; lanes /= 2) {
+        LLVMValueRef low[32], high[32];
+        for (uint32_t i = 0; i < lanes; i++) {
+            low[i] = LLVMConstInt(i32, i, false);
+            high[i] = LLVMConstInt(i32, i + lanes, false);
+        }
+        LLVMValueRef left = LLVMBuildShuffleVector(builder(a), value, value, LLVMConstVector(low, lanes), "");
+        LLVMValueRef right = LLVMBuildShuffleVector(builder(a), value, value, LLVMConstVector(high, lanes), "");
+        value = combine(a, left, right);
+    }
+    return LLVMBuildExtractElement(builder(a), value, number(a, 0), "");
+}
+
+static LLVMValueRef norm_of(Attention *a, NodeId node, LLVMValueRef query) {
+    Position at = {.rank = 3, .lanes = 1, .axis = {{a->sample, 0, NULL}, {query, 0, NULL}, {a->head, 0, NULL}}};
+    return pull_value(a->p, node, &at);
+}
+
+/* ---- a row of a block */
+
+typedef struct {
+    const AttentionBlock *block;
+    LLVMValueRef row;            /* in the block */
+    LLVMValueRef query;          /* in the sample */
+    LLVMValueRef scores, slopes; /* its first element of each */
+    LLVMValueRef seen;           /* keys of the block that it sees; may be negative */
+} Row;
+
+static Row row_of(Attention *a, const AttentionBlock *block, LLVMValueRef index) {
+    LLVMValueRef offset = mul(a, index, number(a, a->score_stride));
+    Row row = {.block = block, .row = index, .query = add(a, block->query, index), .seen = block->keys};
+    row.scores = attention_element(a, attention_scratch(a, a->layout.scores), offset);
+    row.slopes = attention_element(a, attention_scratch(a, a->layout.slopes), offset);
+    if (a->is_causal) {
+        LLVMValueRef up_to = attention_sub(a, add(a, row.query, number(a, 1)), block->key);
+        row.seen = pull_min(a->p, block->keys, up_to);
+    }
+    return row;
+}
+
+/* How many pairs of vectors hold `count` elements. */
+static LLVMValueRef pairs_of(Attention *a, LLVMValueRef count) {
+    int64_t size = (int64_t)PAIR * a->lanes;
+    return LLVMBuildSDiv(builder(a), add(a, count, number(a, size - 1)), number(a, size), "");
+}
+
+static LLVMValueRef column_of(Attention *a, LLVMValueRef pair, uint32_t i) {
+    return add(a, mul(a, pair, number(a, (int64_t)PAIR * a->lanes)), number(a, i * a->lanes));
+}
+
+/* ---- dropout */
+
+/* Element i of two vectors is word i % 4 of counter i / 4. */
+static void deal_words(Attention *a, LLVMValueRef const *word, LLVMValueRef *two) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(a->p->e->context);
+    LLVMValueRef half[2], order[64];
+    for (uint32_t i = 0; i < a->lanes; i++) order[i] = LLVMConstInt(i32, i / 2 + i % 2 * (a->lanes / 2), false);
+    for (uint32_t i = 0; i < 2; i++)
+        half[i] =
+            LLVMBuildShuffleVector(builder(a), word[2 * i], word[2 * i + 1], LLVMConstVector(order, a->lanes), "");
+    for (uint32_t v = 0; v < PAIR; v++) {
+        for (uint32_t i = 0; i < a->lanes; i++) {
+            uint32_t element = v * a->lanes + i, place = element / 4 * 2 + element % 2;
+            order[i] = LLVMConstInt(i32, element % 4 / 2 ? a->lanes + place : place, false);
+        }
+        two[v] = LLVMBuildShuffleVector(builder(a), half[0], half[1], LLVMConstVector(order, a->lanes), "");
+    }
+}
+
+/* Which keys of a pair of vectors are not dropped; the words are those of ir/ops.def. */
+static void kept_of(Attention *a, const Row *row, LLVMValueRef pair, LLVMValueRef kept[PAIR]) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(a->p->e->context);
+    LLVMValueRef line = add(a, mul(a, a->head, number(a, a->shape.S)), row->query), steps[64], word[4], two[PAIR];
+    LLVMValueRef key = add(a, row->block->key, column_of(a, pair, 0));
+    LLVMValueRef first =
+        add(a, mul(a, line, number(a, (a->shape.T + 3) / 4)), LLVMBuildLShr(builder(a), key, number(a, 2), ""));
+    uint32_t counters = a->lanes / 2;
+    for (uint32_t i = 0; i < counters; i++) steps[i] = LLVMConstInt(i32, i, false);
+    first = pull_splat(a->p, LLVMBuildTrunc(builder(a), first, i32, ""), counters);
+    LLVMValueRef counter[4] = {LLVMBuildAdd(builder(a), first, LLVMConstVector(steps, counters), ""), a->random_sample,
+                               a->random_step, LLVMConstInt(i32, a->node->attr.attention.stream, false)};
+    math_philox_block(a->p->e, counter, a->random_key, word);
+    deal_words(a, word, two);
+    LLVMValueRef threshold = all(a, LLVMConstInt(i32, (uint64_t)attention_threshold(a->rate), false));
+    for (uint32_t v = 0; v < PAIR; v++) {
+        LLVMValueRef bits = LLVMBuildLShr(builder(a), two[v], all(a, LLVMConstInt(i32, 8, false)), "");
+        kept[v] = LLVMBuildICmp(builder(a), LLVMIntSGE, bits, threshold, "");
+    }
+}
+
+/* ---- forward */
+
+static LLVMValueRef largest_of(Attention *a, const Row *row) {
+    LLVMValueRef most[PAIR], least = all(a, one(a, -FLT_MAX)), scale = all(a, one(a, a->scale));
+    for (uint32_t v = 0; v < PAIR; v++) most[v] = least;
+    Round round = micro_round_begin(a->p, number(a, 0), pairs_of(a, row->seen), most, PAIR, true);
+    for (uint32_t v = 0; v < PAIR; v++) {
+        LLVMValueRef column = column_of(a, round.index, v);
+        LLVMValueRef score = attention_load(a, attention_element(a, row->scores, column), NULL);
+        score = LLVMBuildFMul(builder(a), score, scale, "");
+        LLVMValueRef mask = attention_mask_below(a, column, row->seen);
+        most[v] = larger(a, LLVMBuildSelect(builder(a), mask, score, least, ""), round.phi[v]);
+    }
+    micro_round_end(a->p, &round, most);
+    return across(a, larger(a, most[0], most[1]), larger);
+}
+
+/* Stores the weights that are seen, and returns their total, dropped ones included. */
+static LLVMValueRef weigh(Attention *a, const Row *row, LLVMValueRef most) {
+    LLVMValueRef total[PAIR], kept[PAIR], none = LLVMConstNull(a->vector), scale = all(a, one(a, a->scale));
+    LLVMValueRef down = all(a, LLVMBuildFNeg(builder(a), most, ""));
+    for (uint32_t v = 0; v < PAIR; v++) total[v] = none;
+    Round round = micro_round_begin(a->p, number(a, 0), pairs_of(a, row->seen), total, PAIR, true);
+    if (a->rate != 0) kept_of(a, row, round.index, kept);
+    for (uint32_t v = 0; v < PAIR; v++) {
+        LLVMValueRef column = column_of(a, round.index, v), at = attention_element(a, row->scores, column);
+        LLVMValueRef weight = math_exp_weight(a->p->e, multiply_add(a, attention_load(a, at, NULL), scale, down));
+        weight = LLVMBuildSelect(builder(a), attention_mask_below(a, column, row->seen), weight, none, "");
+        total[v] = sum_of(a, round.phi[v], weight);
+        if (a->rate != 0) weight = LLVMBuildSelect(builder(a), kept[v], weight, none, "");
+        pull_store_to(a->p, weight, at, 4, NULL);
+    }
+    micro_round_end(a->p, &round, total);
+    return across(a, sum_of(a, total[0], total[1]), sum_of);
+}
+
+/* The tile that a row is part of reads on behind the diagonal, as far as its last row sees. */
+static void clear_beyond(Attention *a, const Row *row) {
+    LLVMValueRef from =
+        mul(a, pull_max(a->p, pairs_of(a, row->seen), number(a, 0)), number(a, (int64_t)PAIR * a->lanes));
+    LLVMValueRef end = pull_min(a->p, row->block->keys, add(a, row->seen, number(a, MOST_ROWS)));
+    Loop loop = loop_begin(a->p, from, end, number(a, a->lanes));
+    pull_store_to(a->p, LLVMConstNull(a->vector), attention_element(a, row->scores, loop.index), 4, NULL);
+    loop_end(a->p, &loop);
+}
+
+/* With the norm from memory there is no total to keep. */
+static void weigh_by_norm(Attention *a, const Row *row) {
+    weigh(a, row, norm_of(a, a->node->in[ATTENTION_norm], row->query));
+}
+
+static void weigh_by_most(Attention *a, const Row *row) {
+    LLVMValueRef mosts = attention_scratch(a, a->layout.most), totals = attention_scratch(a, a->layout.total);
+    LLVMValueRef before = attention_load_one(a, mosts, row->row), total = attention_load_one(a, totals, row->row);
+    LLVMValueRef most = larger(a, largest_of(a, row), before), more = weigh(a, row, most);
+    LLVMValueRef shrink = math_exp_weight(a->p->e, LLVMBuildFSub(builder(a), before, most, ""));
+    attention_store_one(a, multiply_add(a, total, shrink, more), totals, row->row);
+    attention_store_one(a, most, mosts, row->row);
+    attention_store_one(a, shrink, attention_scratch(a, a->layout.shrink), row->row);
+}
+
+void attention_clear_totals(Attention *a, LLVMValueRef queries) {
+    Loop loop = loop_begin(a->p, number(a, 0), queries, number(a, 1));
+    attention_store_one(a, one(a, -FLT_MAX), attention_scratch(a, a->layout.most), loop.index);
+    attention_store_one(a, one(a, 0), attention_scratch(a, a->layout.total), loop.index);
+    attention_store_one(a, one(a, 1), attention_scratch(a, a->layout.shrink), loop.index);
+    loop_end(a->p, &loop);
+}
+
+void attention_softmax(Attention *a, const AttentionBlock *block) {
+    Loop loop = loop_begin(a->p, number(a, 0), block->queries, number(a, 1));
+    Row row = row_of(a, block, loop.index);
+    if (a->parts.norm == NO_NODE)
+        weigh_by_norm(a, &row);
+    else
+        weigh_by_most(a, &row);
+    if (a->is_causal) clear_beyond(a, &row);
+    loop_end(a->p, &loop);
+}
+
+static void store_norm(Attention *a, LLVMValueRef query, LLVMValueRef norm) {
+    const Graph *body = a->kernel->body;
+    for (uint32_t i = 0; i < body->output_count; i++) {
+        if (body->outputs[i].node != a->parts.norm) continue;
+        Position at = {.rank = 3, .lanes = 1, .axis = {{a->sample, 0, NULL}, {query, 0, NULL}, {a->head, 0, NULL}}};
+        pull_store(a->p, i, &at, norm);
+    }
+}
+
+/* A query that sees no key has a total of 0. */
+void attention_finish_totals(Attention *a, LLVMValueRef query, LLVMValueRef queries) {
+    double kept = 1 / (1 - a->rate);
+    Loop loop = loop_begin(a->p, number(a, 0), queries, number(a, 1));
+    LLVMValueRef share = one(a, kept);
+    if (a->parts.norm != NO_NODE) {
+        LLVMValueRef total = attention_load_one(a, attention_scratch(a, a->layout.total), loop.index);
+        LLVMValueRef most = attention_load_one(a, attention_scratch(a, a->layout.most), loop.index);
+        LLVMValueRef sees_none = LLVMBuildFCmp(builder(a), LLVMRealOEQ, total, one(a, 0), "");
+        total = LLVMBuildSelect(builder(a), sees_none, one(a, 1), total, "");
+        most = LLVMBuildSelect(builder(a), sees_none, one(a, 0), most, "");
+        store_norm(a, add(a, query, loop.index), sum_of(a, most, math_log(a->p->e, total)));
+        share = LLVMBuildFDiv(builder(a), share, total, "");
+    }
+    attention_store_one(a, share, attention_scratch(a, a->layout.share), loop.index);
+    loop_end(a->p, &loop);
+}
+
+void attention_finish_sums(Attention *a, LLVMValueRef queries, Rows to) {
+    LLVMValueRef wide = number(a, a->shape.D), sums = attention_scratch(a, a->layout.sums);
+    Loop rows = loop_begin(a->p, number(a, 0), queries, number(a, 1));
+    LLVMValueRef share = all(a, attention_load_one(a, attention_scratch(a, a->layout.share), rows.index));
+    LLVMValueRef stride = number(a, attention_wide_panels(a) * attention_wide_panel(a, 1));
+    LLVMValueRef from = attention_element(a, sums, mul(a, rows.index, stride));
+    LLVMValueRef out = attention_element(a, to.base, mul(a, rows.index, to.stride));
+    Loop columns = loop_begin(a->p, number(a, 0), wide, number(a, a->lanes));
+    LLVMValueRef mask = a->shape.D % a->lanes ? attention_mask_below(a, columns.index, wide) : NULL;
+    LLVMValueRef value = attention_load(a, attention_element(a, from, columns.index), NULL);
+    value = LLVMBuildFMul(builder(a), value, share, "");
+    pull_store_to(a->p, value, attention_element(a, out, columns.index), 4, mask);
+    loop_end(a->p, &columns);
+    loop_end(a->p, &rows);
+}
+
+/* ---- backward */
+
+/* weight = exp(score - norm); slope = scale (weight kept · taken - weight delta), and 0 for what is not seen, since
+ * anything may stand there. */
+static void weights_and_slopes(Attention *a, const Row *row) {
+    LLVMValueRef none = LLVMConstNull(a->vector), scale = all(a, one(a, a->scale)), kept[PAIR];
+    LLVMValueRef norm = norm_of(a, a->node->in[ATTENTION_norm], row->query);
+    LLVMValueRef delta = all(a, norm_of(a, a->node->in[ATTENTION_delta], row->query));
+    LLVMValueRef down = all(a, LLVMBuildFNeg(builder(a), norm, "")), more = all(a, one(a, 1 / (1 - a->rate)));
+    bool has_slopes = a->parts.dq != NO_NODE || a->parts.dk != NO_NODE;
+    Loop loop = loop_begin(a->p, number(a, 0), pairs_of(a, row->block->keys), number(a, 1));
+    if (a->rate != 0) kept_of(a, row, loop.index, kept);
+    for (uint32_t v = 0; v < PAIR; v++) {
+        LLVMValueRef column = column_of(a, loop.index, v), mask = attention_mask_below(a, column, row->seen);
+        LLVMValueRef at = attention_element(a, row->scores, column),
+                     taken_at = attention_element(a, row->slopes, column);
+        LLVMValueRef weight = math_exp_weight(a->p->e, multiply_add(a, attention_load(a, at, NULL), scale, down));
+        weight = LLVMBuildSelect(builder(a), mask, weight, none, "");
+        LLVMValueRef taken = has_slopes ? attention_load(a, taken_at, NULL) : none, part = weight;
+        if (a->rate != 0) {
+            part = LLVMBuildSelect(builder(a), kept[v], LLVMBuildFMul(builder(a), weight, more, ""), none, "");
+            taken = LLVMBuildSelect(builder(a), kept[v], LLVMBuildFMul(builder(a), taken, more, ""), none, "");
+        }
+        LLVMValueRef slope = LLVMBuildFMul(builder(a), LLVMBuildFSub(builder(a), taken, delta, ""), scale, "");
+        slope = LLVMBuildSelect(builder(a), mask, LLVMBuildFMul(builder(a), slope, weight, ""), none, "");
+        pull_store_to(a->p, part, at, 4, NULL);
+        if (has_slopes) pull_store_to(a->p, slope, taken_at, 4, NULL);
+    }
+    loop_end(a->p, &loop);
+}
+
+void attention_weights_and_slopes(Attention *a, const AttentionBlock *block) {
+    Loop loop = loop_begin(a->p, number(a, 0), block->queries, number(a, 1));
+    Row row = row_of(a, block, loop.index);
+    weights_and_slopes(a, &row);
+    loop_end(a->p, &loop);
+}

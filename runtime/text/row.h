@@ -1,0 +1,18 @@
+/* A row of what models of text read: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP], filled up with [PAD]. Like the
+ * tokenizer's core it needs nothing, so built objects carry the same code (text_code.c). */
+#ifndef SELFC_RUNTIME_ROW_H
+#define SELFC_RUNTIME_ROW_H
+#include "runtime/text/tokenize.h"
+
+/* Ids of the special tokens; -1: the vocabulary has none. */
+typedef struct {
+    int32_t begin, end, padding, mask; /* [CLS], [SEP], [PAD], [MASK] */
+} SelfcMarks;
+
+/* Writes `room` ids to `ids` and 0 for the text and padding, 1 for the pair and its [SEP], to `segments`; `tokens` is
+ * scratch for `room` of them. pair NULL: there is none. What is too long is cut: the longer of the two first. *mask: where
+ * the first [MASK] stands, or -1. Returns how many tokens are not padding. `room` is at least 3. */
+int64_t selfc_text_row(const SelfcTables *tables, const SelfcMarks *marks, const char *text, int64_t length,
+                       const char *pair, int64_t pair_length, int64_t room, SelfcToken *tokens, int32_t *ids,
+                       int32_t *segments, int32_t *mask);
+#endif
