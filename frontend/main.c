@@ -164,6 +164,32 @@ static int main_tune(const Options *o) {
     return model ? main_close(model, selfc_tune(model, o->seconds, stdout)) : 1;
 }
 
+static int main_tokenize_train(const Options *o) {
+    if (!o->positional_count || !o->size || o->output.count != 1 || o->vocabulary || o->ids || o->decode) {
+        fprintf(stderr, "selfc: tokenize --train wants FILES, --size N and one -o FILE, and no more but --cased\n");
+        return 2;
+    }
+    return selfc_tokenize_train(o->positional, o->positional_count, o->size, o->cased, o->output.item[0], stdout)
+               ? main_fail()
+               : 0;
+}
+
+static int main_tokenize(const Options *o) {
+    if (o->train) return main_tokenize_train(o);
+    if (!o->vocabulary || o->size || o->cased || o->output.count) {
+        fprintf(stderr, !o->vocabulary ? "selfc: --vocabulary is missing: a vocab.txt, a tokenizer.json or a RUN\n"
+                                       : "selfc: --size, --cased and -o go with --train\n");
+        return 2;
+    }
+    SelfcTokenize tokenize = {.size = sizeof tokenize,
+                              .vocabulary = o->vocabulary,
+                              .files = o->positional,
+                              .file_count = o->positional_count,
+                              .ids = o->ids,
+                              .decode = o->decode};
+    return selfc_tokenize_files(&tokenize, stdout) ? main_fail() : 0;
+}
+
 static int main_passes(const Options *o) {
     if (!o->passes) {
         fprintf(stderr, "selfc: --passes=LIST is missing: selfc --passes=simplify,dce FILE\n");
@@ -196,6 +222,7 @@ static int main_command(const Options *o) {
     case COMMAND_profile: return main_profile(o);
     case COMMAND_preview: return main_preview(o);
     case COMMAND_tune: return main_tune(o);
+    case COMMAND_tokenize: return main_tokenize(o);
     case COMMAND_passes: return main_passes(o);
     case COMMAND_schema: return main_describe("schema");
     case COMMAND_ops: return main_describe("ops");

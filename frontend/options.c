@@ -194,7 +194,7 @@ static bool options_read(int argc, char **argv, int *i, Options *options) {
     return options_read_next(argc, argv, i, info, options);
 }
 
-/* "MODEL FUNCTION" wants two words; those in [ ] may be left out, and "…]" stands for any number. */
+/* "MODEL FUNCTION" wants two words; those in [ ] may be left out, and of what ends in "..." there may be many. */
 static bool options_check_positional(const Options *options) {
     const char *takes = command_info[options->command].takes, *missing = takes;
     size_t most = 0, least = 0;
@@ -202,7 +202,7 @@ static bool options_check_positional(const Options *options) {
         if (most++ == options->positional_count) missing = at;
         least += *at != '[';
     }
-    if (strstr(takes, "…]")) most = OPTIONS_POSITIONAL;
+    if (strstr(takes, "...")) most = OPTIONS_POSITIONAL;
     if (options->positional_count >= least && options->positional_count <= most) return true;
     if (options->positional_count > most)
         fprintf(stderr, "selfc: \"%s\" is one word too many\n", options->positional[most]);
@@ -271,18 +271,10 @@ static void options_wrap(FILE *out, int indent, const char *text) {
     fprintf(out, "\n");
 }
 
-/* Of UTF-8. */
-static size_t options_letters(const char *text) {
-    size_t letters = 0;
-    for (; *text; text++) letters += ((unsigned char)*text & 0xC0) != 0x80;
-    return letters;
-}
-
 static void options_help_all(FILE *out) {
     fprintf(out, "selfc compiles descriptions of self-supervised learning to native code.\n\n");
     for (int i = 0; i < COMMAND_COUNT; i++) {
-        int wide = (int)strlen(command_info[i].takes) - (int)options_letters(command_info[i].takes);
-        fprintf(out, "  selfc %-10s%-*s ", options_command((CommandKind)i), 15 + wide, command_info[i].takes);
+        fprintf(out, "  selfc %-10s%-15s ", options_command((CommandKind)i), command_info[i].takes);
         options_wrap(out, 34, command_info[i].summary);
     }
     fprintf(out, "\n");

@@ -176,6 +176,21 @@ const SelfcAnswer *selfc_answer(SelfcModel *model, const char *function, const c
 int selfc_build(SelfcModel *model, const char *out, const char *const *functions, size_t function_count,
                 int embed_weights);
 
+/* Text to tokens and back, line by line, as `selfc tokenize` does it: the tokens of a line, or their numbers (ids),
+ * stand in a line, with spaces between them; decode: from numbers to text. 0 or 1. */
+typedef struct {
+    size_t size;              /* sizeof(SelfcTokenize) */
+    const char *vocabulary;   /* vocab.txt, tokenizer.json, or a folder with one of them, as a RUN */
+    const char *const *files; /* "-": stdin */
+    size_t file_count;        /* 0: stdin alone */
+    int ids, decode;
+} SelfcTokenize;
+int selfc_tokenize_files(const SelfcTokenize *tokenize, FILE *out);
+/* Trains a WordPiece vocabulary of `tokens` tokens on text files, and writes it as vocab.txt, or as tokenizer.json
+ * where the name ends in .json. Says to `report` what it is. */
+int selfc_tokenize_train(const char *const *files, size_t file_count, int64_t tokens, int is_cased, const char *out,
+                         FILE *report);
+
 /* What selfc knows: "schema" (JSON Schema of descriptions), "ops", "passes", "language" (reference in Markdown). */
 int selfc_describe(const char *what, FILE *out);
 /* The nearest of `names` to `name`, for "did you mean …?"; NULL if none is near. */

@@ -18,7 +18,7 @@ static int32_t characters_take(void *context, const char *word, int32_t bytes) {
     return 0;
 }
 
-static size_t characters_utf8(uint32_t code, char out[4]) {
+size_t text_utf8(uint32_t code, char out[4]) {
     if (code < 0x80) return out[0] = (char)code, 1;
     size_t follow = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
     out[0] = (char)((follow == 1 ? 0xC0 : follow == 2 ? 0xE0 : 0xF0) | code >> 6 * follow);
@@ -42,7 +42,7 @@ static bool characters_fill(SelfcTokenizer *tokenizer, const char *text, int64_t
     for (uint32_t code = 1; good && code < UNICODE_CODES; code++) {
         char token[4];
         if (!(seen->seen[code / 8] >> code % 8 & 1)) continue;
-        good = vocabulary_put(&tokenizer->vocabulary, id++, token, characters_utf8(code, token));
+        good = vocabulary_put(&tokenizer->vocabulary, id++, token, text_utf8(code, token));
     }
     free(seen);
     if (!good) selfc_fail("no memory for a vocabulary of characters");

@@ -81,15 +81,19 @@ static uint16_t tables_block(Tables *tables, const uint16_t block[BLOCK]) {
     }
 }
 
+static uint16_t tables_code(Tables *tables, const TextRules *rules, const UnicodeTable *unicode, uint32_t code) {
+    UnicodeMeaning meaning = unicode_meaning(unicode, rules, code);
+    return tables_action(tables, tables_meaning(tables, &meaning, code));
+}
+
 static void tables_fill_codes(Tables *tables, const TextRules *rules, const UnicodeTable *unicode) {
     memset(tables->slots, -1, sizeof tables->slots);
     memset(tables->block_slots, -1, sizeof tables->block_slots);
     for (uint32_t b = 0; b < BLOCKS && !tables->is_short; b++) {
-        uint16_t block[BLOCK];
-        for (uint32_t i = 0; i < BLOCK; i++) {
-            UnicodeMeaning meaning = unicode_meaning(unicode, rules, b * BLOCK + i);
-            block[i] = tables_action(tables, tables_meaning(tables, &meaning, b * BLOCK + i));
-        }
+        uint16_t block[BLOCK] = {tables_code(tables, rules, unicode, b * BLOCK)};
+        bool is_uniform = unicode_is_uniform(b * BLOCK);
+        for (uint32_t i = 1; i < BLOCK; i++)
+            block[i] = is_uniform ? block[0] : tables_code(tables, rules, unicode, b * BLOCK + i);
         tables->blocks[b] = tables_block(tables, block);
     }
 }
@@ -102,7 +106,7 @@ static void tables_fill_bytes(Tables *tables, const SelfcTokenizer *tokenizer, c
         tables->bytes[code] = (uint8_t)(meaning.class == CLASS_many ? meaning.unit[0] >> 29 : meaning.class);
         tables->letters[code] = (uint8_t)(meaning.unit[0] & 127);
     }
-    tables->letters[0] = 0xFF; /* in no token */
+    if (tables->bytes[0] == CLASS_word) tables->bytes[0] = CLASS_other; /* it is in no token, and takes the long way */
     for (uint32_t i = 0; i < tokenizer->added_count; i++)
         tables->bytes[(uint8_t)tokenizer->vocabulary.token[tokenizer->added[i].id][0]] |= TOKENIZE_ADDED;
 }

@@ -86,7 +86,7 @@ static void word_put(Reader *reader, uint32_t code, int64_t from, int64_t to) {
     if (!reader->characters++) reader->word_from = from;
     reader->word_to = to;
     if (reader->characters > TOKENIZE_MOST_CHARACTERS) return;
-    if (code < 0x80) return word_byte(reader, code ? code : 0xFF, from, to); /* as `letters` has it: in no token */
+    if (code < 0x80) return word_byte(reader, code ? code : 0xFF, from, to); /* a zero is in no token */
     int follow = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
     uint32_t mark = follow == 1 ? 0xC0 : follow == 2 ? 0xE0 : 0xF0;
     word_byte(reader, mark | code >> 6 * follow, from, to);

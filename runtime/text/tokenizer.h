@@ -44,6 +44,20 @@ int64_t selfc_tokenizer_cut(const SelfcTokenizer *tokenizer, const char *text, i
  * has_specials: special tokens are written, too. Ids outside of the vocabulary are left out. free(). */
 char *selfc_tokenizer_decode(const SelfcTokenizer *tokenizer, const int32_t *ids, int64_t count, bool has_specials);
 
+/* Training a vocabulary: words are counted, text by text, and then pieces are merged, always the two neighbours that
+ * occur most often, until there are `size` tokens, or no two occur twice. [PAD], [UNK], [CLS], [SEP] and [MASK] come
+ * first, then characters (the 1,000 most frequent), then what continues words, then pieces as they were merged. Words
+ * of more than 256 characters do not count. */
+typedef struct SelfcWords SelfcWords;
+SelfcWords *selfc_words_new(bool is_cased); /* NULL after selfc_fail */
+void selfc_words_free(SelfcWords *words);
+/* 0, or -1 after selfc_fail. A text that comes in pieces is cut at spaces: selfc_words_cut says where. */
+int selfc_words_add(SelfcWords *words, const char *text, int64_t length);
+int64_t selfc_words_cut(const SelfcWords *words, const char *text, int64_t length);
+SelfcTokenizer *selfc_words_train(const SelfcWords *words, int64_t size); /* NULL after selfc_fail */
+/* A vocab.txt: 0, or -1 after selfc_fail. */
+int selfc_tokenizer_save_lines(const SelfcTokenizer *tokenizer, const char *path);
+
 /* What encodes: one block of `size` bytes (see tokenize.h), which may be written to a file or object and used by
  * selfc_tokenize alone. Lives as long as the tokenizer. */
 const SelfcTables *selfc_tokenizer_tables(const SelfcTokenizer *tokenizer, size_t *size);

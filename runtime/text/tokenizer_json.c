@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { READING_MOST_TOKENS = 1 << 22 }; /* a file with one token cannot ask for more memory than this */
+
 typedef struct {
     SelfcTokenizer *tokenizer;
     JsonScan scan;
@@ -79,7 +81,7 @@ static bool read_token(Reading *reading, int32_t id, const char *token) {
 
 static bool read_id(Reading *reading, int32_t *id) {
     uint64_t number;
-    if (!json_whole_number(&reading->scan, &number) || number >= VOCABULARY_MOST)
+    if (!json_whole_number(&reading->scan, &number) || number >= READING_MOST_TOKENS)
         return reading_bad(reading, "a token's id must stand here, a whole number below 4194304");
     *id = (int32_t)number;
     return true;

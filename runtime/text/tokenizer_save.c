@@ -119,3 +119,17 @@ char *selfc_tokenizer_json(const SelfcTokenizer *tokenizer) {
     free(text);
     return NULL;
 }
+
+int selfc_tokenizer_save_lines(const SelfcTokenizer *tokenizer, const char *path) {
+    FileWriter writer;
+    if (tokenizer->rules.is_characters) {
+        selfc_fail("%s: a vocabulary of characters is no list of lines; tokenizer.json holds it", path);
+        return -1;
+    }
+    if (!file_begin(&writer, path)) return -1;
+    for (int32_t id = 0; id < tokenizer->vocabulary.size; id++) {
+        const char *token = selfc_tokenizer_token(tokenizer, id);
+        file_print(&writer, "%s\n", token ? token : "");
+    }
+    return file_commit(&writer);
+}

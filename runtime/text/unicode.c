@@ -120,6 +120,11 @@ static uint32_t unicode_decompose(const UnicodeTable *table, uint32_t code, int3
     return 1;
 }
 
+/* Behind the ideographs of plane 3 there are but the tags and variants at U+E0000; the last two of a plane are none. */
+bool unicode_is_uniform(uint32_t first) {
+    return first >= 0x34000 && (first < 0xE0000 || first >= 0xE1000) && (first & 0xFFC0) != 0xFFC0;
+}
+
 UnicodeMeaning unicode_meaning(const UnicodeTable *table, const TextRules *rules, uint32_t code) {
     UnicodeMeaning meaning = {.class = CLASS_many};
     if (rules->is_characters) {

@@ -27,5 +27,7 @@ uint32_t unicode_unit(uint32_t class, uint32_t combining, uint32_t code);
 /* What differs from utf8proc: made once, then asked for every code point. free(). NULL: no memory. */
 typedef struct UnicodeTable UnicodeTable;
 UnicodeTable *unicode_table_new(void);
+/* Whether the 64 code points from `first` on are all alike, and known to be: not assigned, or of private use. */
+bool unicode_is_uniform(uint32_t first);
 UnicodeMeaning unicode_meaning(const UnicodeTable *table, const TextRules *rules, uint32_t code);
 #endif

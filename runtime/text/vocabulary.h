@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { VOCABULARY_MOST = 1 << 22 }; /* tokens */
+enum { VOCABULARY_MOST = 1 << 29 }; /* tokens */
 
 typedef struct {
     char **token; /* of each id; NULL: there is none. Owned */
