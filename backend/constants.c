@@ -13,7 +13,7 @@ typedef struct {
     LLVMModuleRef module;
     LLVMTargetDataRef layout;
     LLVMTypeRef i32, i64, f64, pointer;
-    LLVMTypeRef tensor, extent, state, arg, axis, call, program, spec, judge, training;
+    LLVMTypeRef tensor, extent, state, arg, axis, call, program, spec, judge, begin, training;
     Arena *arena;
 } Constants;
 
@@ -74,14 +74,17 @@ static void constants_large_types(Constants *c) {
     c->judge = STRUCT(c, c->i64, c->i64, c->i64, c->f64, c->pointer);
     SAME_LAYOUT(c, c->judge, SelfcJudge, AT(SelfcJudge, every), AT(SelfcJudge, k), AT(SelfcJudge, samples),
                 AT(SelfcJudge, temperature), AT(SelfcJudge, function));
+    c->begin = STRUCT(c, c->pointer, c->pointer, c->i32, c->pointer, c->i32);
+    SAME_LAYOUT(c, c->begin, SelfcBegin, AT(SelfcBegin, path), AT(SelfcBegin, names), AT(SelfcBegin, name_count),
+                AT(SelfcBegin, fresh), AT(SelfcBegin, fresh_count));
     c->training = STRUCT(c, c->i32, c->i32, c->i32, c->i32, c->pointer, c->i32, c->i64, c->i64, c->i64, c->pointer,
-                         c->i32, c->pointer, c->i32, c->judge, c->pointer);
+                         c->i32, c->pointer, c->i32, c->judge, c->pointer, c->begin);
     SAME_LAYOUT(c, c->training, SelfcTraining, AT(SelfcTraining, train), AT(SelfcTraining, evaluate),
                 AT(SelfcTraining, health), AT(SelfcTraining, feature_count), AT(SelfcTraining, data),
                 AT(SelfcTraining, data_count), AT(SelfcTraining, batch), AT(SelfcTraining, epochs),
                 AT(SelfcTraining, seed), AT(SelfcTraining, reports), AT(SelfcTraining, report_count),
                 AT(SelfcTraining, measures), AT(SelfcTraining, measure_count), AT(SelfcTraining, knn),
-                AT(SelfcTraining, tokenizer));
+                AT(SelfcTraining, tokenizer), AT(SelfcTraining, begin));
 }
 
 static LLVMValueRef constants_i32(Constants *c, int64_t value) {
@@ -187,6 +190,12 @@ static LLVMValueRef constants_judge(Constants *c, const SelfcJudge *judge) {
                  LLVMConstReal(c->f64, judge->temperature), constants_text(c, judge->function));
 }
 
+static LLVMValueRef constants_begin(Constants *c, const SelfcBegin *begin) {
+    return VALUE(c, constants_text(c, begin->path), constants_names(c, "names", begin->names, begin->name_count),
+                 constants_i32(c, begin->name_count), constants_names(c, "fresh", begin->fresh, begin->fresh_count),
+                 constants_i32(c, begin->fresh_count));
+}
+
 static LLVMValueRef constants_training(Constants *c, const SelfcTraining *training) {
     LLVMValueRef *specs = arena_array(c->arena, LLVMValueRef, training->data_count);
     for (uint32_t i = 0; i < training->data_count; i++)
@@ -206,7 +215,7 @@ static LLVMValueRef constants_training(Constants *c, const SelfcTraining *traini
                  constants_i32(c, training->report_count),
                  constants_names(c, "measures", training->measures, training->measure_count),
                  constants_i32(c, training->measure_count), constants_judge(c, &training->knn),
-                 constants_text(c, training->tokenizer));
+                 constants_text(c, training->tokenizer), constants_begin(c, &training->begin));
 }
 
 static LLVMValueRef constants_module(Constants *c, const Manifest *manifest, LLVMValueRef const *functions) {

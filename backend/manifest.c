@@ -254,6 +254,9 @@ static SelfcTraining manifest_training(const SelfcTraining *from, Arena *arena) 
     training.knn.function = from->knn.function ? arena_copy(arena, from->knn.function) : NULL;
     training.tokenizer = arena_copy(arena, from->tokenizer);
     training.measures = manifest_names(from->measures, from->measure_count, arena);
+    training.begin.path = arena_copy(arena, from->begin.path);
+    training.begin.names = manifest_names(from->begin.names, from->begin.name_count, arena);
+    training.begin.fresh = manifest_names(from->begin.fresh, from->begin.fresh_count, arena);
     return training;
 }
 

@@ -101,12 +101,15 @@ static void api_copy_options(SelfcModel *model, const SelfcOptions *given) {
 }
 
 /* "a\"b" as JSON says it. */
-static const char *api_quote(const char *text, Arena *arena) {
-    char *quoted = arena_array(arena, char, 2 * strlen(text) + 3), *to = quoted;
+const char *api_quote(const char *text, Arena *arena) {
+    char *quoted = arena_array(arena, char, 6 * strlen(text) + 3), *to = quoted;
     *to++ = '"';
     for (; *text; text++) {
         if (*text == '"' || *text == '\\') *to++ = '\\';
-        *to++ = *text;
+        if ((unsigned char)*text < ' ')
+            to += sprintf(to, "\\u%04x", *text);
+        else
+            *to++ = *text;
     }
     *to = '"';
     return quoted;
@@ -197,6 +200,7 @@ SelfcModel *selfc_open(const char *text, size_t length, const SelfcOptions *opti
         if (model->description && api_set_tokenizer(model)) return diag_free(&diag), selfc_close(model), NULL;
         if (model->options.set_count > sets) api_parse(model, copy, &diag);
         if (model->description) model_set_vocabulary_failure(model->description, model->tokenizer_failure);
+        if (model->description) api_begin_resolve(model);
     }
     if (model->options.times)
         fprintf(stderr, "%8.2f ms  reading the description\n", 1e3 * (api_seconds() - model->opened));
@@ -206,6 +210,7 @@ SelfcModel *selfc_open(const char *text, size_t length, const SelfcOptions *opti
         return NULL;
     }
     diag_free(&diag);
+    model->is_trained = api_begin(model).path != NULL;
     return model;
 }
 
@@ -255,7 +260,7 @@ static SelfcModel *api_open_at(const char *path, const char *weights, const Self
     SelfcModel *model = selfc_open(bytes, size, &named);
     free(bytes);
     if (model) model->weights = arena_copy(model->arena, weights);
-    if (model) model->is_trained = weights != NULL;
+    if (model) model->is_trained |= weights != NULL;
     return model;
 }
 

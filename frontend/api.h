@@ -52,6 +52,7 @@ int api_check_dump(const char *dump);                   /* a pass, "all" or NULL
 int api_make_folders(const char *folder, Arena *arena); /* and those above it; errno, or 0 */
 void api_note(const SelfcModel *model, const char *format, ...) __attribute__((format(printf, 2, 3)));
 double api_seconds(void);
+const char *api_quote(const char *text, Arena *arena); /* as JSON says it */
 uint64_t api_seed(const SelfcModel *model);
 /* A description that was made for a purpose of our own, and may have parts that nothing uses. It runs as `parent` does,
  * with its seed, and is closed by selfc_close. Its data are given to selfc_train_step and never opened, so the shapes
@@ -99,6 +100,14 @@ int api_execute(SelfcModel *model, const SelfcProgram *program, int64_t n, const
 /* api_tensor.c: states from a safetensors file. All parameters must be in it. */
 int api_load(Compiled *compiled, const char *path);
 void api_compiled_free(Compiled *compiled);
+
+/* api_begin.c: weights that training.init names. */
+/* The path in the description is made absolute: a RUN then says where it began. */
+void api_begin_resolve(SelfcModel *model);
+SelfcBegin api_begin(const SelfcModel *model); /* path NULL: there are none */
+/* What takes its weights from there: all that some graphs have, only looked at; or a module's in a session. */
+int api_begin_check(const SelfcModel *model, Graph *const *graphs, uint32_t count);
+int api_begin_states(const SelfcModel *model, Compiled *compiled);
 
 /* api_choices.c: what `selfc tune` remembers, a text file in the cache for each target. */
 const char *api_choices_path(const SelfcModel *model, Arena *arena); /* needs the target; NULL: there is no cache */

@@ -92,7 +92,8 @@ static int build_wanted(SelfcModel *model, BuildKind kind, const char *const *fu
 }
 
 static void build_note(const SelfcModel *model, BuildKind kind, const CompileInput *input) {
-    if (model->is_trained && kind == BUILD_program)
+    bool begins_with_them = !model->weights && api_begin(model).path;
+    if (model->is_trained && !begins_with_them && kind == BUILD_program)
         api_note(model, "the program trains from the first step: the weights that are here do not go into it");
     if (model->is_trained || kind == BUILD_program) return;
     for (uint32_t i = 0; i < input->program_count; i++)

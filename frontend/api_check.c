@@ -43,7 +43,7 @@ static int check_lower(SelfcModel *model, Arena *arena, Lowered *lowered) {
     }
     if (diag.errors) return api_fail_with(&diag);
     diag_free(&diag);
-    return 0;
+    return api_begin_check(model, lowered->graphs, lowered->count);
 }
 
 /* --- numbers for people --- */

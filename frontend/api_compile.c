@@ -203,7 +203,8 @@ static SelfcTraining api_training(const SelfcModel *model, const Program *train)
                               .batch = model_batch(description),
                               .epochs = model_epochs(description),
                               .seed = model_seed(description),
-                              .tokenizer = model->tokenizer_text};
+                              .tokenizer = model->tokenizer_text,
+                              .begin = api_begin(model)};
     training.report_count = model_reports(description, &training.reports);
     training.measures = api_measures(model, train, &training.measure_count);
     return training;
@@ -311,7 +312,7 @@ static int api_jit(SelfcModel *model, bool training, Compiled *compiled) {
 static int api_open_session(const SelfcModel *model, Compiled *compiled) {
     compiled->session = selfc_session_new(compiled->module, model->options.threads, api_seed(model));
     if (!compiled->session) return api_fail("%s", selfc_failure());
-    if (!model->weights || !api_load(compiled, model->weights)) return 0;
+    if (!(model->weights ? api_load(compiled, model->weights) : api_begin_states(model, compiled))) return 0;
     selfc_session_free(compiled->session);
     compiled->session = NULL;
     return 1;

@@ -5,6 +5,7 @@
  * `selfc_features.encode.h.weight` there, and begins as the model has it: as learnt in a RUN, as the seed drew it
  * otherwise, which is training from scratch. */
 #include "frontend/api_eval.h"
+#include "runtime/train/begin.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,6 @@ static const struct {
     double rate;
 } finetune_recipe[] = {{64, 1000, 20000, 10, 0.001}, {32, 400, 20000, 3, 0.00005}};
 static const double finetune_decay = 0.01, finetune_texts = 0.99; /* as many of them are not cut */
-static const char *const finetune_prefix = "selfc_features.";
 
 static bool is_careful(const Eval *eval) { return eval->embed.lengths.count && eval->model->is_trained; }
 
@@ -170,28 +170,41 @@ static SelfcModel *finetune_open(const Eval *eval, int64_t batch, int64_t steps)
 
 /* --- weights --- */
 
-/* Copies the function's weights to where they are called the same; says how many of how many there are. */
+/* A session's weights as a file would hold them; entries: free(). */
+static SelfcTensors finetune_weights(const Compiled *from) {
+    SelfcTensors tensors = {.entries = calloc(from->module->state_count + 1, sizeof *tensors.entries)};
+    if (!tensors.entries) die("no memory");
+    for (uint32_t i = 0; i < from->module->state_count; i++) {
+        const SelfcState *state = &from->module->states[i];
+        const void *data = (const char *)from->session->state + state->offset;
+        tensors.entries[tensors.count++] = (SelfcEntry){(char *)(uintptr_t)state->tensor.name, state->tensor, data};
+    }
+    return tensors;
+}
+
+/* The function's weights begin as the model has them; the classifier is new. */
 static int finetune_begin(Eval *eval, SelfcModel *made) {
+    static const char *const names[] = {"selfc_features", ""}, *const fresh[] = {"selfc_head"};
+    const SelfcBegin begin = {.names = names, .name_count = 2, .fresh = fresh, .fresh_count = 1};
     if (api_need_session(made, true)) return 1;
-    const Compiled *from = &eval->model->compiled, *to = &made->compiled;
-    size_t prefix = strlen(finetune_prefix);
-    uint32_t matched = 0, all = 0;
+    const Compiled *to = &made->compiled;
+    SelfcTensors tensors = finetune_weights(&eval->model->compiled);
+    SelfcPlace *places = arena_array(made->arena, SelfcPlace, to->module->state_count + 1);
+    uint32_t count = 0, is_new = 0;
     for (uint32_t i = 0; i < to->module->state_count; i++) {
         const SelfcState *state = &to->module->states[i];
-        if (!state->is_weight || strncmp(state->tensor.name, finetune_prefix, prefix)) continue;
-        const SelfcState *own = selfc_find_state(from->module, state->tensor.name + prefix);
-        all++;
-        if (!own || selfc_tensor_bytes(&own->tensor, 1) != selfc_tensor_bytes(&state->tensor, 1)) continue;
-        memcpy((char *)to->session->state + state->offset, (char *)from->session->state + own->offset,
-               selfc_tensor_bytes(&own->tensor, 1));
-        matched++;
+        if (!state->is_weight) continue;
+        is_new += !strncmp(state->tensor.name, "selfc_head.", strlen("selfc_head."));
+        places[count++] = (SelfcPlace){&state->tensor, (char *)to->session->state + state->offset};
     }
+    char *spare = NULL;
+    int failed = selfc_begin(&begin, &tensors, eval->model->options.file, places, count, &spare);
     selfc_session_changed(to->session);
-    cJSON_AddNumberToObject(eval->result, "weights_matched", matched);
-    cJSON_AddNumberToObject(eval->result, "weights_of_function", all);
-    if (matched == all) return 0;
-    return api_fail("%s: only %u of the %u weights of \"%s\" were found again by name", eval->model->options.file,
-                    matched, all, eval->embed.function);
+    free(tensors.entries);
+    free(spare);
+    cJSON_AddNumberToObject(eval->result, "weights_matched", failed ? 0 : count - is_new);
+    cJSON_AddNumberToObject(eval->result, "weights_of_function", count - is_new);
+    return failed ? api_fail("%s", selfc_failure()) : 0;
 }
 
 /* --- training and test --- */

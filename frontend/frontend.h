@@ -28,6 +28,15 @@ typedef struct {
     const char *function; /* NULL: not said */
 } KnnSpec;
 
+/* training.init: weights that begin as a file has them. */
+typedef struct {
+    const char *from;         /* NULL: as their layers say */
+    const char *const *names; /* here, there, here, there: what names begin with */
+    uint32_t name_count;      /* of both together */
+    const char *const *fresh; /* patterns of those that begin as their layers say all the same */
+    uint32_t fresh_count;
+} BeginSpec;
+
 typedef struct {
     const char *input;   /* graph input it feeds */
     const char *source;  /* "glyphs", "idx", "npy" */
@@ -59,6 +68,12 @@ double model_data_scale(const Model *model, uint32_t data, DType stored);
 uint32_t model_reports(const Model *model, const char *const **names); /* the loss first */
 uint32_t model_health(const Model *model); /* features whose health is asked for */
 KnnSpec model_knn(const Model *model);
+BeginSpec model_begin(const Model *model);
+void model_begin_at(Model *model, const char *from); /* in place of what the description says, also in model_resolved */
+void model_begin_error(const Model *model, Diag *diag, const char *message); /* at training.init */
+/* What a call of a module by the training or a function, the first that there is, makes of one of its params. false:
+ * there is none, or no plain number. */
+bool model_call_number(const Model *model, const char *module, const char *param, double *number);
 uint32_t model_functions(const Model *model, const char *const **names);
 /* What the description calls function i of these: its copies for several lengths share a name. */
 const char *model_family(const Model *model, uint32_t function);

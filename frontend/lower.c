@@ -271,6 +271,30 @@ Graph *lower_preview(const Model *model, const DataShape *shapes, size_t count, 
     return graph ? views_alone(graph) : NULL;
 }
 
+static const Layer *find_call(const Model *model, const char *module) {
+    for (uint32_t i = 0; i <= model->function_count; i++) {
+        const Block *block = i ? &model->functions[i - 1].block : &model->training.block;
+        for (uint32_t j = 0; j < block->layer_count; j++)
+            if (block->layers[j].module && !strcmp(block->layers[j].module->name, module)) return &block->layers[j];
+    }
+    return NULL;
+}
+
+bool model_call_number(const Model *model, const char *module, const char *param, double *number) {
+    const Layer *call = find_call(model, module);
+    Diag quiet;
+    if (!call) return false;
+    diag_init(&quiet);
+    Lower l = lower_begin(model, "call", -1, false, &quiet);
+    Scope own = {.outer = module_surroundings(&l, call->module)};
+    bind_module_numbers(&l, &own, call, l.root);
+    const Value *value = scope_find(&own, param);
+    bool is_number = value && to_number(&l, spot_json(call->json), *value, number);
+    graph_free(l.g);
+    diag_free(&quiet);
+    return is_number;
+}
+
 static const Function *find_function(const Model *model, const char *name) {
     for (uint32_t i = 0; i < model->function_count; i++)
         if (!strcmp(model->functions[i].name, name)) return &model->functions[i];

@@ -129,6 +129,23 @@ static int main_build(const Options *o) {
     return main_close(model, selfc_build(model, o->output.item[0], o->function.item, o->function.count, embed));
 }
 
+static bool main_folder(const Options *o, const char *what) {
+    if (o->output.count == 1) return true;
+    fprintf(stderr, "selfc: %s wants one -o DIR, the folder to write\n", what);
+    return false;
+}
+
+static int main_import(const Options *o) {
+    if (!main_folder(o, "import")) return 2;
+    return selfc_import(o->positional[0], o->output.item[0], o->as, stdout) ? main_fail() : 0;
+}
+
+static int main_export(const Options *o) {
+    if (!main_folder(o, "export")) return 2;
+    SelfcModel *model = main_open(o);
+    return model ? main_close(model, selfc_export(model, o->output.item[0], o->as, stdout)) : 1;
+}
+
 static int main_show(const Options *o) {
     if (o->function.count > 1) {
         fprintf(stderr, "selfc: show wants one --function\n");
@@ -218,6 +235,8 @@ static int main_command(const Options *o) {
     case COMMAND_classify: return main_classify(o);
     case COMMAND_answer: return main_answer(o);
     case COMMAND_build: return main_build(o);
+    case COMMAND_import: return main_import(o);
+    case COMMAND_export: return main_export(o);
     case COMMAND_show: return main_show(o);
     case COMMAND_profile: return main_profile(o);
     case COMMAND_preview: return main_preview(o);

@@ -69,6 +69,18 @@ uint32_t model_health(const Model *model) { return model->training.health.count;
 
 KnnSpec model_knn(const Model *model) { return model->training.knn; }
 
+BeginSpec model_begin(const Model *model) { return model->training.begin; }
+
+/* The tree is this model's alone. */
+void model_begin_at(Model *model, const char *from) {
+    model->training.begin.from = from;
+    ((Json *)(uintptr_t)model->training.begin_from)->text = from;
+}
+
+void model_begin_error(const Model *model, Diag *diag, const char *message) {
+    diag_error(diag, json_place(model->training.begin_json), "%s", message);
+}
+
 uint32_t model_functions(const Model *model, const char *const **names) {
     *names = model->function_names;
     return model->function_count;

@@ -142,6 +142,9 @@ typedef struct {
     Names reports, health;
     KnnSpec knn;
     const Json *knn_function;
+    BeginSpec begin;
+    const Json *begin_json, *begin_from;
+    Names freeze;
     int64_t batch, epochs, accumulate;
     uint64_t seed;
 } Training;

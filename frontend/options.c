@@ -15,8 +15,8 @@ typedef enum { KIND_flag, KIND_text, KIND_list, KIND_count, KIND_number, KIND_wh
 
 #define IN(command) (1u << COMMAND_##command)
 #define ON_TEXTS (IN(fill_mask) | IN(classify) | IN(answer))
-#define ON_A_MODEL (IN(check) | IN(train) | IN(run) | IN(build) | IN(show) | IN(profile) | IN(preview) | IN(tune) | IN(embed) | IN(eval) | ON_TEXTS)
-#define COMPILES ON_A_MODEL
+#define ON_A_MODEL (IN(check) | IN(train) | IN(run) | IN(build) | IN(show) | IN(profile) | IN(preview) | IN(tune) | IN(embed) | IN(eval) | IN(export) | ON_TEXTS)
+#define COMPILES (ON_A_MODEL & ~IN(export))
 
 typedef struct {
     const char *spelling, *value, *meaning;

@@ -297,6 +297,42 @@ void read_knn_function(Reader *r) {
     if (!is_there) read_unknown(r, json, "function", json->text, r->model->function_names, r->model->function_count);
 }
 
+/* {"encode.bert": "bert"}: pairs. */
+static void read_renames(Reader *r, const Json *json, BeginSpec *begin) {
+    if (!json) return;
+    const char **names = arena_array(r->arena, const char *, 2 * (size_t)json->count + 1);
+    for (const Json *item = json->child; item; item = item->next) {
+        if (item->kind != JSON_text) {
+            read_error(r, item, "this is %s, but must be what names begin with there: a string",
+                       json_kind_name(item->kind));
+            continue;
+        }
+        names[begin->name_count++] = item->key;
+        names[begin->name_count++] = item->text;
+    }
+    begin->names = names;
+}
+
+/* Whether the file is there, and fits, is known when it is opened. */
+static void read_begin(Reader *r, const Json *json, Training *training) {
+    BeginSpec *begin = &training->begin;
+    const Json *from = json;
+    training->begin_json = json;
+    if (!json) return;
+    if (json->kind == JSON_object) {
+        if (!read_check(r, json, OBJECT_begin)) return;
+        from = read_key(json, OBJECT_begin, "from");
+        read_renames(r, read_key(json, OBJECT_begin, "names"), begin);
+        Names fresh = read_names(r, read_key(json, OBJECT_begin, "new"), false);
+        const char **patterns = arena_array(r->arena, const char *, fresh.count + 1);
+        for (uint32_t i = 0; i < fresh.count; i++) patterns[begin->fresh_count++] = fresh.items[i].name;
+        begin->fresh = patterns;
+    }
+    if (from && !from->text[0]) read_error(r, from, "this is empty, but must be %s", accept_info[ACCEPT_begin].text);
+    training->begin_from = from;
+    begin->from = from ? from->text : NULL;
+}
+
 void read_training(Reader *r, const Json *json) {
     Training *training = &r->model->training;
     const Json *optimizer = read_key(json, OBJECT_training, "optimizer");
@@ -313,6 +349,8 @@ void read_training(Reader *r, const Json *json) {
     read_reports(r, read_key(json, OBJECT_training, "report"), training);
     read_knn(r, read_key(json, OBJECT_training, "knn"), training);
     read_health(r, read_key(json, OBJECT_training, "health"), training);
+    read_begin(r, read_key(json, OBJECT_training, "init"), training);
+    training->freeze = read_names(r, read_key(json, OBJECT_training, "freeze"), false);
     check_metrics(r, training);
     training->batch = (int64_t)read_number(r, read_key(json, OBJECT_training, "batch"), 128, 1, 1 << 24);
     training->accumulate = (int64_t)read_number(r, read_key(json, OBJECT_training, "accumulate"), 1, 1, 1 << 16);

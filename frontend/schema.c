@@ -105,6 +105,8 @@ static const char *accept_piece(Accept accept) {
         return "'anyOf': [{'$ref': '#/$defs/name'}, {'type': 'array', 'minItems': 1, 'items': {'$ref': "
                "'#/$defs/a_update'}}]";
     case ACCEPT_optimizer: return "'anyOf': [{'$ref': '#/$defs/name'}, {'$ref': '#/$defs/optimizer_numbers'}]";
+    case ACCEPT_begin: return "'anyOf': [{'type': 'string', 'minLength': 1}, {'$ref': '#/$defs/a_begin'}]";
+    case ACCEPT_renames: return "'type': 'object', 'additionalProperties': {'type': 'string'}";
     case ACCEPT_COUNT: break;
     }
     return "";

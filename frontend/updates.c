@@ -5,6 +5,8 @@
  * (learning rate, bias corrections) are computed once for all parameters; what remains for each element is the
  * formula of the weight.
  *
+ * Parameters that are frozen have no part in any update, so no gradient of theirs is made.
+ *
  * Batches that are accumulated are steps of their own to everything else: each adds its share to a state with the sum
  * of the gradients. New values of weights and of the optimiser's states are made every time, but taken only in the last
  * step of each group, which empties the sum. `step` counts the groups. */
@@ -245,14 +247,15 @@ static void choose_weights(Updating *u) {
     Lower *l = u->l;
     const Names *over = &u->update->over;
     const bool *reached = find_reached(l, u->loss);
-    bool *used = arena_array(l->arena, bool, over->count + 1);
+    const Names *freeze = &l->model->training.freeze;
+    bool *used = arena_array(l->arena, bool, over->count + 1), *frozen = arena_array(l->arena, bool, freeze->count + 1);
     uint32_t count = l->weight_count;
     u->weights = arena_array(l->arena, Weight, count + 1);
     u->gradients = arena_array(l->arena, NodeId, count + 1);
     for (uint32_t i = 0; i < count; i++) {
         Weight weight = l->weights[i];
         if (weight.kind != INPUT_parameter || (over->count && !fits_one(l, over, weight.name, used))) continue;
-        if (!reached[weight.input]) continue;
+        if (!reached[weight.input] || fits_one(l, freeze, weight.name, frozen)) continue;
         if (weight.value != weight.input) {
             lower_fail(l, spot_json(u->update->loss.json),
                        "two updates change \"%s\"; \"over\" says which parameters an update is for", weight.name);
@@ -294,8 +297,18 @@ static void lower_update(Lower *l, const Scope *scope, const Update *update) {
     if (!l->had_error) report_unused(l, &update->optimizer.exclude, used);
 }
 
+/* A pattern that fits nothing would freeze nothing without a word. */
+static void check_freeze(Lower *l) {
+    const Names *freeze = &l->model->training.freeze;
+    bool *used = arena_array(l->arena, bool, freeze->count + 1);
+    for (uint32_t i = 0; i < l->weight_count; i++)
+        if (l->weights[i].kind == INPUT_parameter) fits_one(l, freeze, l->weights[i].name, used);
+    if (!l->had_error) report_unused(l, freeze, used);
+}
+
 void lower_updates(Lower *l, const Scope *scope) {
     l->g->origin = "training.optimizer";
+    check_freeze(l);
     for (uint32_t i = 0; i < l->model->training.update_count; i++)
         lower_update(l, scope, &l->model->training.updates[i]);
     for (uint32_t i = 0; i < l->weight_count; i++) {

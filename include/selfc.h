@@ -172,6 +172,13 @@ typedef struct {
 /* The best answer to a question that is a part of the context, at most 30 tokens long. function: NULL is "answer". */
 const SelfcAnswer *selfc_answer(SelfcModel *model, const char *function, const char *question, const char *context);
 
+/* A folder as the Python package `transformers` writes it, of a model of the BERT family, becomes a RUN with functions
+ * `encode` and, by its head, `fill_mask` or `classify`; as: "masked-lm", "encoder", "classifier", or NULL: what its
+ * config.json says. Prints to `report` what it is. */
+int selfc_import(const char *folder, const char *out, const char *as, FILE *report);
+/* Writes such a folder of a model that is made of the library's `bert`. as: NULL: what it has a head for. */
+int selfc_export(SelfcModel *model, const char *folder, const char *as, FILE *report);
+
 /* kind by the ending of `out`: .o .a .so .ll .s, or a program. functions: NULL means all. */
 int selfc_build(SelfcModel *model, const char *out, const char *const *functions, size_t function_count,
                 int embed_weights);

@@ -7,7 +7,7 @@
 #define SELFC_RUNTIME_ABI_H
 #include <stdint.h>
 
-enum { SELFC_ABI_VERSION = 6, SELFC_MAX_RANK = 6 };
+enum { SELFC_ABI_VERSION = 7, SELFC_MAX_RANK = 6 };
 
 /* The order of ir/dtypes.def. */
 typedef enum { SELFC_f32, SELFC_bf16, SELFC_f16, SELFC_i8, SELFC_u8, SELFC_i32, SELFC_i64, SELFC_bool } SelfcDType;
@@ -102,6 +102,15 @@ typedef struct {
     const char *function;     /* what gives the features; NULL: "encode", or the only one that could */
 } SelfcJudge;
 
+/* Weights that begin as a file has them. */
+typedef struct {
+    const char *path;         /* of a safetensors file; NULL: they begin as their layers say */
+    const char *const *names; /* here, there, here, there: what names begin with */
+    uint32_t name_count;      /* of both together */
+    const char *const *fresh; /* patterns of those that begin as their layers say all the same */
+    uint32_t fresh_count;
+} SelfcBegin;
+
 /* How the runtime drives training; all zero for a description without it. */
 typedef struct {
     int32_t train, evaluate;  /* positions in programs; -1: none */
@@ -117,6 +126,7 @@ typedef struct {
     uint32_t measure_count;
     SelfcJudge knn;
     const char *tokenizer;    /* of its texts: what is in a tokenizer.json, for the RUN folder; NULL: it reads none */
+    SelfcBegin begin;
 } SelfcTraining;
 
 typedef struct {

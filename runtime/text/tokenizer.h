@@ -23,6 +23,8 @@ int selfc_tokenizer_save(const SelfcTokenizer *tokenizer, const char *path);
 /* The same as text; free(). NULL after selfc_fail. And back: `name` is for messages. */
 char *selfc_tokenizer_json(const SelfcTokenizer *tokenizer);
 SelfcTokenizer *selfc_tokenizer_parse(const char *json, size_t size, const char *name);
+/* Writes vocab.txt, if every token fits on a line, and tokenizer_config.json; longest: tokens of a text at most. */
+int selfc_tokenizer_save_parts(const SelfcTokenizer *tokenizer, const char *folder, int64_t longest);
 void selfc_tokenizer_close(SelfcTokenizer *tokenizer); /* NULL is fine */
 
 int64_t selfc_tokenizer_size(const SelfcTokenizer *tokenizer); /* of the vocabulary: ids are below it */

@@ -61,7 +61,7 @@ static bool nonfinite_restore(Trainer *trainer) {
     selfc_init_states(module, trainer->session->state, trainer->seed, trainer->session->pool);
     selfc_session_changed(trainer->session);
     trainer->step = 0;
-    return true;
+    return train_begin(trainer, false);
 }
 
 static bool nonfinite_is_fine(const Trainer *trainer) {

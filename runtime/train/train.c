@@ -4,6 +4,7 @@
  * What can go wrong with the world (data, folder, disk) is tried before the first step where possible; after that a
  * failure ends the run and leaves the last checkpoint as it was. */
 #include "runtime/data/file.h"
+#include "runtime/train/begin.h"
 #include "runtime/train/trainer.h"
 
 #include <math.h>
@@ -98,6 +99,17 @@ static bool train_set_limits(Trainer *trainer) {
     return false;
 }
 
+bool train_begin(Trainer *trainer, bool is_told) {
+    const SelfcBegin *begin = &trainer->module->training.begin;
+    char *spare = NULL;
+    if (!begin->path) return true;
+    bool is_fine = !selfc_begin_states(begin, trainer->module, trainer->session->state, &spare);
+    if (spare && is_told) fprintf(stderr, "note: nothing takes these of %s:%s\n", begin->path, spare);
+    free(spare);
+    selfc_session_changed(trainer->session);
+    return is_fine;
+}
+
 static bool train_open(Trainer *trainer) {
     const SelfcModule *module = trainer->module;
     const SelfcTraining *training = &module->training;
@@ -106,7 +118,7 @@ static bool train_open(Trainer *trainer) {
     if (!feed_open(&trainer->feed, module, options->data, options->cache)) return false;
     trainer->seed = options->has_seed ? options->seed : training->seed;
     trainer->session = selfc_session_new(module, options->threads, trainer->seed);
-    if (!trainer->session) return false;
+    if (!trainer->session || (!options->resume && !train_begin(trainer, !options->quiet))) return false;
     if (!binding_make(&trainer->train, trainer->session, &module->programs[training->train], training->batch))
         return false;
     if (training->evaluate >= 0 && trainer->feed.count[SELFC_TEST] > 0) {

@@ -110,7 +110,9 @@ bool checkpoint_write_weights(const Trainer *trainer);
 /* The name of a state that holds a value which is not finite; NULL: there is none. */
 const char *checkpoint_bad_state(const Trainer *trainer);
 
-/* train.c: the inputs of the step that comes next. */
+/* train.c: weights of training.init take their values, where there are any. is_told: what is left over goes to stderr. */
+bool train_begin(Trainer *trainer, bool is_told); /* false after selfc_fail */
+/* The inputs of the step that comes next. */
 bool train_fill(Trainer *trainer); /* false after selfc_fail */
 
 /* nonfinite.c: which layer made the first value that is not finite on the way to where the run stands; added to the
