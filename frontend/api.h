@@ -37,11 +37,15 @@ struct SelfcModel {
     uint32_t shape_count;
     int64_t samples; /* in the training split */
     bool has_shapes;
-    SelfcTokenizer *tokenizer;     /* of the texts; NULL: there are none, or it cannot be opened */
-    const char *tokenizer_text;    /* what its tokenizer.json holds */
-    const char *tokenizer_failure; /* why it cannot be opened */
-    Arena *answers;                /* what the last selfc_fill_mask, _classify or _answer gave; NULL: none has */
-    int64_t temporaries_left;      /* with --memory: bytes for temporaries, once the training step is compiled */
+    SelfcTokenizer *tokenizer;      /* of the texts; NULL: there are none, or it cannot be opened */
+    const char *tokenizer_text;     /* what its tokenizer.json holds */
+    const char *tokenizer_failure;  /* why it cannot be opened */
+    bool is_noted;                  /* it has been said that its weights are untrained */
+    bool has_class_names;           /* whether they have been looked for */
+    const char *const *class_names; /* of what "classify" tells apart; NULL: they have none */
+    uint32_t class_count;
+    Arena *answers;           /* what the last selfc_fill_mask, _classify or _answer gave; NULL: none has */
+    int64_t temporaries_left; /* with --memory: bytes for temporaries, once the training step is compiled */
     Compiled compiled;
 };
 

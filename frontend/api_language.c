@@ -3,6 +3,7 @@
  * Each makes rows of ids from its texts, runs a function on them, and reads what it wants to know from the
  * probabilities that come out. Results live in an arena of the model's, which the next call empties. */
 #include "frontend/api_rows.h"
+#include "frontend/json.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -125,29 +126,59 @@ const SelfcFilled *selfc_fill_mask(SelfcModel *model, const SelfcFillMask *given
 
 /* --- classes --- */
 
+/* A list of texts in JSON; NULL if it is none. */
+static const char *const *names_read(const char *text, Arena *arena, uint32_t *count) {
+    Diag quiet;
+    diag_init(&quiet);
+    const Json *list = json_parse(text, "labels", arena, &quiet);
+    diag_free(&quiet);
+    *count = 0;
+    if (!list || list->kind != JSON_list) return NULL;
+    const char **names = arena_array(arena, const char *, list->count + 1);
+    for (const Json *item = list->child; item && item->kind == JSON_text; item = item->next)
+        names[(*count)++] = item->text;
+    return *count == list->count ? names : NULL;
+}
+
+/* Names of classes go with the weights that tell them apart: a list under "labels" in the file's metadata. */
+static void names_find(SelfcModel *model) {
+    SelfcTensors tensors;
+    if (model->has_class_names) return;
+    model->has_class_names = true;
+    if (!model->weights || selfc_safetensors_read(model->weights, &tensors)) return;
+    char *text = selfc_safetensors_metadata(&tensors, "labels");
+    if (text) model->class_names = names_read(text, model->arena, &model->class_count);
+    free(text);
+    selfc_safetensors_free(&tensors);
+}
+
 typedef struct {
+    const SelfcModel *model;
     SelfcClassified *classified;
     Arena *arena;
 } Classify;
 
 static void classify_take(void *context, size_t row, const float *const *outputs, int64_t width) {
     Classify *classify = context;
+    const SelfcModel *model = classify->model;
     float *kept = arena_array(classify->arena, float, width);
     memcpy(kept, outputs[0], (size_t)width * sizeof *kept);
     int64_t best = 0;
     for (int64_t i = 1; i < width; i++)
         if (kept[i] > kept[best]) best = i;
-    classify->classified[row] = (SelfcClassified){best, width, kept};
+    bool has_name = model->class_names && model->class_count == width;
+    classify->classified[row] = (SelfcClassified){best, has_name ? model->class_names[best] : NULL, width, kept};
 }
 
 const SelfcClassified *selfc_classify(SelfcModel *model, const char *function, const char *const *texts, size_t count) {
     Arena *arena = language_begin(model);
     Rows rows;
     Row *list = arena_array(arena, Row, count + 1);
-    Classify classify = {arena_array(arena, SelfcClassified, count + 1), arena};
+    Classify classify = {model, arena_array(arena, SelfcClassified, count + 1), arena};
     if (rows_open(&rows, model, ROWS_classify, function)) return NULL;
     for (size_t i = 0; i < count; i++)
         if (rows_make(&rows, texts[i], NULL, false, arena, &list[i])) return NULL;
+    names_find(model);
     return rows_run(&rows, list, count, classify_take, &classify) ? NULL : classify.classified;
 }
 

@@ -129,7 +129,7 @@ static int rows_check_vocabulary(const Rows *rows) {
     }
     if (!known || (tokens <= known && known < tokens + ROUNDING)) return 0;
     return api_fail("%s: the tokenizer has %lld tokens, but function \"%s\" has embeddings for %lld: it was made for "
-                    "another vocabulary",
+                    "another vocabulary, whose tokenizer.json should stand beside the description",
                     rows->model->options.file, (long long)tokens, rows->function, (long long)known);
 }
 
@@ -146,9 +146,10 @@ int rows_open(Rows *rows, SelfcModel *model, RowsKind kind, const char *function
             rows_check_outputs(rows, rows->lengths.program[i], rows->lengths.length[i]))
             return 1;
     if (rows_check_vocabulary(rows)) return 1;
-    if (!model->is_trained && api_reads_states(rows->lengths.program[0]))
+    if (!model->is_trained && !model->is_noted && api_reads_states(rows->lengths.program[0]))
         api_note(model, "\"%s\" runs with untrained weights, as the seed made them; name a RUN for trained ones",
                  function);
+    model->is_noted = true;
     return 0;
 }
 

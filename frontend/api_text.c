@@ -78,7 +78,8 @@ int api_need_tokenizer(const SelfcModel *model) {
 const SelfcTokenizer *api_tokenizer(SelfcModel *model) {
     if (api_need_tokenizer(model)) return NULL;
     if (model->tokenizer) return model->tokenizer;
-    model->tokenizer = selfc_tokenizer_open(text_path(model, ".", model->arena));
+    const char *file = model->options.file, *slash = strrchr(file, '/');
+    model->tokenizer = selfc_tokenizer_open(slash ? arena_printf(model->arena, "%.*s", (int)(slash - file), file) : ".");
     if (model->tokenizer) return model->tokenizer;
     api_fail("%s\nTexts are read by the model's tokenizer, which stands as tokenizer.json beside its description: name a "
              "RUN whose training reads texts, or one that was imported",

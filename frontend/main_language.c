@@ -132,7 +132,9 @@ int main_fill_mask(const Options *o) { return speak_all(o, "fill-mask", fill_mas
 
 static void classified_print_json(const char *text, const SelfcClassified *classified) {
     printf("{\"text\": "), json_text(text);
-    printf(", \"class\": %lld, \"probabilities\": [", (long long)classified->best);
+    printf(", \"class\": %lld, ", (long long)classified->best);
+    if (classified->name) printf("\"name\": "), json_text(classified->name), printf(", ");
+    printf("\"probabilities\": [");
     for (int64_t i = 0; i < classified->class_count; i++)
         printf("%s%.9g", i ? ", " : "", (double)classified->probabilities[i]);
     printf("]}\n");
@@ -146,7 +148,10 @@ static int classify(const Options *o, SelfcModel *model, const char *const *text
             classified_print_json(texts[i], one);
             continue;
         }
-        printf("%lld", (long long)one->best);
+        if (one->name)
+            printf("%s", one->name);
+        else
+            printf("%lld", (long long)one->best);
         print_percent((double)one->probabilities[one->best]), printf("%s\n", texts[i]);
     }
     return !classified;

@@ -157,7 +157,8 @@ const SelfcFilled *selfc_fill_mask(SelfcModel *model, const SelfcFillMask *setti
                                    size_t count);
 
 typedef struct {
-    int64_t best; /* class, from 0 */
+    int64_t best;     /* class, from 0 */
+    const char *name; /* its name, if classes have any in the RUN; else NULL */
     int64_t class_count;
     const float *probabilities; /* of each class */
 } SelfcClassified;
