@@ -10,7 +10,7 @@
 #define PROGRAM "questions"
 #include "common.h"
 
-enum { TRAVELLERS = 3, TRAIN_STORIES = 12000, TEST_STORIES = 1000, TEST_COUNTRIES = 20, LONGEST = 1024 };
+enum { TRAVELLERS = 3, TRAIN_STORIES = 40000, TEST_STORIES = 1000, TEST_COUNTRIES = 20, LONGEST = 1024 };
 
 static const char *const people[] = {"Ada",  "Ben",  "Clara", "David", "Emma", "Felix", "Greta",
                                      "Hugo", "Ida",  "Jonas", "Karla", "Leo",  "Maria", "Noah",
