@@ -85,3 +85,15 @@ int api_need_tokenizer(const SelfcModel *model) {
     if (!is_needed || model->tokenizer) return 0;
     return api_fail("%s: error: training input \"%s\": %s", model->options.file, text->input, model->tokenizer_failure);
 }
+
+const SelfcTokenizer *api_tokenizer(SelfcModel *model) {
+    if (api_need_tokenizer(model)) return NULL;
+    if (model->tokenizer) return model->tokenizer;
+    const char *file = model->options.file, *slash = strrchr(file, '/');
+    model->tokenizer = selfc_tokenizer_open(slash ? arena_printf(model->arena, "%.*s", (int)(slash - file), file) : ".");
+    if (model->tokenizer) return model->tokenizer;
+    api_fail("%s\nTexts are read by the model's tokenizer, which stands as tokenizer.json beside its description: name a "
+             "RUN whose training reads texts, or one that was imported",
+             selfc_failure());
+    return NULL;
+}
