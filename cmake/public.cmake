@@ -34,7 +34,8 @@ endforeach()
 target_link_libraries(selfc_static PUBLIC ${needs})
 target_link_libraries(selfc_shared PRIVATE ${needs})
 
-add_executable(selfc frontend/main.c frontend/options.c)
+file(GLOB main_sources CONFIGURE_DEPENDS frontend/main*.c frontend/options.c)
+add_executable(selfc ${main_sources})
 target_link_libraries(selfc PRIVATE selfc_static)
 
 # --- installing ---

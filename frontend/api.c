@@ -278,6 +278,7 @@ void selfc_close(SelfcModel *model) {
     if (!model) return;
     api_compiled_free(&model->compiled);
     selfc_tokenizer_close(model->tokenizer);
+    arena_free(model->answers);
     arena_free(model->arena);
 }
 

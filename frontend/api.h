@@ -37,25 +37,30 @@ struct SelfcModel {
     uint32_t shape_count;
     int64_t samples; /* in the training split */
     bool has_shapes;
-    SelfcTokenizer *tokenizer;     /* of the texts; NULL: there are none, or it cannot be opened */
-    const char *tokenizer_text;    /* what its tokenizer.json holds */
-    const char *tokenizer_failure; /* why it cannot be opened */
+    SelfcTokenizer *tokenizer;      /* of the texts; NULL: there are none, or it cannot be opened */
+    const char *tokenizer_text;     /* what its tokenizer.json holds */
+    const char *tokenizer_failure;  /* why it cannot be opened */
+    bool is_noted;                  /* it has been said that its weights are untrained */
+    bool has_class_names;           /* whether they have been looked for */
+    const char *const *class_names; /* of what "classify" tells apart; NULL: they have none */
+    uint32_t class_count;
+    Arena *answers;           /* what the last selfc_fill_mask, _classify or _answer gave; NULL: none has */
     int64_t temporaries_left; /* with --memory: bytes for temporaries, once the training step is compiled */
     Compiled compiled;
 };
 
 /* api.c: sets the error text; returns 1 for `return api_fail(…)`. */
 int api_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-int api_fail_with(Diag *diag); /* takes what diag holds, and frees it */
-int api_check_dump(const char *dump); /* a pass, "all" or NULL */
+int api_fail_with(Diag *diag);                          /* takes what diag holds, and frees it */
+int api_check_dump(const char *dump);                   /* a pass, "all" or NULL */
 int api_make_folders(const char *folder, Arena *arena); /* and those above it; errno, or 0 */
 void api_note(const SelfcModel *model, const char *format, ...) __attribute__((format(printf, 2, 3)));
 double api_seconds(void);
 const char *api_quote(const char *text, Arena *arena); /* as JSON says it */
 uint64_t api_seed(const SelfcModel *model);
 /* A description that was made for a purpose of our own, and may have parts that nothing uses. It runs as `parent` does,
- * with its seed, and is closed by selfc_close. Its data are given to selfc_train_step and never opened, so the shapes of
- * samples stand in it. NULL after api_fail. */
+ * with its seed, and is closed by selfc_close. Its data are given to selfc_train_step and never opened, so the shapes
+ * of samples stand in it. NULL after api_fail. */
 SelfcModel *api_open_made(const SelfcModel *parent, const char *text);
 
 /* api_compile.c. 0, or 1 after api_fail. */
@@ -87,6 +92,8 @@ int api_need_session(SelfcModel *model, bool training);
  * kept for whoever needs it. 1 after api_fail: the description contradicts it. */
 int api_set_tokenizer(SelfcModel *model);
 int api_need_tokenizer(const SelfcModel *model); /* 0, or 1 after api_fail: there are texts, but no tokenizer */
+/* The same; where the description has no texts, tokenizer.json or vocab.txt beside it. NULL after api_fail. */
+const SelfcTokenizer *api_tokenizer(SelfcModel *model);
 /* api_run.c */
 bool api_is_hidden(const SelfcTensor *tensor); /* "$key" and "$sample": no input that callers see */
 bool api_reads_states(const SelfcProgram *program);
@@ -126,8 +133,8 @@ typedef struct {
     double flop, flop_again; /* once, and again */
 } ApiMemory;
 ApiMemory api_memory_of(SelfcModel *model, Program *program, Diag *diag);
-/* pipeline_run, with the limit of --memory for the training step, its evaluation and its health; false, with an error in
- * diag, if it cannot be kept. */
+/* pipeline_run, with the limit of --memory for the training step, its evaluation and its health; false, with an error
+ * in diag, if it cannot be kept. */
 bool api_memory_run(SelfcModel *model, const Graph *graph, PipelineOptions *options, Diag *diag, Graph **stopped,
                     Program **program);
 

@@ -59,13 +59,13 @@ static double embed_scale(const SelfcModel *model, const SelfcSource *source, ui
 }
 
 /* Whether the function takes samples of the data and gives a row for each; if not, api_fail says why. */
-static bool embed_bind(Embed *embed, const SelfcProgram *program) {
+static bool embed_bind(Embed *embed) {
+    const SelfcProgram *program = embed->program;
     const SelfcField *fields;
     const SelfcSource *source = embed->source[SELFC_TRAIN];
     char want[128], have[128];
     bool has_sample = false;
     selfc_source_fields(source, &fields);
-    embed->program = program;
     embed->input_count = 0;
     for (uint32_t i = 0; i < program->input_count; i++) {
         const SelfcTensor *tensor = &program->io[i];
@@ -73,11 +73,11 @@ static bool embed_bind(Embed *embed, const SelfcProgram *program) {
         uint32_t field = embed_field(source, tensor->name), at = embed->input_count;
         const SelfcTensor *sample = &fields[field].sample;
         if (at == EMBED_MOST_INPUTS || (field == 0 && has_sample))
-            return api_fail("function \"%s\": its input \"%s\" is none of the data's fields", program->name,
+            return api_fail("function \"%s\": its input \"%s\" is none of the data's fields", embed->function,
                             tensor->name),
                    false;
         if (!embed_takes(tensor, sample))
-            return api_fail("function \"%s\" takes %s %s, but the data's \"%s\" is %s a sample", program->name,
+            return api_fail("function \"%s\" takes %s %s, but the data's \"%s\" is %s a sample", embed->function,
                             tensor->name, selfc_tensor_print(tensor, want), fields[field].name,
                             selfc_tensor_print(sample, have)),
                    false;
@@ -88,9 +88,9 @@ static bool embed_bind(Embed *embed, const SelfcProgram *program) {
         embed->input_count++;
     }
     embed->output = &program->io[program->input_count];
-    if (!has_sample) return api_fail("function \"%s\" takes no samples of the data", program->name), false;
+    if (!has_sample) return api_fail("function \"%s\" takes no samples of the data", embed->function), false;
     if (embed->output->dtype == SELFC_f32 && embed->output->rank && embed->output->dim[0] == -1) return true;
-    api_fail("function \"%s\" gives %s %s, which is no row of f32 numbers for each sample", program->name,
+    api_fail("function \"%s\" gives %s %s, which is no row of f32 numbers for each sample", embed->function,
              embed->output->name, selfc_tensor_print(embed->output, have));
     return false;
 }
@@ -102,9 +102,31 @@ void embed_close(Embed *embed) {
     }
 }
 
+/* Texts as long as the function takes them, a line each; documents, if that is what the training has. */
+static int embed_ask_texts(Embed *embed, SelfcSourceOptions *options) {
+    SelfcModel *model = embed->model;
+    const char *kind = options->source ? options->source : options->path ? selfc_source_kind_at(options->path) : NULL;
+    if (!embed->lengths.count || !kind || strcmp(kind, "text")) return 0;
+    options->tokenizer = api_tokenizer(model);
+    options->length = embed->lengths.length[embed->lengths.count - 1];
+    options->stride = 0;
+    options->whole = embed->takes_all;
+    if (!options->unit || strcmp(options->unit, "document")) options->unit = "line";
+    return options->tokenizer ? 0 : 1;
+}
+
 /* Pictures of the size that the function takes, cropped in their middle; of other functions, as the training has them.
  */
-static int embed_open_source(Embed *embed, const SelfcProgram *program) {
+static void embed_ask_pictures(const SelfcProgram *program, SelfcSourceOptions *options) {
+    options->fill = 1;
+    for (uint32_t i = 0; i < program->input_count; i++)
+        if (program->io[i].rank == 4 && program->io[i].dim[1] > 0) {
+            const int64_t *dim = program->io[i].dim;
+            options->height = dim[1], options->width = dim[2], options->channels = dim[3];
+        }
+}
+
+static int embed_open_source(Embed *embed) {
     const SelfcModel *model = embed->model;
     const DataSpec *specs;
     uint32_t count = model_data(model->description, &specs);
@@ -113,13 +135,9 @@ static int embed_open_source(Embed *embed, const SelfcProgram *program) {
         return api_fail("%s: error: the description names no data; use --data PATH", model->options.file);
     if (api_need_tokenizer(model)) return 1;
     SelfcSourceOptions options = api_source_options(model, count ? &specs[0] : &(DataSpec){0});
-    options.fill = 1;
     options.has_labels |= embed->needs_labels;
-    for (uint32_t i = 0; i < program->input_count; i++)
-        if (program->io[i].rank == 4 && program->io[i].dim[1] > 0) {
-            const int64_t *dim = program->io[i].dim;
-            options.height = dim[1], options.width = dim[2], options.channels = dim[3];
-        }
+    embed_ask_pictures(embed->program, &options);
+    if (embed_ask_texts(embed, &options)) return 1;
     embed->data = options.path ? options.path : options.source;
     embed_close(embed);
     for (int split = SELFC_TRAIN; split <= SELFC_TEST; split++) {
@@ -130,22 +148,51 @@ static int embed_open_source(Embed *embed, const SelfcProgram *program) {
     return 0;
 }
 
+/* What is filled and run is this copy of a function on texts. */
+static void embed_use(Embed *embed, uint32_t copy) {
+    const SelfcProgram *program = embed->lengths.program[copy];
+    uint32_t input = 0;
+    for (uint32_t i = 0; i < program->input_count; i++)
+        if (!api_is_hidden(&program->io[i])) embed->input[input++].tensor = &program->io[i];
+    embed->program = program;
+    embed->output = &program->io[program->input_count];
+}
+
+/* Its only copy, or all of them if it takes texts, the longest to begin with. */
+static bool embed_programs(Embed *embed, const char *function) {
+    const SelfcModule *module = embed->model->compiled.module;
+    int64_t most;
+    const char *longest = model_function_for(embed->model->description, function, INT64_MAX, &most);
+    embed->function = function;
+    embed->lengths = (Lengths){0};
+    embed->program = selfc_find_program(module, longest ? longest : function);
+    if (!lengths_text(embed->program)) return true;
+    if (!lengths_find(embed->model, function, &embed->lengths)) return false;
+    embed->program = embed->lengths.program[embed->lengths.count - 1];
+    return true;
+}
+
 static bool embed_try(Embed *embed, const char *function) {
-    const SelfcProgram *program = selfc_find_program(embed->model->compiled.module, function);
-    return !embed_open_source(embed, program) && embed_bind(embed, program);
+    return embed_programs(embed, function) && !embed_open_source(embed) && embed_bind(embed);
 }
 
 /* "encode", or the only function that fits. */
 static const char *embed_choose(Embed *embed) {
-    const char *const *names, *chosen = NULL;
-    uint32_t count = model_functions(embed->model->description, &names), fitting = 0;
-    for (uint32_t i = 0; i < count; i++)
-        if (count == 1 || !strcmp(names[i], "encode")) return names[i];
-    for (uint32_t i = 0; i < count; i++)
-        if (embed_try(embed, names[i])) {
-            chosen = names[i];
+    const Model *description = embed->model->description;
+    const char *const *names, *chosen = NULL, *last = NULL;
+    uint32_t count = model_functions(description, &names), fitting = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const char *family = model_family(description, i);
+        if (count == 1 || !strcmp(family, "encode")) return family;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const char *family = model_family(description, i);
+        if ((!last || strcmp(family, last)) && embed_try(embed, family)) {
+            chosen = family;
             fitting++;
         }
+        last = family;
+    }
     if (fitting == 1) return chosen;
     if (fitting)
         api_fail("%s: error: %u functions take such data, and none is called \"encode\": say --function %s, or another",
@@ -169,20 +216,19 @@ int embed_label_field(const Embed *embed) {
     return field ? (int)field : -1;
 }
 
-/* As many samples at once as keep temporaries small. */
-static int64_t embed_batch(const SelfcProgram *program) {
-    enum { EMBED_BATCH = 256, EMBED_BYTES = 256 << 20 };
+int64_t embed_batch(const SelfcProgram *program) {
+    enum { EMBED_BYTES = 256 << 20 };
     int64_t per_sample = program->arena_bytes.per_n > 0 ? program->arena_bytes.per_n : 1,
             most = EMBED_BYTES / per_sample;
-    return most < 1 ? 1 : most < EMBED_BATCH ? most : EMBED_BATCH;
+    return most < 1 ? 1 : most < EMBED_MOST_BATCH ? most : EMBED_MOST_BATCH;
 }
 
-int embed_open(Embed *embed, SelfcModel *model, const char *function, bool needs_labels) {
-    *embed = (Embed){.model = model, .needs_labels = needs_labels};
+int embed_open(Embed *embed, SelfcModel *model, const char *function) {
+    embed->model = model;
     if (!model_functions(model->description, &(const char *const *){NULL}))
         return api_fail("%s: error: the description has no functions", model->options.file);
-    const char *name = function ? api_function(model, function) : NULL;
-    if (function && !name) return 1;
+    const char *name = function;
+    if (function && !api_function(model, function)) return 1;
     if (name && (!strcmp(name, "train") || !strcmp(name, "evaluate")))
         return api_fail("\"%s\" gives losses, not features: name a function of the description", name);
     if (api_need_session(model, false)) return 1;
@@ -190,6 +236,12 @@ int embed_open(Embed *embed, SelfcModel *model, const char *function, bool needs
     if (!embed_try(embed, name)) return 1;
     embed->features = selfc_tensor_elements(embed->output, 1);
     embed->batch = embed_batch(embed->program);
+    for (uint32_t i = 0; i < embed->lengths.count; i++) {
+        const SelfcProgram *program = embed->lengths.program[i];
+        if (selfc_tensor_elements(&program->io[program->input_count], 1) != embed->features)
+            return api_fail("function \"%s\" gives more numbers for longer texts, which are no features of a text",
+                            embed->function);
+    }
     return 0;
 }
 
@@ -228,6 +280,12 @@ static void embed_fill_input(const Fill *fill, uint32_t input, int64_t first, in
     size_t bytes = selfc_tensor_bytes(sample, 0), out_bytes = selfc_tensor_bytes(tensor, 1);
     for (int64_t i = first; i < end; i++) {
         char *to = (char *)fill->inputs[input] + (size_t)i * out_bytes, *stored = to + out_bytes - bytes;
+        if (out_bytes < bytes) { /* a text that is filled up to a smaller length */
+            int32_t whole[bytes / sizeof(int32_t)];
+            selfc_source_gather(source, field, fill->index + i, 1, whole);
+            memcpy(to, whole, out_bytes);
+            continue;
+        }
         selfc_source_gather(source, field, fill->index + i, 1, stored);
         if (tensor->dtype == SELFC_f32)
             embed_widen(stored, sample->dtype, elements, (float)embed->input[input].scale, (float *)to);
@@ -245,41 +303,130 @@ void embed_fill(const Embed *embed, SelfcSplit split, const int32_t *index, int6
     selfc_pool_run(embed->model->compiled.session->pool, embed_fill_share, &fill);
 }
 
-static int embed_run_batches(Embed *embed, SelfcSplit split, const int32_t *index, int64_t count, EmbedTake *take,
-                             void *context, void **inputs, void **outputs, int32_t *sample) {
-    ApiProgress progress = api_progress_begin(embed->model, split == SELFC_TRAIN ? "training data" : "test data");
+/* How long the sample is, if it is a text; else 0. */
+static int64_t embed_tokens(const Embed *embed, SelfcSplit split, int32_t index) {
+    const SelfcSource *source = embed->source[split];
+    uint32_t field = embed_field(source, "count");
+    int32_t count = 0;
+    if (embed->lengths.count && field) selfc_source_gather(source, field, &index, 1, &count);
+    return count;
+}
+
+int embed_shorten(Embed *embed, const int32_t *index, int64_t count, double share) {
+    Lengths *lengths = &embed->lengths;
+    if (lengths->count < 2) return 0;
+    int64_t held[ROWS_MOST_LENGTHS] = {0}, all = 0;
+    for (int64_t i = 0; i < count; i++) held[lengths_for(lengths, embed_tokens(embed, SELFC_TRAIN, index[i]))]++;
+    uint32_t copy = 0;
+    while ((double)(all += held[copy]) < share * (double)count) copy++;
+    *lengths = (Lengths){1, {lengths->length[copy]}, {lengths->program[copy]}};
+    embed_use(embed, 0);
+    return embed_open_source(embed) || embed_load(embed, SELFC_TRAIN) || embed_load(embed, SELFC_TEST);
+}
+
+/* Memory for a batch: what goes in, what comes out, and which samples they are. */
+typedef struct {
+    void *inputs[EMBED_MOST_INPUTS], **outputs;
+    int32_t *sample;
+    /* Texts: samples are taken in stretches, whose rows are put back in order. */
+    int64_t stretch;
+    uint8_t *copy; /* of each sample of the stretch */
+    float *rows;
+} EmbedMemory;
+
+static bool embed_reserve(const Embed *embed, EmbedMemory *memory) {
+    enum { STRETCH = 4096 };
+    const SelfcProgram *program = embed->program;
+    memory->outputs = calloc(program->output_count + 1, sizeof *memory->outputs);
+    memory->sample = calloc((size_t)embed->batch, sizeof *memory->sample);
+    bool is_fine = memory->outputs && memory->sample;
+    for (uint32_t i = 0; is_fine && i < embed->input_count; i++)
+        is_fine = (memory->inputs[i] = api_memory(selfc_tensor_bytes(embed->input[i].tensor, embed->batch)));
+    for (uint32_t i = 0; is_fine && i < program->output_count; i++)
+        is_fine =
+            (memory->outputs[i] = api_memory(selfc_tensor_bytes(&program->io[program->input_count + i], embed->batch)));
+    if (!is_fine || embed->lengths.count < 2) return is_fine;
+    memory->stretch = STRETCH;
+    memory->copy = malloc(STRETCH);
+    memory->rows = calloc((size_t)embed->features * STRETCH, sizeof *memory->rows);
+    return memory->copy && memory->rows;
+}
+
+static void embed_release(const Embed *embed, EmbedMemory *memory) {
+    for (uint32_t i = 0; i < embed->input_count; i++) free(memory->inputs[i]);
+    for (uint32_t i = 0; memory->outputs && i < embed->program->output_count; i++) free(memory->outputs[i]);
+    free(memory->outputs);
+    free(memory->sample);
+    free(memory->copy);
+    free(memory->rows);
+}
+
+/* Runs the n samples in memory->sample. */
+static int embed_run_batch(Embed *embed, SelfcSplit split, EmbedMemory *memory, int64_t n) {
+    embed_fill(embed, split, memory->sample, n, memory->inputs);
+    if (selfc_source_check(embed->source[split])) return api_fail("%s", selfc_failure());
+    return api_execute(embed->model, embed->program, n, memory->sample, (const void *const *)memory->inputs,
+                       memory->outputs);
+}
+
+/* Those of samples first + 0..n) that go to one copy; their rows come to their places. */
+static int embed_run_copy(Embed *embed, SelfcSplit split, const int32_t *index, int64_t first, int64_t n, uint32_t copy,
+                          EmbedMemory *memory) {
+    int64_t place[EMBED_MOST_BATCH], count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (memory->copy[i] == copy) {
+            place[count] = i;
+            memory->sample[count++] = index ? index[first + i] : (int32_t)(first + i);
+        }
+        if (!count || (count < embed->batch && i + 1 < n)) continue;
+        embed_use(embed, copy);
+        if (embed_run_batch(embed, split, memory, count)) return 1;
+        for (int64_t k = 0; k < count; k++)
+            memcpy(memory->rows + place[k] * embed->features, (float *)memory->outputs[0] + k * embed->features,
+                   (size_t)embed->features * sizeof(float));
+        count = 0;
+    }
+    return 0;
+}
+
+/* Texts of several lengths: each goes to the smallest that holds it. */
+static int embed_run_stretch(Embed *embed, SelfcSplit split, const int32_t *index, int64_t first, int64_t n,
+                             EmbedMemory *memory) {
+    for (int64_t i = 0; i < n; i++) {
+        int64_t tokens = embed_tokens(embed, split, index ? index[first + i] : (int32_t)(first + i));
+        memory->copy[i] = (uint8_t)lengths_for(&embed->lengths, tokens);
+    }
     int failed = 0;
-    for (int64_t first = 0; first < count && !failed; first += embed->batch) {
-        int64_t n = count - first < embed->batch ? count - first : embed->batch;
-        for (int64_t i = 0; i < n; i++) sample[i] = index ? index[first + i] : (int32_t)(first + i);
-        embed_fill(embed, split, sample, n, inputs);
-        if (selfc_source_check(embed->source[split]))
-            failed = api_fail("%s", selfc_failure());
-        else
-            failed = api_execute(embed->model, embed->program, n, sample, (const void *const *)inputs, outputs) ||
-                     take(context, outputs[0], n);
+    for (uint32_t copy = 0; copy < embed->lengths.count && !failed; copy++)
+        failed = embed_run_copy(embed, split, index, first, n, copy, memory);
+    embed_use(embed, embed->lengths.count - 1);
+    return failed;
+}
+
+static int embed_run_all(Embed *embed, SelfcSplit split, const int32_t *index, int64_t count, EmbedTake *take,
+                         void *context, EmbedMemory *memory) {
+    ApiProgress progress = api_progress_begin(embed->model, split == SELFC_TRAIN ? "training data" : "test data");
+    int64_t most = memory->stretch ? memory->stretch : embed->batch;
+    int failed = 0;
+    for (int64_t first = 0; first < count && !failed; first += most) {
+        int64_t n = count - first < most ? count - first : most;
+        if (memory->stretch) {
+            failed = embed_run_stretch(embed, split, index, first, n, memory) || take(context, memory->rows, n);
+        } else {
+            for (int64_t i = 0; i < n; i++) memory->sample[i] = index ? index[first + i] : (int32_t)(first + i);
+            failed = embed_run_batch(embed, split, memory, n) || take(context, memory->outputs[0], n);
+        }
         api_progress(&progress, first + n, count);
     }
     return failed;
 }
 
 int embed_run(Embed *embed, SelfcSplit split, const int32_t *index, int64_t count, EmbedTake *take, void *context) {
-    const SelfcProgram *program = embed->program;
-    void *inputs[EMBED_MOST_INPUTS] = {0}, **outputs = calloc(program->output_count + 1, sizeof *outputs);
-    int32_t *sample = calloc((size_t)embed->batch, sizeof *sample);
-    bool is_fine = outputs && sample;
-    for (uint32_t i = 0; is_fine && i < embed->input_count; i++)
-        is_fine =
-            (inputs[i] = aligned_alloc(64, (selfc_tensor_bytes(embed->input[i].tensor, embed->batch) + 127) & ~63ull));
-    for (uint32_t i = 0; is_fine && i < program->output_count; i++)
-        is_fine = (outputs[i] = aligned_alloc(
-                       64, (selfc_tensor_bytes(&program->io[program->input_count + i], embed->batch) + 127) & ~63ull));
-    int failed = is_fine ? embed_run_batches(embed, split, index, count, take, context, inputs, outputs, sample)
-                         : api_fail("no memory for %lld samples at once", (long long)embed->batch);
-    for (uint32_t i = 0; i < embed->input_count; i++) free(inputs[i]);
-    for (uint32_t i = 0; outputs && i < program->output_count; i++) free(outputs[i]);
-    free(outputs);
-    free(sample);
+    EmbedMemory memory = {0};
+    int failed = embed_reserve(embed, &memory)
+                     ? embed_run_all(embed, split, index, count, take, context, &memory)
+                     : api_fail("no memory for %lld samples at once", (long long)embed->batch);
+    embed_release(embed, &memory);
     return failed;
 }
 
@@ -336,7 +483,7 @@ static int embed_write(Embed *embed, SelfcSplit split, const char *out, FILE *re
     if (embed_load(embed, split) || embed_write_features(embed, split, out)) return 1;
     fprintf(report, "%s: f32[%lld,%lld], \"%s\" of \"%s\" on the %s data\n", out,
             (long long)selfc_source_count(embed->source[split]), (long long)embed->features, embed->output->name,
-            embed->program->name, split == SELFC_TRAIN ? "training" : "test");
+            embed->function, split == SELFC_TRAIN ? "training" : "test");
     if (label >= 0 && embed_write_labels(embed, split, label, labels)) return 1;
     if (label >= 0) fprintf(report, "%s: their labels\n", labels);
     if (!selfc_source_name(embed->source[split], 0)) return 0;
@@ -352,11 +499,11 @@ int selfc_embed(SelfcModel *model, const SelfcEmbed *given, FILE *report) {
                *out = settings.out ? settings.out : "embeddings.npy";
     if (strcmp(split, "train") && strcmp(split, "test"))
         return api_fail("the split is \"%s\", but must be \"train\" or \"test\"", split);
-    Embed embed;
-    int failed = embed_open(&embed, model, settings.function, false);
+    Embed embed = {.takes_all = !settings.split};
+    int failed = embed_open(&embed, model, settings.function);
     if (!failed && !model->is_trained && api_reads_states(embed.program))
         api_note(model, "\"%s\" runs with untrained weights, as the seed made them; name a RUN for trained ones",
-                 embed.program->name);
+                 embed.function);
     failed = failed || embed_write(&embed, strcmp(split, "test") ? SELFC_TRAIN : SELFC_TEST, out, report);
     embed_close(&embed);
     return failed;

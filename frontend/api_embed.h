@@ -1,18 +1,21 @@
 /* Features of a data set, shared by selfc_embed and the protocols of selfc_eval. */
 #ifndef SELFC_FRONTEND_API_EMBED_H
 #define SELFC_FRONTEND_API_EMBED_H
-#include "frontend/api.h"
+#include "frontend/api_rows.h"
 #include "runtime/data/data.h"
 
-enum { EMBED_MOST_INPUTS = 8 };
+enum { EMBED_MOST_INPUTS = 8, EMBED_MOST_BATCH = 256 };
 
 /* A function and the data that it is run on. */
 typedef struct {
     SelfcModel *model;
-    const SelfcProgram *program;
-    SelfcSource *source[2]; /* by split; loaded when first used */
-    const char *data;       /* path or kind of the source */
-    bool needs_labels;      /* lines of text begin with labels, whether the training reads them or not */
+    const char *function;        /* as the description calls it */
+    Lengths lengths;             /* of a function on texts; none of another */
+    const SelfcProgram *program; /* the one that inputs and output below are of; of several lengths the longest */
+    SelfcSource *source[2];      /* by split; loaded when first used */
+    const char *data;            /* path or kind of the source */
+    bool needs_labels;           /* lines of text begin with labels, whether the training reads them or not */
+    bool takes_all;              /* texts without a test split of their own are not cut into splits */
     uint32_t input_count;
     struct {
         const SelfcTensor *tensor;
@@ -24,11 +27,16 @@ typedef struct {
     int64_t batch;             /* samples to run at once */
 } Embed;
 
-/* function: NULL is "encode", or the only one that takes such data. 0, or 1 after api_fail. */
-int embed_open(Embed *embed, SelfcModel *model, const char *function, bool needs_labels);
+/* function: NULL is "encode", or the only one that takes such data. What else the data are for is set before, in
+ * *embed. 0, or 1 after api_fail. */
+int embed_open(Embed *embed, SelfcModel *model, const char *function);
 void embed_close(Embed *embed);
 int embed_load(Embed *embed, SelfcSplit split);
-int embed_label_field(const Embed *embed); /* -1: no labels */
+int64_t embed_batch(const SelfcProgram *program); /* samples at once that keep temporaries small */
+int embed_label_field(const Embed *embed);        /* -1: no labels */
+/* From now on texts are no longer than the smallest of the function's lengths that holds `share` of samples
+ * index[0..count) of the training data, loaded ones, and what is longer is cut. 0, or 1 after api_fail. */
+int embed_shorten(Embed *embed, const int32_t *index, int64_t count, double share);
 /* Fills the function's inputs, each for n samples, as training would. */
 void embed_fill(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t n, void *const *inputs);
 /* Runs the function over samples index[0..count) (NULL: the first `count`) and hands over rows as they come; `take`

@@ -180,7 +180,7 @@ static void eval_describe(Eval *eval) {
     char crc[16], *data = realpath(eval->embed.data, NULL);
     snprintf(crc, sizeof crc, "%08x", eval_weights_crc(eval->model));
     cJSON_AddStringToObject(result, "model", model_name(eval->model->description));
-    cJSON_AddStringToObject(result, "function", eval->embed.program->name);
+    cJSON_AddStringToObject(result, "function", eval->embed.function);
     cJSON_AddStringToObject(result, "weights", eval->model->is_trained ? "trained" : "untrained");
     cJSON_AddStringToObject(result, "weights_crc32", crc);
     cJSON_AddStringToObject(result, "data", data ? data : eval->embed.data);
@@ -236,7 +236,7 @@ static void eval_say(const Eval *eval, double accuracy, const char *path, FILE *
     fprintf(
         path ? report : stderr,
         "%s: %.2f %% of %lld test samples right, by \"%s\" of %s (%s weights), %lld of %lld labels, seed %llu%s%s\n",
-        eval->settings.protocol, 100 * accuracy, (long long)eval->test_count, eval->embed.program->name,
+        eval->settings.protocol, 100 * accuracy, (long long)eval->test_count, eval->embed.function,
         model_name(eval->model->description), eval->model->is_trained ? "trained" : "untrained",
         (long long)eval->train_count, (long long)selfc_source_count(eval->embed.source[SELFC_TRAIN]),
         (unsigned long long)eval->seed, path ? ": " : "", path ? path : "");
@@ -245,10 +245,10 @@ static void eval_say(const Eval *eval, double accuracy, const char *path, FILE *
 static int eval_judge(Eval *eval, int (*judge)(Eval *eval), FILE *report) {
     SelfcModel *model = eval->model;
     const char *path = eval->settings.out;
-    if (embed_open(&eval->embed, model, eval->settings.function, true) || eval_open_labels(eval)) return 1;
+    if (embed_open(&eval->embed, model, eval->settings.function) || eval_open_labels(eval)) return 1;
     if (!model->is_trained && api_reads_states(eval->embed.program))
         api_note(model, "\"%s\" is judged with untrained weights, as the seed made them; name a RUN for trained ones",
-                 eval->embed.program->name);
+                 eval->embed.function);
     cJSON_AddStringToObject(eval->result, "protocol", eval->settings.protocol);
     cJSON *accuracy = cJSON_AddNumberToObject(eval->result, "accuracy", 0);
     cJSON *macro = cJSON_AddNumberToObject(eval->result, "macro_accuracy", 0);
@@ -294,7 +294,10 @@ static int eval_check(SelfcEval *settings, int (**judge)(Eval *eval)) {
 }
 
 int selfc_eval(SelfcModel *model, const SelfcEval *given, FILE *report) {
-    Eval eval = {.model = model, .settings = {.size = sizeof eval.settings}, .seed = api_seed(model)};
+    Eval eval = {.model = model,
+                 .embed = {.needs_labels = true},
+                 .settings = {.size = sizeof eval.settings},
+                 .seed = api_seed(model)};
     if (given) memcpy(&eval.settings, given, given->size < sizeof eval.settings ? given->size : sizeof eval.settings);
     int (*judge)(Eval *);
     if (eval_check(&eval.settings, &judge)) return 1;

@@ -10,8 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FINETUNE_BATCH = 64, FINETUNE_LEAST_STEPS = 1000, FINETUNE_MOST_STEPS = 20000, FINETUNE_EPOCHS = 10 };
-static const double finetune_rate = 0.001, finetune_decay = 0.01;
+/* The second is for texts whose encoder has learnt something: a larger rate would make it forget. Of Devlin et al.
+ * 2019, appendix A.3. */
+static const struct {
+    int64_t batch, least_steps, most_steps, epochs;
+    double rate;
+} finetune_recipe[] = {{64, 1000, 20000, 10, 0.001}, {32, 400, 20000, 3, 0.00005}};
+static const double finetune_decay = 0.01, finetune_texts = 0.99; /* as many of them are not cut */
+
+static bool is_careful(const Eval *eval) { return eval->embed.lengths.count && eval->model->is_trained; }
 
 static const char *input_name(const Eval *eval, uint32_t input) {
     return arena_printf(eval->model->arena, "selfc_input%u", input);
@@ -19,7 +26,8 @@ static const char *input_name(const Eval *eval, uint32_t input) {
 
 /* --- the description --- */
 
-/* What takes a function's place as a module: {"inputs", "layers", "outputs"}, its first result alone. */
+/* What takes a function's place as a module: {"inputs", "layers", "outputs"}, its first result alone. Of a function for
+ * several lengths, it is the copy in use. */
 static cJSON *made_module(const Eval *eval, const cJSON *function) {
     const Embed *embed = &eval->embed;
     cJSON *module = cJSON_CreateObject();
@@ -35,6 +43,9 @@ static cJSON *made_module(const Eval *eval, const cJSON *function) {
             if (item) cJSON_AddItemToObject(module, kept[i], cJSON_Duplicate(item, true));
         }
     }
+    if (cJSON_GetObjectItemCaseSensitive(function, "lengths"))
+        cJSON_AddNumberToObject(cJSON_AddObjectToObject(module, "let"), "length",
+                                (double)lengths_text(embed->program)->dim[1]);
     if (embed->program->output_count == 1) return module;
     cJSON_DeleteItemFromObjectCaseSensitive(module, "outputs");
     cJSON_AddStringToObject(module, "outputs", embed->output->name);
@@ -85,6 +96,9 @@ static cJSON *made_layers(const Eval *eval, bool is_training) {
     shape = cJSON_AddArrayToObject(layer, "shape");
     cJSON_AddItemToArray(shape, cJSON_CreateString("n"));
     cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)eval->embed.features));
+    if (is_careful(eval)) /* embeddings of length 1 become numbers of the size 1 */
+        add_layer(layers, "expr",
+                  arena_printf(eval->model->arena, "normalize(it) * sqrt(%lld)", (long long)eval->embed.features));
     layer = add_layer(layers, "layer", "dense");
     cJSON_AddNumberToObject(layer, "units", (double)eval->classes);
     cJSON_AddStringToObject(layer, "name", "selfc_head");
@@ -114,10 +128,11 @@ static cJSON *made_training(const Eval *eval, int64_t batch, int64_t steps) {
     cJSON *optimizer = cJSON_AddObjectToObject(training, "optimizer");
     long long warm_up = (long long)(steps / 10);
     cJSON_AddStringToObject(optimizer, "name", "adamw");
-    cJSON_AddStringToObject(
-        optimizer, "learning_rate",
-        arena_printf(eval->model->arena, "%g * min(1, step / %lld) * cosine_decay(step, %lld, start=%lld)",
-                     finetune_rate, warm_up > 0 ? warm_up : 1, (long long)steps - warm_up, warm_up));
+    cJSON_AddStringToObject(optimizer, "learning_rate",
+                            arena_printf(eval->model->arena,
+                                         "%g * min(1, step / %lld) * cosine_decay(step, %lld, start=%lld)",
+                                         finetune_recipe[is_careful(eval)].rate, warm_up > 0 ? warm_up : 1,
+                                         (long long)steps - warm_up, warm_up));
     cJSON_AddNumberToObject(optimizer, "weight_decay", finetune_decay);
     cJSON_AddNumberToObject(training, "batch", (double)batch);
     return training;
@@ -134,7 +149,7 @@ static SelfcModel *finetune_open(const Eval *eval, int64_t batch, int64_t steps)
     cJSON *made = cJSON_Parse(model_resolved(model->description, model->arena));
     if (!made) die("the resolved description is no JSON");
     const cJSON *functions = cJSON_GetObjectItemCaseSensitive(made, "functions");
-    cJSON *module = made_module(eval, cJSON_GetObjectItemCaseSensitive(functions, eval->embed.program->name));
+    cJSON *module = made_module(eval, cJSON_GetObjectItemCaseSensitive(functions, eval->embed.function));
     cJSON *modules = cJSON_GetObjectItemCaseSensitive(made, "modules");
     if (!modules) modules = cJSON_AddObjectToObject(made, "modules");
     cJSON_AddItemToObject(modules, "selfc_features", module);
@@ -235,22 +250,26 @@ static int finetune_test(Eval *eval, SelfcModel *made) {
     Embed test = eval->embed;
     test.model = made;
     test.program = selfc_find_program(made->compiled.module, "classify");
+    test.lengths = (Lengths){0};
     Classified classified = {eval->predicted, eval->classes};
     return embed_run(&test, SELFC_TEST, NULL, eval->test_count, finetune_take, &classified);
 }
 
 int eval_finetune(Eval *eval) {
-    int64_t batch = eval->settings.batch ? eval->settings.batch : FINETUNE_BATCH;
+    int recipe = is_careful(eval);
+    int64_t batch = eval->settings.batch ? eval->settings.batch : finetune_recipe[recipe].batch;
     if (batch > eval->train_count) batch = eval->train_count;
     int64_t epochs = eval->settings.epochs;
     if (!epochs)
-        epochs = eval_epochs(eval->train_count, batch, FINETUNE_LEAST_STEPS, FINETUNE_MOST_STEPS, FINETUNE_EPOCHS);
+        epochs = eval_epochs(eval->train_count, batch, finetune_recipe[recipe].least_steps,
+                             finetune_recipe[recipe].most_steps, finetune_recipe[recipe].epochs);
+    if (embed_shorten(&eval->embed, eval->chosen, eval->train_count, finetune_texts)) return 1;
     SelfcModel *made = finetune_open(eval, batch, epochs * (eval->train_count / batch));
     int failed =
         !made || finetune_begin(eval, made) || finetune_train(eval, made, batch, epochs) || finetune_test(eval, made);
     selfc_close(made);
     cJSON_AddStringToObject(eval->result, "optimizer", "adamw");
-    cJSON_AddNumberToObject(eval->result, "learning_rate", finetune_rate);
+    cJSON_AddNumberToObject(eval->result, "learning_rate", finetune_recipe[recipe].rate);
     cJSON_AddNumberToObject(eval->result, "weight_decay", finetune_decay);
     cJSON_AddNumberToObject(eval->result, "epochs", (double)epochs);
     cJSON_AddNumberToObject(eval->result, "batch", (double)batch);

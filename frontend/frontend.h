@@ -75,6 +75,8 @@ void model_begin_error(const Model *model, Diag *diag, const char *message); /* 
  * there is none, or no plain number. */
 bool model_call_number(const Model *model, const char *module, const char *param, double *number);
 uint32_t model_functions(const Model *model, const char *const **names);
+/* What the description calls function i of these: its copies for several lengths share a name. */
+const char *model_family(const Model *model, uint32_t function);
 /* The copy of a function with "lengths" for `length` elements or for as few more as there is; for the longest, if all are
  * shorter. *most: how long that is. NULL if the function has none. */
 const char *model_function_for(const Model *model, const char *family, int64_t length, int64_t *most);

@@ -2,8 +2,7 @@
  *
  * One function for each command of options.def; results go to stdout, messages to stderr. The exit code is 0, 1 after
  * an error, 2 for a mistake on the command line, 130 after Ctrl-C. */
-#include "frontend/options.h"
-#include "include/selfc.h"
+#include "frontend/main.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,8 +38,7 @@ static SelfcOptions main_options(const Options *o) {
                           .notes = !o->quiet};
 }
 
-/* NULL after saying why. */
-static SelfcModel *main_open(const Options *o) {
+SelfcModel *main_open(const Options *o) {
     SelfcOptions options = main_options(o);
     if (options.threads > selfc_cpus())
         fprintf(stderr, "selfc: note: %d threads share %d CPU%s\n", options.threads, selfc_cpus(),
@@ -50,7 +48,7 @@ static SelfcModel *main_open(const Options *o) {
     return model;
 }
 
-static int main_close(SelfcModel *model, int failed) {
+int main_close(SelfcModel *model, int failed) {
     if (failed == 1) main_fail();
     selfc_close(model);
     return failed;
@@ -81,7 +79,7 @@ static int main_run(const Options *o) {
                                              o->output.count));
 }
 
-static bool main_one(const OptionList *list, const char *command, const char *option) {
+bool main_one(const OptionList *list, const char *command, const char *option) {
     if (list->count <= 1) return true;
     fprintf(stderr, "selfc: %s wants one %s\n", command, option);
     return false;
@@ -233,6 +231,9 @@ static int main_command(const Options *o) {
     case COMMAND_run: return main_run(o);
     case COMMAND_embed: return main_embed(o);
     case COMMAND_eval: return main_eval(o);
+    case COMMAND_fill_mask: return main_fill_mask(o);
+    case COMMAND_classify: return main_classify(o);
+    case COMMAND_answer: return main_answer(o);
     case COMMAND_build: return main_build(o);
     case COMMAND_import: return main_import(o);
     case COMMAND_export: return main_export(o);

@@ -86,6 +86,11 @@ uint32_t model_functions(const Model *model, const char *const **names) {
     return model->function_count;
 }
 
+const char *model_family(const Model *model, uint32_t function) {
+    const Function *named = &model->functions[function];
+    return named->family ? named->family : named->name;
+}
+
 const char *model_function_for(const Model *model, const char *family, int64_t length, int64_t *most) {
     const char *name = NULL;
     *most = 0;

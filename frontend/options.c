@@ -14,7 +14,8 @@
 typedef enum { KIND_flag, KIND_text, KIND_list, KIND_count, KIND_number, KIND_whole, KIND_size } OptionKind;
 
 #define IN(command) (1u << COMMAND_##command)
-#define ON_A_MODEL (IN(check) | IN(train) | IN(run) | IN(build) | IN(show) | IN(profile) | IN(preview) | IN(tune) | IN(embed) | IN(eval) | IN(export))
+#define ON_TEXTS (IN(fill_mask) | IN(classify) | IN(answer))
+#define ON_A_MODEL (IN(check) | IN(train) | IN(run) | IN(build) | IN(show) | IN(profile) | IN(preview) | IN(tune) | IN(embed) | IN(eval) | IN(export) | ON_TEXTS)
 #define COMPILES (ON_A_MODEL & ~IN(export))
 
 typedef struct {
@@ -41,6 +42,14 @@ static const struct {
 #include "frontend/options.def"
 };
 
+/* "fill-mask": a name has a hyphen where the table, whose names are C's, has an underscore. */
+static const char *options_command(CommandKind command) {
+    static char name[COMMAND_COUNT][16];
+    const char *from = command_info[command].name;
+    for (size_t i = 0; from[i] && i + 1 < sizeof name[0]; i++) name[command][i] = from[i] == '_' ? '-' : from[i];
+    return name[command];
+}
+
 /* --- parsing --- */
 
 static bool options_unknown(const char *what, const char *word, const char *nearest, const char *command) {
@@ -53,7 +62,7 @@ static bool options_unknown(const char *what, const char *word, const char *near
 static bool options_find_command(const char *word, CommandKind *command) {
     const char *names[COMMAND_COUNT];
     for (int i = 0; i < COMMAND_COUNT; i++) {
-        names[i] = command_info[i].name;
+        names[i] = options_command((CommandKind)i);
         if (!strcmp(word, names[i])) return *command = (CommandKind)i, true;
     }
     return options_unknown("command", word, selfc_nearest(word, names, COMMAND_COUNT), NULL);
@@ -73,7 +82,7 @@ static const OptionInfo *options_find(const char *word, size_t length, CommandKi
         is_elsewhere |= is_it;
         if (belongs) names[count++] = info->spelling;
     }
-    const char *of = command_info[command].name;
+    const char *of = options_command(command);
     if (is_elsewhere)
         fprintf(stderr, "selfc: %s has no option %s; selfc help %s lists those that it has\n", of, name, of);
     else
@@ -185,17 +194,22 @@ static bool options_read(int argc, char **argv, int *i, Options *options) {
     return options_read_next(argc, argv, i, info, options);
 }
 
+/* "MODEL FUNCTION" wants two words; those in [ ] may be left out, and of what ends in "..." there may be many. */
 static bool options_check_positional(const Options *options) {
-    const char *takes = command_info[options->command].takes;
-    size_t most = !*takes ? 0 : strchr(takes, ' ') ? 2 : 1, least = takes[0] == '[' ? 0 : most;
+    const char *takes = command_info[options->command].takes, *missing = takes;
+    size_t most = 0, least = 0;
+    for (const char *at = takes; *at; at += strcspn(at, " "), at += strspn(at, " ")) {
+        if (most++ == options->positional_count) missing = at;
+        least += *at != '[';
+    }
     if (strstr(takes, "...")) most = OPTIONS_POSITIONAL;
     if (options->positional_count >= least && options->positional_count <= most) return true;
     if (options->positional_count > most)
         fprintf(stderr, "selfc: \"%s\" is one word too many\n", options->positional[most]);
     else
-        fprintf(stderr, "selfc: %s is missing\n", options->positional_count ? strchr(takes, ' ') + 1 : takes);
-    fprintf(stderr, "usage: selfc %s %s\nselfc help %s says more\n", command_info[options->command].name, takes,
-            command_info[options->command].name);
+        fprintf(stderr, "selfc: %.*s is missing\n", (int)strcspn(missing, " "), missing);
+    const char *command = options_command(options->command);
+    fprintf(stderr, "usage: selfc %s %s\nselfc help %s says more\n", command, takes, command);
     return false;
 }
 
@@ -260,8 +274,8 @@ static void options_wrap(FILE *out, int indent, const char *text) {
 static void options_help_all(FILE *out) {
     fprintf(out, "selfc compiles descriptions of self-supervised learning to native code.\n\n");
     for (int i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(out, "  selfc %-8s%-15s ", command_info[i].name, command_info[i].takes);
-        options_wrap(out, 32, command_info[i].summary);
+        fprintf(out, "  selfc %-10s%-15s ", options_command((CommandKind)i), command_info[i].takes);
+        options_wrap(out, 34, command_info[i].summary);
     }
     fprintf(out, "\n");
     options_wrap(out, 0,
@@ -270,7 +284,7 @@ static void options_help_all(FILE *out) {
 }
 
 static void options_help_command(CommandKind command, FILE *out) {
-    fprintf(out, "selfc %s %s\n    ", command_info[command].name, command_info[command].takes);
+    fprintf(out, "selfc %s %s\n    ", options_command(command), command_info[command].takes);
     options_wrap(out, 4, command_info[command].summary);
     fprintf(out, "\n");
     for (int i = 0; i < OPTION_COUNT; i++) {
@@ -290,7 +304,8 @@ static void options_help_markdown(FILE *out) {
                  "a mistake on the command line, 130 after Ctrl-C.\n");
     for (int c = 0; c < COMMAND_COUNT; c++) {
         bool is_first = true;
-        fprintf(out, "\n## selfc %s %s\n\n%s\n", command_info[c].name, command_info[c].takes, command_info[c].summary);
+        fprintf(out, "\n## selfc %s %s\n\n%s\n", options_command((CommandKind)c), command_info[c].takes,
+                command_info[c].summary);
         for (int i = 0; i < OPTION_COUNT; i++) {
             const OptionInfo *info = &option_info[i];
             if (!(info->commands >> c & 1)) continue;

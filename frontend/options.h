@@ -18,7 +18,7 @@ enum {
 #include "frontend/options.def"
 };
 
-enum { OPTIONS_MOST = 64, OPTIONS_POSITIONAL = 64 };
+enum { OPTIONS_MOST = 64, OPTIONS_POSITIONAL = 1024 };
 typedef struct {
     const char *item[OPTIONS_MOST];
     size_t count;
@@ -35,10 +35,11 @@ typedef struct {
     bool is_given;
 } Option_whole;
 
+/* Its positional words stand in the order of the command line, NULL behind them. */
 typedef struct {
     CommandKind command;
     uint64_t given; /* a bit for each line of options.def */
-    const char *positional[OPTIONS_POSITIONAL];
+    const char *positional[OPTIONS_POSITIONAL + 1];
     size_t positional_count;
 #define COMMAND(...)
 #define OPTION(field, kind, ...) Option_##kind field;

@@ -129,6 +129,50 @@ typedef struct {
 } SelfcEval;
 int selfc_eval(SelfcModel *model, const SelfcEval *eval, FILE *report);
 
+/* What functions on text make of texts, which are UTF-8. The tokenizer is tokenizer.json beside the description, as a RUN
+ * has it. A text goes to the copy of the function for the smallest length that holds it (docs/language.md, "lengths"), filled
+ * up with [PAD]; texts of one length run together. NULL after a failure; else a result for each text, in their order. It
+ * lives until the next of these calls on the model, or until the model is closed. */
+typedef struct {
+    const char *word; /* as the vocabulary has it: "##ing" goes on with the word before it */
+    int32_t id;
+    double probability;
+} SelfcWord;
+typedef struct {
+    size_t from, to; /* bytes of the text: where "[MASK]" stands */
+    size_t word_count;
+    const SelfcWord *words; /* the best first */
+} SelfcMask;
+typedef struct {
+    const char *filled; /* the text with the best word in the place of each mask */
+    size_t mask_count;
+    const SelfcMask *masks; /* in the order of the text */
+} SelfcFilled;
+typedef struct {
+    size_t size;          /* sizeof(SelfcFillMask) */
+    const char *function; /* NULL: "fill_mask" */
+    int64_t k;            /* words for each mask; 0: 5 */
+} SelfcFillMask;
+const SelfcFilled *selfc_fill_mask(SelfcModel *model, const SelfcFillMask *settings, const char *const *texts,
+                                   size_t count);
+
+typedef struct {
+    int64_t best;     /* class, from 0 */
+    const char *name; /* its name, if classes have any in the RUN; else NULL */
+    int64_t class_count;
+    const float *probabilities; /* of each class */
+} SelfcClassified;
+/* function: NULL is "classify". */
+const SelfcClassified *selfc_classify(SelfcModel *model, const char *function, const char *const *texts, size_t count);
+
+typedef struct {
+    const char *text; /* what stands in the context */
+    size_t from, to;  /* there, in bytes */
+    double start, end; /* log-probabilities that it begins and ends there */
+} SelfcAnswer;
+/* The best answer to a question that is a part of the context, at most 30 tokens long. function: NULL is "answer". */
+const SelfcAnswer *selfc_answer(SelfcModel *model, const char *function, const char *question, const char *context);
+
 /* A folder as the Python package `transformers` writes it, of a model of the BERT family, becomes a RUN with functions
  * `encode` and, by its head, `fill_mask` or `classify`; as: "masked-lm", "encoder", "classifier", or NULL: what its
  * config.json says. Prints to `report` what it is. */

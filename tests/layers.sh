@@ -24,14 +24,14 @@ report() { # what is wrong, then the lines on stdin
 }
 
 for folder in ir passes frontend backend runtime; do
-    found=$(files_of $folder | grep -Ev '^frontend/(main|options|api[a-z_]*)\.[ch]$' | xargs -r grep -Hn '^ *# *include "' |
+    found=$(files_of $folder | grep -Ev '^frontend/(main[a-z_]*|options|api[a-z_]*)\.[ch]$' | xargs -r grep -Hn '^ *# *include "' |
         grep -Ev "include \"($(may_include $folder))")
     [ -z "$found" ] || report "$folder/ may not see this" <<END
 $found
 END
 done
 
-found=$(grep -Hn '^ *# *include "' frontend/main.c frontend/options.c | grep -Ev 'include "(include/selfc|frontend/options)\.')
+found=$(grep -Hn '^ *# *include "' frontend/main*.[ch] frontend/options.c | grep -Ev 'include "(include/selfc|frontend/(options|main))\.')
 [ -z "$found" ] || report "the command line may see the public API alone" <<END
 $found
 END

@@ -31,6 +31,7 @@ typedef struct {
     int64_t stride;           /* streams: tokens from one training sample to the next; 0: none is read twice */
     const char *unit;         /* "stream", "document", "line"; NULL: lines if they are labelled or JSON, else a stream */
     int32_t has_labels;       /* 1: lines begin with labels */
+    int32_t whole;            /* 1: where files have no test split of their own, all is for training */
 } SelfcSourceOptions;
 /* Reads no more than the headers; but text is tokenised, unless the cache has it, for only tokens say how many samples
  * there are. A source whose samples are of another size, or have other channels, than the options

@@ -303,7 +303,7 @@ bool source_open_text(SelfcSource *source, const SelfcSourceOptions *options) {
                false;
     TextFiles files = {0};
     bool is_fine = text_set_plan(texts, options) && text_set_unit(texts, options) &&
-                   text_files_find(&files, options->path, options->split, texts->unit) &&
+                   text_files_find(&files, options->path, options->split, texts->unit, options->whole) &&
                    (!files.is_json || text_set_questions(texts, options)) && text_learn_tokens(texts);
     texts->stride = options->stride && options->split == SELFC_TRAIN ? options->stride : text_body(&texts->plan);
     bool has_text = is_fine && text_files_bytes(&files) > 0;

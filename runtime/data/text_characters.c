@@ -63,7 +63,7 @@ SelfcTokenizer *selfc_text_characters(const char *path, const char *unit) {
     TextFiles files = {0};
     if (!is_fine) selfc_fail("%s: no memory for its characters", path);
     if (unit) text_unit_find(unit, &cut);
-    is_fine = is_fine && text_files_find(&files, path, SELFC_TRAIN, cut) && characters_read(&files, seen);
+    is_fine = is_fine && text_files_find(&files, path, SELFC_TRAIN, cut, false) && characters_read(&files, seen);
     for (uint32_t code = 0; is_fine && code < CODE_POINTS; code++)
         if (seen[code / 8] >> code % 8 & 1) length += characters_put(text + length, code);
     SelfcTokenizer *tokenizer = is_fine ? selfc_tokenizer_of_characters(text, length) : NULL;

@@ -5,7 +5,8 @@
  * training is judged by, the first of these that is there: who has both keeps "test" for the end. Beside a single file
  * with "train" in its name the same names are looked for.
  *
- * Where nothing is called so, the last tenth of the text, in the order of the files' names, is the test split. It
+ * Where nothing is called so, the last tenth of the text, in the order of the files' names, is the test split, unless
+ * the whole is wanted. It
  * begins behind the end of a line, so that no word is cut; with whole files, at the first that begins in that tenth. */
 #include "runtime/data/text_files.h"
 #include "runtime/data/file.h"
@@ -142,8 +143,8 @@ static int64_t text_cut_after(const TextFile *file, int64_t at, TextUnit unit) {
 }
 
 /* Keeps what of all the text belongs to the split. */
-static void text_divide(TextFiles *files, SelfcSplit split, TextUnit unit) {
-    int64_t bytes = text_files_bytes(files), cut = bytes - bytes / TEXT_TEST_SHARE, before = 0;
+static void text_divide(TextFiles *files, SelfcSplit split, TextUnit unit, bool whole) {
+    int64_t bytes = text_files_bytes(files), cut = bytes - (whole ? 0 : bytes / TEXT_TEST_SHARE), before = 0;
     for (int64_t i = 0; i < files->count; i++) {
         TextFile *file = &files->files[i];
         int64_t size = file->end, inside = cut - before;
@@ -159,14 +160,14 @@ static void text_divide(TextFiles *files, SelfcSplit split, TextUnit unit) {
 
 /* --- files and folders --- */
 
-static bool text_find_file(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit) {
+static bool text_find_file(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit, bool whole) {
     char *test = NULL;
     for (int i = 0; i < TEXT_TEST_NAMES && !test; i++) {
         test = source_replace_in_name(path, "train", text_test_name[i]);
         if (test && !file_exists(test)) free(test), test = NULL;
     }
     bool is_fine = text_add(files, test && split == SELFC_TEST ? test : path);
-    if (is_fine && !test) text_divide(files, split, unit);
+    if (is_fine && !test) text_divide(files, split, unit, whole);
     free(test);
     return is_fine;
 }
@@ -179,7 +180,7 @@ static int text_test_role(const FoundFiles *found) {
     return ROLE_none;
 }
 
-static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit) {
+static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit, bool whole) {
     FoundFiles found = {0};
     bool is_fine = walk_files(path, text_found, &found), has_train = false;
     if (found.count) qsort(found.files, (size_t)found.count, sizeof *found.files, text_compare);
@@ -192,16 +193,16 @@ static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit s
         selfc_fail("%s: there is no text in this folder: no file is called *.txt, or *.jsonl", path);
         is_fine = false;
     }
-    if (is_fine && test < 0) text_divide(files, split, unit);
+    if (is_fine && test < 0) text_divide(files, split, unit, whole);
     text_found_free(&found);
     return is_fine;
 }
 
-bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit) {
+bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit, bool whole) {
     *files = (TextFiles){0};
     if (!file_exists(path)) return selfc_fail("cannot read %s: %s", path, strerror(errno)), false;
-    bool is_fine =
-        file_is_folder(path) ? text_find_in_folder(files, path, split, unit) : text_find_file(files, path, split, unit);
+    bool is_fine = file_is_folder(path) ? text_find_in_folder(files, path, split, unit, whole)
+                                        : text_find_file(files, path, split, unit, whole);
     if (is_fine && split == SELFC_TRAIN && !text_files_bytes(files)) {
         selfc_fail("%s: holds no text", path);
         is_fine = false;

@@ -21,8 +21,9 @@ typedef enum { UNIT_stream, UNIT_document, UNIT_line } TextUnit;
 extern const char *const text_unit_name[3];
 bool text_unit_find(const char *name, TextUnit *unit);
 
-/* Splits do not cut units in two. False after selfc_fail. Files may have no part in a split that is not there. */
-bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit);
+/* whole: without a test split of its own, all text is for training. Splits do not cut units in two. False after
+ * selfc_fail. Files may have no part in a split that is not there. */
+bool text_files_find(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit, bool whole);
 void text_files_free(TextFiles *files);
 int64_t text_files_bytes(const TextFiles *files);
 bool text_files_are_at(const char *path);

@@ -6,7 +6,7 @@ gives 0 "$selfc"; prints "selfc train"
 gives 0 "$selfc" --help; prints "selfc train"
 gives 0 "$selfc" version; prints "selfc 0."
 gives 0 "$selfc" --version; prints "selfc 0."
-for command in check train run build show profile tune passes schema ops help version; do
+for command in check train run fill-mask classify answer build show profile tune passes schema ops help version; do
     gives 0 "$selfc" help $command; prints "selfc $command"
     gives 0 "$selfc" $command --help; prints "selfc $command"
 done
@@ -20,7 +20,7 @@ gives 2 "$selfc" train "$model" --out ''; says "--out is empty"
 gives 2 "$selfc" train "$model" --epochs 1 --epochs=2; says "--epochs is given twice"
 gives 2 "$selfc" train "$model" --seed 99999999999999999999; says "18446744073709551615"
 gives 0 "$selfc" check -h; prints "selfc check"
-for command in check train run build show profile tune; do
+for command in check train run fill-mask classify answer build show profile tune; do
     [ -z "$({ "$selfc" help; "$selfc" help $command; } | awk 'length($0) > 110')" ] || fail "help $command has lines too long to read"
 done
 gives 1 "$selfc" check "$model" --dump nope; says "no pass \"nope\""

@@ -1,0 +1,228 @@
+/* include/selfc.h, the part for language: words for masks, classes of texts, answers that stand in a context.
+ *
+ * Each makes rows of ids from its texts, runs a function on them, and reads what it wants to know from the
+ * probabilities that come out. Results live in an arena of the model's, which the next call empties. */
+#include "frontend/api_rows.h"
+#include "frontend/json.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Memory for the results of this call. */
+static Arena *language_begin(SelfcModel *model) {
+    arena_free(model->answers);
+    return model->answers = arena_new();
+}
+
+/* --- filling masks --- */
+
+typedef struct {
+    const Rows *rows;
+    int64_t k;
+    Arena *arena;
+    SelfcFilled *filled; /* of each text */
+    Row *list;           /* a row for each mask of all texts */
+    SelfcMask *masks;
+    size_t mask_count;
+    bool is_finite;
+} Fill;
+
+/* The k best words, of equal ones the first in the vocabulary. */
+static void fill_take(void *context, size_t row, const float *const *outputs, int64_t width) {
+    Fill *fill = context;
+    SelfcMask *mask = &fill->masks[row];
+    SelfcWord *best = arena_array(fill->arena, SelfcWord, fill->k + 1);
+    size_t count = 0;
+    for (int64_t id = 0; id < width; id++) {
+        double probability = outputs[0][id];
+        const char *word = selfc_tokenizer_token(fill->rows->tokenizer, (int32_t)id);
+        fill->is_finite &= isfinite(probability) != 0;
+        if (!word || (count == (size_t)fill->k && probability <= best[count - 1].probability)) continue;
+        size_t at = count < (size_t)fill->k ? count++ : count - 1;
+        for (; at && best[at - 1].probability < probability; at--) best[at] = best[at - 1];
+        best[at] = (SelfcWord){word, (int32_t)id, probability};
+    }
+    mask->words = best;
+    mask->word_count = count;
+}
+
+/* A row for each mask of the text, or only their number. */
+static size_t fill_rows(const Row *row, int32_t mask, Row *rows, SelfcMask *masks) {
+    size_t count = 0;
+    for (int64_t i = 0; i < row->count; i++) {
+        const SelfcToken *token = &row->tokens[i];
+        if (token->id != mask || token->from < 0) continue;
+        if (rows) {
+            rows[count] = *row;
+            rows[count].position = (int32_t)i;
+            masks[count] = (SelfcMask){.from = (size_t)token->from, .to = (size_t)token->to};
+        }
+        count++;
+    }
+    return count;
+}
+
+/* "play [MASK]" becomes "playing" by "##ing". */
+static const char *fill_in(const char *text, const SelfcFilled *filled, Arena *arena) {
+    const char *made = "";
+    size_t from = 0;
+    for (size_t i = 0; i < filled->mask_count; i++) {
+        const SelfcMask *mask = &filled->masks[i];
+        const char *word = mask->word_count ? mask->words[0].word : "";
+        int before = (int)(mask->from - from);
+        bool is_piece = !strncmp(word, "##", 2) && word[2];
+        while (is_piece && before && text[from + (size_t)before - 1] == ' ') before--;
+        made = arena_printf(arena, "%s%.*s%s", made, before, text + from, word + (is_piece ? 2 : 0));
+        from = mask->to;
+    }
+    return arena_printf(arena, "%s%s", made, text + from);
+}
+
+/* Rows of all texts, and where their masks are. */
+static int fill_read(Fill *fill, const char *const *texts, size_t count) {
+    const Rows *rows = fill->rows;
+    int32_t mask = selfc_tokenizer_find(rows->tokenizer, "[MASK]");
+    if (mask < 0)
+        return api_fail("%s: error: its tokenizer has no token [MASK], so there is nothing to fill",
+                        rows->model->options.file);
+    Row *whole = arena_array(fill->arena, Row, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        if (rows_make(rows, texts[i], NULL, true, fill->arena, &whole[i])) return 1;
+        fill->filled[i].mask_count = fill_rows(&whole[i], mask, NULL, NULL);
+        if (!fill->filled[i].mask_count)
+            return api_fail("\"%s\" has no [MASK]: write it where the word is wanted, as in \"The capital of France is "
+                            "[MASK].\"",
+                            api_shorten(texts[i], fill->arena));
+        fill->mask_count += fill->filled[i].mask_count;
+    }
+    fill->list = arena_array(fill->arena, Row, fill->mask_count + 1);
+    fill->masks = arena_array(fill->arena, SelfcMask, fill->mask_count + 1);
+    for (size_t i = 0, first = 0; i < count; first += fill->filled[i++].mask_count) {
+        fill_rows(&whole[i], mask, fill->list + first, fill->masks + first);
+        fill->filled[i].masks = fill->masks + first;
+    }
+    return 0;
+}
+
+const SelfcFilled *selfc_fill_mask(SelfcModel *model, const SelfcFillMask *given, const char *const *texts,
+                                   size_t count) {
+    SelfcFillMask settings = {.size = sizeof settings};
+    if (given) memcpy(&settings, given, given->size < sizeof settings ? given->size : sizeof settings);
+    Arena *arena = language_begin(model);
+    Rows rows;
+    Fill fill = {.rows = &rows, .k = settings.k ? settings.k : 5, .arena = arena, .is_finite = true};
+    fill.filled = arena_array(arena, SelfcFilled, count + 1);
+    if (fill.k < 1) return api_fail("k is %lld, but must be at least 1", (long long)fill.k), NULL;
+    if (rows_open(&rows, model, ROWS_fill_mask, settings.function) || fill_read(&fill, texts, count)) return NULL;
+    int64_t tokens = selfc_tokenizer_size(rows.tokenizer);
+    if (fill.k > tokens) fill.k = tokens;
+    if (rows_run(&rows, fill.list, fill.mask_count, fill_take, &fill)) return NULL;
+    if (!fill.is_finite)
+        return api_fail("function \"%s\" gives probabilities that are not finite", rows.function), NULL;
+    for (size_t i = 0; i < count; i++) fill.filled[i].filled = fill_in(texts[i], &fill.filled[i], arena);
+    return fill.filled;
+}
+
+/* --- classes --- */
+
+/* A list of texts in JSON; NULL if it is none. */
+static const char *const *names_read(const char *text, Arena *arena, uint32_t *count) {
+    Diag quiet;
+    diag_init(&quiet);
+    const Json *list = json_parse(text, "labels", arena, &quiet);
+    diag_free(&quiet);
+    *count = 0;
+    if (!list || list->kind != JSON_list) return NULL;
+    const char **names = arena_array(arena, const char *, list->count + 1);
+    for (const Json *item = list->child; item && item->kind == JSON_text; item = item->next)
+        names[(*count)++] = item->text;
+    return *count == list->count ? names : NULL;
+}
+
+/* Names of classes go with the weights that tell them apart: a list under "labels" in the file's metadata. */
+static void names_find(SelfcModel *model) {
+    SelfcTensors tensors;
+    if (model->has_class_names) return;
+    model->has_class_names = true;
+    if (!model->weights || selfc_safetensors_read(model->weights, &tensors)) return;
+    char *text = selfc_safetensors_metadata(&tensors, "labels");
+    if (text) model->class_names = names_read(text, model->arena, &model->class_count);
+    free(text);
+    selfc_safetensors_free(&tensors);
+}
+
+typedef struct {
+    const SelfcModel *model;
+    SelfcClassified *classified;
+    Arena *arena;
+} Classify;
+
+static void classify_take(void *context, size_t row, const float *const *outputs, int64_t width) {
+    Classify *classify = context;
+    const SelfcModel *model = classify->model;
+    float *kept = arena_array(classify->arena, float, width);
+    memcpy(kept, outputs[0], (size_t)width * sizeof *kept);
+    int64_t best = 0;
+    for (int64_t i = 1; i < width; i++)
+        if (kept[i] > kept[best]) best = i;
+    bool has_name = model->class_names && model->class_count == width;
+    classify->classified[row] = (SelfcClassified){best, has_name ? model->class_names[best] : NULL, width, kept};
+}
+
+const SelfcClassified *selfc_classify(SelfcModel *model, const char *function, const char *const *texts, size_t count) {
+    Arena *arena = language_begin(model);
+    Rows rows;
+    Row *list = arena_array(arena, Row, count + 1);
+    Classify classify = {model, arena_array(arena, SelfcClassified, count + 1), arena};
+    if (rows_open(&rows, model, ROWS_classify, function)) return NULL;
+    for (size_t i = 0; i < count; i++)
+        if (rows_make(&rows, texts[i], NULL, false, arena, &list[i])) return NULL;
+    names_find(model);
+    return rows_run(&rows, list, count, classify_take, &classify) ? NULL : classify.classified;
+}
+
+/* --- answers --- */
+
+enum { ANSWER_MOST_TOKENS = 30 };
+
+typedef struct {
+    const Row *row;
+    int64_t from, to; /* its first and last token */
+    double start, end;
+} Answer;
+
+/* The span of the context with the highest sum of both log-probabilities (Devlin et al. 2019, section 4.2). */
+static void answer_take(void *context, size_t row, const float *const *outputs, int64_t width) {
+    Answer *answer = context;
+    const SelfcToken *tokens = answer->row->tokens;
+    (void)row, (void)width;
+    for (int64_t i = answer->row->second; i < answer->row->count; i++)
+        for (int64_t k = i; k < answer->row->count && k < i + ANSWER_MOST_TOKENS; k++) {
+            double start = outputs[0][i], end = outputs[1][k];
+            if (tokens[i].from < 0 || tokens[k].from < 0 || !isfinite(start) || !isfinite(end)) continue;
+            if (answer->to >= 0 && start + end <= answer->start + answer->end) continue;
+            *answer = (Answer){answer->row, i, k, start, end};
+        }
+}
+
+const SelfcAnswer *selfc_answer(SelfcModel *model, const char *function, const char *question, const char *context) {
+    Arena *arena = language_begin(model);
+    Rows rows;
+    Row row;
+    Answer best = {.row = &row, .to = -1};
+    if (rows_open(&rows, model, ROWS_answer, function) || rows_make(&rows, question, context, false, arena, &row))
+        return NULL;
+    if (rows_run(&rows, &row, 1, answer_take, &best)) return NULL;
+    if (best.to < 0)
+        return api_fail("\"%s\" cannot be answered: the context has no words, or the probabilities are not finite",
+                        api_shorten(question, arena)),
+               NULL;
+    SelfcAnswer *answer = arena_array(arena, SelfcAnswer, 1);
+    *answer = (SelfcAnswer){.from = (size_t)row.tokens[best.from].from,
+                            .to = (size_t)row.tokens[best.to].to,
+                            .start = best.start,
+                            .end = best.end};
+    answer->text = arena_printf(arena, "%.*s", (int)(answer->to - answer->from), context + answer->from);
+    return answer;
+}
