@@ -38,6 +38,7 @@ LLVMModuleRef kernel_emit(const Kernel *kernel, const Target *target, LLVMContex
     case KERNEL_map: map_emit(p); break;
     case KERNEL_contract: contract_emit(p); break;
     case KERNEL_attention: attention_emit(p); break;
+    case KERNEL_scatter: scatter_emit(p); break;
     }
     pull_end(p);
     LLVMBuildRetVoid(e.builder);
@@ -50,7 +51,8 @@ LLVMModuleRef kernel_emit(const Kernel *kernel, const Target *target, LLVMContex
 
 int64_t kernel_scratch_bytes(const Kernel *kernel, const Target *target) {
     switch (kernel->kind) {
-    case KERNEL_map: return 0;
+    case KERNEL_map:
+    case KERNEL_scatter: return 0;
     case KERNEL_contract: return contract_scratch_bytes(kernel, target);
     case KERNEL_attention: return attention_scratch_bytes(kernel, target);
     }

@@ -25,6 +25,24 @@ void loop_end(Pull *p, Loop *loop) {
     pull_forget(p, loop->mark);
 }
 
+void loop_lanes(Pull *p, LLVMValueRef from, LLVMValueRef to, Lanes full, LanesEmit *emit, void *context) {
+    LLVMBuilderRef b = p->e->builder;
+    uint32_t steps[] = {full.unroll * full.width, full.width};
+    bool has_masks = p->e->target->machine.has_masks;
+    for (int i = full.unroll == 1; i < 2 && !(i == 1 && has_masks && full.unroll > 1); i++) {
+        LLVMValueRef size = pull_i64(p, steps[i]), count = LLVMBuildSub(b, to, from, "");
+        LLVMValueRef end = pull_add(p, from, pull_mul(p, LLVMBuildSDiv(b, count, size, ""), size));
+        Loop loop = loop_begin(p, from, end, size);
+        emit(context, loop.index, (Lanes){full.width, i == 0 ? full.unroll : 1, NULL});
+        loop_end(p, &loop);
+        from = end;
+    }
+    Loop rest = loop_begin(p, from, to, pull_i64(p, full.width));
+    LLVMValueRef left = full.width > 1 ? LLVMBuildSub(b, to, rest.index, "") : NULL;
+    emit(context, rest.index, (Lanes){full.width, 1, left ? pull_mask(p, left, full.width) : NULL});
+    loop_end(p, &rest);
+}
+
 void loop_piece(Pull *p, LLVMValueRef piece, LLVMValueRef from[MAX_RANK], LLVMValueRef to[MAX_RANK]) {
     LLVMBuilderRef b = p->e->builder;
     const Grid *grid = &p->e->kernel->grid;

@@ -151,31 +151,23 @@ static void emit_elements(Map *m) {
     }
 }
 
-/* Code for the lane axis from `from` to `to`: unrolled vectors, single vectors, and what is left under a mask. */
+typedef struct {
+    Map *m;
+    void (*emit)(Map *m);
+} Walk;
+
+static void walk_here(void *context, LLVMValueRef index, Lanes lanes) {
+    Walk *walk = context;
+    walk->m->index[lane_axis(walk->m)] = index;
+    walk->m->lanes = lanes.width;
+    walk->m->unroll = lanes.unroll;
+    walk->m->mask = lanes.mask;
+    walk->emit(walk->m);
+}
+
+/* Code for the lane axis from `from` to `to`. */
 static void walk_lanes(Map *m, LLVMValueRef from, LLVMValueRef to, void (*emit)(Map *)) {
-    Pull *p = m->p;
-    LLVMBuilderRef b = p->e->builder;
-    uint32_t axis = lane_axis(m), steps[] = {m->most_unroll * m->width, m->width};
-    bool has_masks = p->e->target->machine.has_masks;
-    for (int i = m->most_unroll == 1; i < 2 && !(i == 1 && has_masks && m->most_unroll > 1); i++) {
-        LLVMValueRef size = pull_i64(p, steps[i]), count = LLVMBuildSub(b, to, from, "");
-        LLVMValueRef end = pull_add(p, from, pull_mul(p, LLVMBuildSDiv(b, count, size, ""), size));
-        Loop loop = loop_begin(p, from, end, size);
-        m->index[axis] = loop.index;
-        m->lanes = m->width;
-        m->unroll = i == 0 ? m->most_unroll : 1;
-        m->mask = NULL;
-        emit(m);
-        loop_end(p, &loop);
-        from = end;
-    }
-    Loop rest = loop_begin(p, from, to, pull_i64(p, m->width));
-    m->index[axis] = rest.index;
-    m->lanes = m->width;
-    m->unroll = 1;
-    m->mask = m->width > 1 ? pull_mask(p, LLVMBuildSub(b, to, rest.index, ""), m->width) : NULL;
-    emit(m);
-    loop_end(p, &rest);
+    loop_lanes(m->p, from, to, (Lanes){m->width, m->most_unroll, NULL}, walk_here, &(Walk){m, emit});
     m->mask = NULL;
 }
 

@@ -96,8 +96,7 @@ LLVMValueRef pull_intrinsic(Pull *p, const char *name, LLVMTypeRef *types, uint3
     return LLVMBuildCall2(builder(p), type, function, args, arg_count, "");
 }
 
-/* The pointer operand of a masked operation carries its alignment as an attribute. */
-static void set_alignment(Pull *p, LLVMValueRef call, unsigned parameter, uint32_t align) {
+void pull_set_alignment(Pull *p, LLVMValueRef call, unsigned parameter, uint32_t align) {
     unsigned kind = LLVMGetEnumAttributeKindForName("align", 5);
     LLVMAddCallSiteAttribute(call, parameter + 1, LLVMCreateEnumAttribute(p->e->context, kind, align));
 }
@@ -114,7 +113,7 @@ LLVMValueRef pull_load(Pull *p, LLVMTypeRef type, LLVMValueRef pointer, uint32_t
         LLVMTypeRef types[] = {type, LLVMTypeOf(pointer)};
         LLVMValueRef args[] = {pointer, mask, LLVMConstNull(type)};
         LLVMValueRef call = pull_intrinsic(p, "llvm.masked.load", types, 2, args, 3);
-        set_alignment(p, call, 0, align);
+        pull_set_alignment(p, call, 0, align);
         return call;
     }
     LLVMValueRef load = LLVMBuildLoad2(builder(p), type, pointer, "");
@@ -137,7 +136,7 @@ void pull_store_to(Pull *p, LLVMValueRef value, LLVMValueRef pointer, uint32_t a
         mask = opaque_mask(p, mask, LLVMTypeOf(value));
         LLVMTypeRef types[] = {LLVMTypeOf(value), LLVMTypeOf(pointer)};
         LLVMValueRef args[] = {value, pointer, mask};
-        set_alignment(p, pull_intrinsic(p, "llvm.masked.store", types, 2, args, 3), 1, align);
+        pull_set_alignment(p, pull_intrinsic(p, "llvm.masked.store", types, 2, args, 3), 1, align);
         return;
     }
     LLVMSetAlignment(LLVMBuildStore(builder(p), value, pointer), align);
@@ -182,19 +181,6 @@ static Index flat_index(Pull *p, const Position *at, const Extent *stride, uint3
     Index flat = flat_parts(p, at, stride, rank, &vectors);
     if (vectors) flat.vector = LLVMBuildAdd(builder(p), index_vector(p, &flat, at->lanes), vectors, "");
     return flat;
-}
-
-/* The fewest axes of each that have as many elements, from *i and *j on; what is left at the end has size 1. Products
- * are those of sizes and, apart, of the batch. */
-static void next_group(const Type *from, const Type *type, uint32_t *i, uint32_t *j) {
-    Dim a = from->dim[(*i)++], b = *j < type->rank ? type->dim[(*j)++] : 1;
-    while (a != b && (*i < from->rank || *j < type->rank)) {
-        bool a_is_less = (a < 0) != (b < 0) ? a > 0 : (a < 0 ? -a : a) < (b < 0 ? -b : b);
-        if (*j == type->rank || (a_is_less && *i < from->rank))
-            a = dim_mul(a, from->dim[(*i)++]);
-        else
-            b = dim_mul(b, type->dim[(*j)++]);
-    }
 }
 
 /* The index into axes [first, end), taken as one. */
@@ -247,7 +233,7 @@ static Position reshaped(Pull *p, const Position *at, const Type *type, const Ty
     if (same) return result;
     for (uint32_t i = 0, j = 0; i < from->rank;) {
         uint32_t first = i, first_of_type = j;
-        next_group(from, type, &i, &j);
+        strided_next_group(from, type, &i, &j);
         Index flat = group_index(p, at, type, first_of_type, j);
         deal_index(p, flat, from, first, i, &result);
     }
@@ -545,7 +531,7 @@ static LLVMValueRef pull_input(Pull *p, const Node *node, const Position *at) {
         LLVMTypeRef types[] = {vector, LLVMTypeOf(pointers)};
         LLVMValueRef args[] = {pointers, mask, LLVMConstNull(vector)};
         value = pull_intrinsic(p, "llvm.masked.gather", types, 2, args, 3);
-        set_alignment(p, value, 0, bytes);
+        pull_set_alignment(p, value, 0, bytes);
     }
     return from_memory(p, dtype, value);
 }
@@ -621,6 +607,7 @@ static LLVMValueRef compute(Pull *p, NodeId id, const Position *at) {
     case CLASS_reduce: return pull_trivial_reduction(p, node, at);
     case CLASS_leaf:
     case CLASS_index:
+    case CLASS_scatter:
     case CLASS_contract:
     case CLASS_attention:
     case CLASS_meta: break;
@@ -673,13 +660,15 @@ LLVMValueRef pull_value(Pull *p, NodeId id, const Position *at) {
     return value;
 }
 
-enum { STREAM_BYTES = 64 /* a line of the cache, which must be written whole */ };
+enum {
+    LEAST_STREAMED = 32 /* half a line of the cache: lines must be written whole, the other half at once after it */
+};
 
-static void stream_to(Pull *p, LLVMValueRef value, LLVMValueRef pointer) {
+static void stream_to(Pull *p, LLVMValueRef value, LLVMValueRef pointer, uint32_t bytes) {
     LLVMContextRef c = p->e->context;
     LLVMValueRef store = LLVMBuildStore(builder(p), value, pointer);
     LLVMMetadataRef one = LLVMValueAsMetadata(LLVMConstInt(LLVMInt32TypeInContext(c), 1, false));
-    LLVMSetAlignment(store, STREAM_BYTES);
+    LLVMSetAlignment(store, bytes);
     LLVMSetMetadata(store, LLVMGetMDKindIDInContext(c, "nontemporal", 11),
                     LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, &one, 1)));
 }
@@ -700,8 +689,9 @@ void pull_store(Pull *p, uint32_t output, const Position *at, LLVMValueRef value
                                            : pull_splat(p, value, lanes);
     if (type->dtype == DTYPE_bool) value = LLVMBuildZExt(builder(p), value, lanes_of(element, lanes), "");
     LLVMValueRef pointer = pull_address(p, p->args[body(p)->input_count + output], element, flat.base);
-    if (p->streams && lanes == STREAM_BYTES / dtype_info[type->dtype].bytes && !at->mask) {
-        stream_to(p, value, pointer);
+    uint32_t bytes = lanes * dtype_info[type->dtype].bytes;
+    if (p->streams && bytes >= LEAST_STREAMED && !at->mask) {
+        stream_to(p, value, pointer, bytes);
         return;
     }
     pull_store_to(p, value, pointer, dtype_info[type->dtype].bytes, lanes == 1 ? NULL : at->mask);

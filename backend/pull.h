@@ -71,6 +71,8 @@ LLVMValueRef pull_max(Pull *p, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef pull_mask(Pull *p, LLVMValueRef remaining, uint32_t lanes); /* lane i exists if i < remaining */
 LLVMValueRef pull_address(Pull *p, LLVMValueRef base, LLVMTypeRef element, LLVMValueRef offset);
 LLVMValueRef pull_load(Pull *p, LLVMTypeRef type, LLVMValueRef pointer, uint32_t align, LLVMValueRef mask, bool is_constant);
+/* The pointer operand of a masked operation carries its alignment as an attribute. */
+void pull_set_alignment(Pull *p, LLVMValueRef call, unsigned parameter, uint32_t align);
 void pull_store_to(Pull *p, LLVMValueRef value, LLVMValueRef pointer, uint32_t align, LLVMValueRef mask);
 LLVMValueRef pull_intrinsic(Pull *p, const char *name, LLVMTypeRef *types, uint32_t type_count, LLVMValueRef *args, uint32_t arg_count);
 
@@ -88,12 +90,21 @@ typedef struct {
 Loop loop_begin(Pull *p, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step);
 void loop_end(Pull *p, Loop *loop);
 
+/* An axis walked by vectors: several at once, single ones, and what is left under a mask. */
+typedef struct {
+    uint32_t width, unroll; /* lanes of a vector; vectors at once */
+    LLVMValueRef mask;      /* NULL: all lanes exist */
+} Lanes;
+typedef void LanesEmit(void *context, LLVMValueRef index, Lanes lanes);
+void loop_lanes(Pull *p, LLVMValueRef from, LLVMValueRef to, Lanes full, LanesEmit *emit, void *context);
+
 /* Decodes piece `piece` of the kernel's grid: the axis is to be walked from from[i] to to[i]. The last axis is the
  * fastest; of a contraction the rows are, so that neighbours share their columns. */
 void loop_piece(Pull *p, LLVMValueRef piece, LLVMValueRef from[MAX_RANK], LLVMValueRef to[MAX_RANK]);
 
-/* map.c, contract.c, attention.c */
+/* map.c, scatter.c, contract.c, attention.c */
 void map_emit(Pull *p);
+void scatter_emit(Pull *p);
 void contract_emit(Pull *p);
 void attention_emit(Pull *p);
 int64_t attention_scratch_bytes(const Kernel *kernel, const Target *target);

@@ -5,8 +5,11 @@
     bench/compare.py resnet18-train         one of ResNet-18, 32x32, batch 128
     bench/compare.py resnet50-infer         ResNet-50's function "classify" on 1 and on 16 pictures; ONNX Runtime, too
     bench/compare.py conv                   each convolution of ResNet-50 alone, in three directions, batch 16
+    bench/compare.py attention              attention alone, forward and with gradients: BERT's, MiniLM's, long ones
     bench/compare.py vae [--data DIR]       a training step of the variational auto-encoder, batch 128
     bench/compare.py augment                two views of each of 64 pictures as SimCLR makes them, 224x224 of 256x256
+    bench/compare.py tokenize [--data FILE] [--vocabulary FILE]     lines of text to tokens, one thread; `tokenizers`
+    bench/compare.py embedding              rows of a table taken, and the table's dense gradient: 30522 x 768, 1024 taken
     bench/compare.py gemm                   products of matrices: square ones, BERT's, the VAE's, ResNet-50's 1x1
     bench/compare.py gemm --size 1024 8x64x9     these, also on one thread: rows x inner x columns
 
@@ -19,7 +22,7 @@ A new workload is an entry in WORKLOADS, a function in one of the files beside, 
 """
 import argparse, json, os, tempfile
 
-import augment_work, conv_work, resnet_work, small_work
+import attention_work, augment_work, conv_work, resnet_work, small_work, tokenize_work
 from rivals import TOP, compile_c, compile_worker
 
 # name: (function of the arguments that gives the result, rounds, seconds for each rival in each round)
@@ -28,8 +31,11 @@ WORKLOADS = {
     "resnet18-train": (resnet_work.compare_train_18, 7, 1.0),
     "resnet50-infer": (resnet_work.compare_infer_50, 7, 1.0),
     "conv": (conv_work.compare_conv, 3, 0.2),
+    "attention": (attention_work.compare_attention, 3, 0.3),
     "vae": (small_work.compare_vae, 7, 1.0),
     "augment": (augment_work.compare_augment, 7, 1.0),
+    "tokenize": (tokenize_work.compare_tokenize, 7, 1.0),
+    "embedding": (small_work.compare_embedding, 7, 1.0),
     "gemm": (small_work.compare_gemm, 3, 0.2),
 }
 
@@ -43,7 +49,8 @@ def main():
     parser.add_argument("--skip", nargs="+", default=[], metavar="WORD",
                         help="leave out PyTorch's variants with this in their name, like compile, which starts slowly")
     parser.add_argument("--size", nargs="+", help="gemm: 1024 or 8x64x9, one or several")
-    parser.add_argument("--data", help="vae: folder with MNIST's IDX files")
+    parser.add_argument("--data", help="vae: folder with MNIST's IDX files; tokenize: a text")
+    parser.add_argument("--vocabulary", help="tokenize: vocab.txt of a BERT model, uncased; otherwise trained on the text")
     parser.add_argument("--build", default=os.path.join(TOP, "build/release"), help="folder with libselfc.so")
     arguments = parser.parse_args()
     work, rounds, seconds = WORKLOADS[arguments.workload]

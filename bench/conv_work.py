@@ -1,17 +1,11 @@
 """Single convolutions of ResNet-50 in three directions, each compiled alone, against PyTorch's."""
-import os, statistics, subprocess, sys
+import os, statistics, sys
 
 from resnet_layers import resnet
-from rivals import HERE, Rival, check_idle, measure_peak
+from rivals import HERE, Rival, build_program, check_idle, measure_peak
 
 DIRECTIONS = ("forward", "by-data", "by-weights")
 BATCH = 16
-
-
-def build_program(arguments):
-    subprocess.run(["cmake", "--build", arguments.build, "--target", "bench_conv"], check=True,
-                   stdout=subprocess.DEVNULL)
-    return os.path.join(arguments.build, "bench_conv")
 
 
 def ask(rival, conv, seconds):
@@ -60,7 +54,7 @@ def print_row(what, count, row):
 
 def compare_conv(arguments):
     network = resnet(50)
-    rivals = [Rival("selfc", [build_program(arguments), str(arguments.threads)]),
+    rivals = [Rival("selfc", [build_program(arguments, "bench_conv"), str(arguments.threads)]),
               Rival("PyTorch", [sys.executable, os.path.join(HERE, "conv_twin.py"), str(arguments.threads)])]
     totals, rows, peaks = {direction: Total() for direction in (*DIRECTIONS, "all")}, [], []
     print(f"\nbatch {BATCH}, {arguments.threads} threads; times of one layer\n"

@@ -32,6 +32,19 @@ def training_step(optimizer, loss_of, *inputs):
     return step
 
 
+def embedding(variant, threads, table):
+    import torch
+    rows, width, taken = table
+    layer = torch.nn.Embedding(rows, width)
+    text, dy = torch.randint(rows, (taken,)), torch.rand(taken, width)
+
+    def step():
+        layer.weight.grad = None
+        layer(text).backward(dy)
+
+    return step
+
+
 def gemm(variant, threads, shape):
     import torch
     rows, inner, columns = shape
@@ -110,12 +123,23 @@ def augment(variant, threads, about):
     return step
 
 
-WORK = {"vae": vae, "gemm": gemm, "augment": augment, "resnet-train": resnet_train, "resnet-infer": resnet_infer,
-        "onnx-infer": onnx_infer}
+def tokenize(variant, threads, about):
+    from tokenizers import BertWordPieceTokenizer
+    with open(about["text"], encoding="utf-8", errors="replace") as file:
+        lines = file.read().split("\n")
+    made = BertWordPieceTokenizer(about["vocabulary"], lowercase=True)
+    if "line by line" in variant:
+        return lambda: [made.encode(line, add_special_tokens=False) for line in lines]
+    encode = made._tokenizer.encode_batch_fast if "without places" in variant else made._tokenizer.encode_batch
+    return lambda: encode(lines, add_special_tokens=False)
+
+
+WORK = {"vae": vae, "embedding": embedding, "gemm": gemm, "augment": augment, "resnet-train": resnet_train, "resnet-infer": resnet_infer,
+        "onnx-infer": onnx_infer, "tokenize": tokenize}
 
 
 def use_threads(workload, threads):
-    if not workload.startswith("onnx"):
+    if workload != "tokenize" and not workload.startswith("onnx"):
         import torch
         torch.set_num_threads(threads)
 

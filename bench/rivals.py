@@ -64,11 +64,11 @@ class Rival:
         return statistics.median(self.times) if self.times else None
 
 
-def torch_rival(workload, variant, threads, argument, family="PyTorch"):
+def torch_rival(workload, variant, threads, argument, family="PyTorch", **environment):
     """A variant of PyTorch, or of what else `python_worker.py` knows, in a process of its own."""
     command = [sys.executable, os.path.join(HERE, "python_worker.py"), workload, variant, str(threads),
                json.dumps(argument)]
-    return Rival(f"{family} {variant}".strip(), command)
+    return Rival(f"{family} {variant}".strip(), command, environment)
 
 
 def torch_rivals(arguments, workload, variants, argument):
@@ -89,6 +89,12 @@ def compile_c(source, out, *flags):
 def compile_worker(arguments):
     return compile_c("worker.c", os.path.join(arguments.folder, "worker"), "-I" + os.path.join(TOP, "include"),
                      "-L" + arguments.build, "-lselfc", "-Wl,-rpath," + os.path.abspath(arguments.build))
+
+
+def build_program(arguments, target):
+    """A program that is built with selfc, from the parts that its library does not show."""
+    subprocess.run(["cmake", "--build", arguments.build, "--target", target], check=True, stdout=subprocess.DEVNULL)
+    return os.path.join(arguments.build, target)
 
 
 def selfc_rival(arguments, model, function, threads, files=(), **environment):

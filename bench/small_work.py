@@ -1,9 +1,9 @@
-"""The auto-encoder's training step, and products of matrices."""
+"""The auto-encoder's training step, a table of embeddings, and products of matrices."""
 import json, math, os, statistics
 
 from idx import find_idx, read_idx
 from resnet_layers import resnet
-from rivals import TOP, check_idle, compare, make_row, selfc_rival, take_turns, torch_rival, torch_rivals
+from rivals import TOP, Rival, build_program, check_idle, compare, make_row, selfc_rival, take_turns, torch_rival, torch_rivals
 
 
 def vae_images(arguments):
@@ -30,6 +30,13 @@ def compare_vae(arguments):
     backward_data = 2 * 256 * 2 + 2 * 256 + 256 * 784  # all but the first layer's
     flop = 2 * 128 * (2 * forward + backward_data)
     return compare(arguments, selfc, rivals, arguments.threads, flop)
+
+
+def compare_embedding(arguments):
+    table = [30522, 768, 1024]
+    command = [build_program(arguments, "bench_embedding"), *map(str, [arguments.threads, *table])]
+    rivals = torch_rivals(arguments, "embedding", ["eager"], table)
+    return compare(arguments, Rival("selfc", command), rivals, arguments.threads, table[1] * table[2])
 
 
 # --- products of matrices ---

@@ -96,6 +96,8 @@ if(SELFC_FUZZ)
             set(seeds tests/messages)
         elseif(name MATCHES "ir|passes")
             set(seeds tests/passes tests/ir)
+        elseif(name MATCHES "token")
+            set(seeds tests/tokenizers)
         endif()
         selfc_add_test(${name} ${name} -max_total_time=5 -timeout=20 -rss_limit_mb=4096 -verbosity=0
             ${CMAKE_BINARY_DIR}/corpus/${name} ${seeds})

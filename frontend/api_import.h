@@ -24,6 +24,7 @@ typedef struct {
     BertActivation activation;
     bool is_tied; /* the product with the vocabulary is by the word embeddings themselves */
     bool has_pooler;
+    bool takes_first; /* the embedding of a text is its first row, not the mean */
 } Bert;
 
 /* api_import_config.c. 0, or 1 after api_fail. `as` is a name of a kind, or NULL: what the file says. */

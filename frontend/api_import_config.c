@@ -197,24 +197,46 @@ static void config_read(Config *c) {
                    (long long)bert->units);
 }
 
-int bert_read_config(const char *folder, const char *as, Arena *arena, Bert *bert) {
-    const char *path = arena_printf(arena, "%s/config.json", folder);
+/* What sentence-transformers says beside it: which row, or what of all rows, is the embedding of a text. */
+static void config_pooling(Config *c) {
+    static const char prefix[] = "pooling_mode_";
+    for (const Json *item = c->json->kind == JSON_object ? c->json->child : NULL; item; item = item->next) {
+        const char *mode = strncmp(item->key, prefix, strlen(prefix)) ? NULL : item->key + strlen(prefix);
+        if (!mode || item->kind != JSON_boolean || item->number == 0 || !strcmp(mode, "mean_tokens")) continue;
+        c->bert->takes_first = !strcmp(mode, "cls_token");
+        if (!c->bert->takes_first)
+            diag_error(c->diag, json_key_place(item),
+                       "\"%s\": selfc imports embeddings that are the mean of all rows or the first row; without this "
+                       "file they are the mean",
+                       item->key);
+    }
+}
+
+/* The file as JSON; NULL after a message, or a selfc_fail alone where it cannot be read. */
+static const Json *config_open(const char *path, Arena *arena, Diag *diag) {
     void *bytes;
     size_t size;
-    *bert = (Bert){.has_pooler = true};
-    if (as && bert_kind_find(as, &bert->kind)) return 1;
-    if (selfc_file_read(path, &bytes, &size))
-        return api_fail("%s; import wants a folder as save_pretrained writes it: config.json, model.safetensors, and "
-                        "tokenizer.json or vocab.txt",
-                        selfc_failure());
-    Diag diag;
-    diag_init(&diag);
+    if (selfc_file_read(path, &bytes, &size)) return NULL;
     char *text = arena_array(arena, char, size + 1);
     memcpy(text, bytes, size);
     free(bytes);
+    return json_parse(text, path, arena, diag);
+}
+
+int bert_read_config(const char *folder, const char *as, Arena *arena, Bert *bert) {
+    *bert = (Bert){.has_pooler = true};
+    if (as && bert_kind_find(as, &bert->kind)) return 1;
+    Diag diag;
+    diag_init(&diag);
     Config config = {.diag = &diag, .arena = arena, .bert = bert, .as = as};
-    config.json = json_parse(text, path, arena, &diag);
+    config.json = config_open(arena_printf(arena, "%s/config.json", folder), arena, &diag);
+    if (!config.json && !diag.errors)
+        return api_fail("%s; import wants a folder as save_pretrained writes it: config.json, model.safetensors, and "
+                        "tokenizer.json or vocab.txt",
+                        selfc_failure());
     if (config.json) config_read(&config);
+    config.json = config_open(arena_printf(arena, "%s/1_Pooling/config.json", folder), arena, &diag);
+    if (config.json) config_pooling(&config);
     if (diag.errors) return api_fail_with(&diag);
     diag_free(&diag);
     return 0;

@@ -54,14 +54,21 @@ static void model_end_function(FILE *out, const char *outputs, bool is_last) {
     fprintf(out, "\n      ],\n      \"outputs\": %s\n    }%s\n", outputs, is_last ? "" : ",");
 }
 
-/* As sentence-transformers' mean pooling: over what is no padding, then to length 1. */
+/* As sentence-transformers does it: over what is no padding, or the first row, then to length 1. */
 static void model_encode(FILE *out, const Bert *bert) {
-    model_begin_function(out, bert, "encode",
-                         "An embedding of each text: the mean of its rows, padding aside, of length 1.", "");
-    model_layer(out, "{ \"expr\": \"cast(position(text) < reshape(count, [n, 1]), 'f32')\", \"name\": \"counts\" }");
-    model_layer(out, "{ \"expr\": \"sum(hidden * reshape(counts, [n, length, 1]), axis=1)\", \"name\": \"all\" }");
-    model_layer(out, "{ \"expr\": \"normalize(all / max(sum(counts, axis=1, keep=true), 1))\", \"name\": "
-                     "\"sentence\" }");
+    const char *about = bert->takes_first
+                            ? "An embedding of each text: its first row, of length 1."
+                            : "An embedding of each text: the mean of its rows, padding aside, of length 1.";
+    model_begin_function(out, bert, "encode", about, "");
+    if (bert->takes_first) {
+        model_layer(out, "{ \"expr\": \"normalize(hidden[:, 0])\", \"name\": \"sentence\" }");
+    } else {
+        model_layer(out, "{ \"expr\": \"cast(position(text) < reshape(count, [n, 1]), 'f32')\", \"name\": \"counts\" "
+                         "}");
+        model_layer(out, "{ \"expr\": \"sum(hidden * reshape(counts, [n, length, 1]), axis=1)\", \"name\": \"all\" }");
+        model_layer(out, "{ \"expr\": \"normalize(all / max(sum(counts, axis=1, keep=true), 1))\", \"name\": "
+                         "\"sentence\" }");
+    }
     model_end_function(out, "\"sentence\"", false);
 }
 

@@ -7,8 +7,10 @@
 #include <string.h>
 
 static const char *const picture_colour[] = {
-    [CLASS_leaf] = "#e8e8e8",  [CLASS_unary] = "#d6eaff",  [CLASS_binary] = "#d6eaff",   [CLASS_ternary] = "#d6eaff",
-    [CLASS_index] = "#fff3c4", [CLASS_reduce] = "#d9f2d9", [CLASS_contract] = "#ffd6cc", [CLASS_attention] = "#ffccec", [CLASS_meta] = "#ead6ff",
+    [CLASS_leaf] = "#e8e8e8",     [CLASS_unary] = "#d6eaff",    [CLASS_binary] = "#d6eaff",
+    [CLASS_ternary] = "#d6eaff",  [CLASS_index] = "#fff3c4",    [CLASS_reduce] = "#d9f2d9",
+    [CLASS_scatter] = "#d9f2d9",  [CLASS_contract] = "#ffd6cc", [CLASS_attention] = "#ffccec",
+    [CLASS_meta] = "#ead6ff",
 };
 
 /* Quotes for dot and escapes for HTML at once: neither likes these. */
@@ -49,9 +51,7 @@ void picture_graph_dot(const Graph *graph, FILE *out) {
 }
 
 static const char *const kernel_colour[] = {
-    [KERNEL_map] = "#d6eaff", [KERNEL_contract] = "#ffd6cc", [KERNEL_attention] = "#ffccec"};
-static const char *const kernel_kind[] = {
-    [KERNEL_map] = "map", [KERNEL_contract] = "contract", [KERNEL_attention] = "attention"};
+    [KERNEL_map] = "#d6eaff", [KERNEL_contract] = "#ffd6cc", [KERNEL_attention] = "#ffccec", [KERNEL_scatter] = "#d9f2d9"};
 
 void picture_program_dot(const Program *program, FILE *out) {
     char type[128];
@@ -172,10 +172,11 @@ static void picture_calls(const Program *program, FILE *out) {
     for (uint32_t c = 0; c < program->call_count; c++) {
         const Call *call = &program->calls[c];
         const Kernel *kernel = &program->kernels[call->kernel];
+        bool is_product = kernel->kind == KERNEL_contract;
         fprintf(out, "<tr style=\"background:%s\"><td>%u<td>", kernel_colour[kernel->kind], call->phase);
         picture_text(kernel->name, out);
-        fprintf(out, "<td>%s<td>", kernel_kind[kernel->kind]);
-        if (kernel->kind == KERNEL_contract) fprintf(out, "%u rows × %u vectors", kernel->tile_rows, kernel->tile_vectors);
+        fprintf(out, "<td>%s<td>", kernel_kind_name[kernel->kind]);
+        if (is_product) fprintf(out, "%u rows × %u vectors", kernel->tile_rows, kernel->tile_vectors);
         fprintf(out, "<td>%lld<td>", (long long)dim_at(grid_pieces_at(&kernel->grid, 1), 1));
         for (uint32_t a = 0; a < kernel_arg_count(kernel); a++)
             fprintf(out, "%sb%u ", a == kernel->body->input_count ? "<td>" : "", call->args[a]);

@@ -127,8 +127,8 @@ static void html_kernel(const Profile *profile, const ProfileKernel *row, double
     fprintf(out,
             "<details data-time=\"%.3f\" data-gap=\"%.3f\" data-calls=\"%u\" data-spills=\"%u\" data-tail=\"%.5f\" "
             "data-idle=\"%.5f\"><summary><div class=head><b>",
-            row->seconds * 1e6, gap * 1e6, row->calls, row->code.inner_stores + row->code.inner_loads,
-            row->tail_waste, row->imbalance);
+            row->seconds * 1e6, gap * 1e6, row->calls, row->code.inner_stores + row->code.inner_loads, row->tail_waste,
+            row->imbalance);
     html_text(row->name, out);
     fprintf(out,
             "</b><span>%.1f µs · %.1f%%</span></div>\n<div class=bar style=\"width:%.2f%%\">"

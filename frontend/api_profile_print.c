@@ -113,7 +113,8 @@ static void json_kernel(const Profile *profile, const ProfileKernel *row, FILE *
     json_text(row->name, out);
     fprintf(out, ", \"operations\": ");
     json_text(row->kernel->name, out);
-    fprintf(out, ", \"kind\": \"%s\"", row->kernel->kind != KERNEL_map ? "product" : "map");
+    bool is_product = row->kernel->kind == KERNEL_contract || row->kernel->kind == KERNEL_attention;
+    fprintf(out, ", \"kind\": \"%s\"", is_product ? "product" : kernel_kind_name[row->kernel->kind]);
     json_words("layers", &row->layers, out);
     json_words("parts", &row->parts, out);
     fprintf(out, ", \"phases\": [");

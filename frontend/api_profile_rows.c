@@ -25,11 +25,12 @@ static ProfileKernel *profile_kernel(Profile *profile, const ProfileSource *sour
         if (profile->kernels[i].run == run) return &profile->kernels[i];
     uint32_t most = source->calls->call_count;
     ProfileKernel *row = &profile->kernels[profile->kernel_count++];
-    *row = (ProfileKernel){.run = run,
-                           .kernel = &source->program->kernels[source->program->calls[source->program->prepare_calls + call].kernel],
-                           .layers.items = arena_array(arena, const char *, most),
-                           .parts.items = arena_array(arena, const char *, most),
-                           .phases = arena_array(arena, uint32_t, most)};
+    *row = (ProfileKernel){
+        .run = run,
+        .kernel = &source->program->kernels[source->program->calls[source->program->prepare_calls + call].kernel],
+        .layers.items = arena_array(arena, const char *, most),
+        .parts.items = arena_array(arena, const char *, most),
+        .phases = arena_array(arena, uint32_t, most)};
     return row;
 }
 
@@ -111,6 +112,7 @@ static const char *profile_reason(const ProfileKernel *row, const Profile *profi
     if (row->is_memory && memory > profile_near * row->seconds) return "near the limit of memory";
     const char *counted = profile_counted_reason(row, profile->threads, arena);
     if (counted) return counted;
+    if (row->kernel->kind == KERNEL_scatter) return "rows are read and written where positions say";
     if (row->kernel->kind == KERNEL_map && memory > row->seconds) return "works from the caches, faster than memory";
     if (row->kernel->kind == KERNEL_map)
         return compute > memory ? "arithmetic waits: divisions, functions or loads"
@@ -138,7 +140,7 @@ static void profile_add_call(Profile *profile, const ProfileSource *source, uint
     double scale = source->calls->batch ? 1 : (double)profile->batch, seconds = source->times->calls[c] / profile->runs;
     double flop = call->flop * scale, bytes = call->bytes * scale;
     ProfileKernel *row = profile_kernel(profile, source, c, arena);
-    bool is_product = row->kernel->kind != KERNEL_map;
+    bool is_product = row->kernel->kind == KERNEL_contract || row->kernel->kind == KERNEL_attention;
     if (call->origin) profile_add_word(&row->layers, origin_name(arena, call->origin));
     profile_add_word(&row->parts, part);
     row->phases[row->calls++] = call->phase;

@@ -81,6 +81,7 @@ static Value unknown_name(Lower *l, const Scope *scope, const Expr *expr) {
     for (; scope; scope = scope->outer)
         for (const Binding *binding = scope->bindings; binding && count < 256; binding = binding->next)
             names[count++] = binding->name;
+    if (l->model->text && count < 255) names[count++] = "vocabulary", names[count++] = "mask";
     const char *nearest = diag_nearest(expr->name, names, count);
     if (nearest) model_mention(l->model, nearest);
     if (nearest)

@@ -378,8 +378,8 @@ Value function_gather(Lower *l, Call *call) {
     if (from.dim[axis] < 0)
         return lower_fail(l, call->spot, "gather: axis %u of %s must not depend on the batch n", axis,
                           type_text(l, from));
-    const char *problem = type_problem(to);
-    if (problem) return lower_fail(l, call->spot, "gather: the result would be %s: %s", type_text(l, to), problem);
+    if (type_problem(to))
+        return lower_fail(l, call->spot, "gather: the result would be %s: %s", type_text(l, to), type_problem(to));
     to.dtype = DTYPE_i32;
     NodeId index = build_broadcast(l->g, at->node, to);
     return try_node(l, call->spot, "gather", (Node){.op = OP_gather, .in = {x->node, index}, .attr.axis = axis});

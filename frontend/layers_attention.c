@@ -1,5 +1,7 @@
-/* Attention between the positions of a text (Vaswani et al. 2017, section 3.2), from products and softmax. */
+/* Attention between the positions of a text (Vaswani et al. 2017, section 3.2): its inputs as ir/attention.h has them.
+ */
 #include "frontend/layers.h"
+#include "ir/attention.h"
 
 #include <math.h>
 
@@ -56,45 +58,9 @@ static bool attention_options(Attention *a) {
     return false;
 }
 
-/* [n,positions,width] as [n,heads,positions,share] */
+/* [n,positions,width] as [n,positions,heads,share] */
 static NodeId by_head(Attention *a, NodeId x, Dim positions) {
-    Graph *g = a->call->l->g;
-    NodeId split = build_reshape(g, x, 4, (Dim[]){a->n, positions, a->heads, a->width / a->heads});
-    return build_transpose(g, split, (uint32_t[]){0, 2, 1, 3});
-}
-
-/* bool[n,heads,S,T]: whether the query sees the key; NO_NODE: each sees all. */
-static NodeId seen(Attention *a) {
-    Graph *g = a->call->l->g;
-    Type whole = type_make(DTYPE_i32, 4, (Dim[]){a->n, a->heads, a->S, a->T});
-    NodeId key = build_iota(g, whole, 3), is_seen = NO_NODE;
-    if (a->is_causal) is_seen = build_unary(g, OP_not, build_binary(g, OP_less, build_iota(g, whole, 2), key));
-    if (a->count == NO_NODE) return is_seen;
-    NodeId count = build_broadcast(g, build_reshape(g, a->count, 4, (Dim[]){a->n, 1, 1, 1}), whole);
-    NodeId counts = build_binary(g, OP_less, key, count);
-    return is_seen == NO_NODE ? counts : build_binary(g, OP_and, is_seen, counts);
-}
-
-/* exp(score) / sum(exp(score)) over the keys that are seen, and zeros where there are none: the sum is at least 1
- * otherwise, for the largest score leaves the exponent. */
-static NodeId probabilities(Attention *a, NodeId score) {
-    Lower *l = a->call->l;
-    const uint32_t keys = 1u << 3;
-    NodeId is_seen = seen(a);
-    if (is_seen != NO_NODE) score = build_select(l->g, is_seen, score, build_like(l->g, score, -1e30));
-    NodeId e = node_unary(l, OP_exp, node_below_peak(l, score, keys));
-    if (is_seen != NO_NODE) e = build_select(l->g, is_seen, e, build_like(l->g, e, 0));
-    NodeId sum = build_sum(l->g, e, keys);
-    if (is_seen != NO_NODE) sum = build_binary(l->g, OP_max, sum, build_like(l->g, sum, 1e-30));
-    return node_div(l, e, node_spread(l, sum, e));
-}
-
-/* What is kept is scaled, so that sums stay what they are on average. */
-static NodeId dropped(Attention *a, NodeId p) {
-    Lower *l = a->call->l;
-    if (!l->is_training || a->dropout == 0) return p;
-    NodeId mask = random_mask(l, value_type(l, p), a->dropout);
-    return build_select(l->g, mask, build_like(l->g, p, 0), node_scale(l, p, 1 / (1 - a->dropout)));
+    return build_reshape(a->call->l->g, x, 4, (Dim[]){a->n, positions, a->heads, a->width / a->heads});
 }
 
 Value layer_attention(LayerCall *call) {
@@ -106,11 +72,10 @@ Value layer_attention(LayerCall *call) {
     if (a.is_causal && a.S != a.T)
         return lower_fail(l, call->spot, "\"attention\" is causal, but q has %lld positions and k %lld", (long long)a.S,
                           (long long)a.T);
-    double scale = 1 / sqrt((double)(a.width / a.heads));
-    NodeId k = build_swap_last(l->g, by_head(&a, a.k, a.T));
-    NodeId score = node_scale(l, build_matmul(l->g, by_head(&a, a.q, a.S), k), scale);
-    NodeId p = dropped(&a, probabilities(&a, score));
-    NodeId mixed = build_matmul(l->g, p, by_head(&a, a.v, a.T));
-    mixed = build_transpose(l->g, mixed, (uint32_t[]){0, 2, 1, 3});
+    NodeId q = by_head(&a, a.q, a.S), k = by_head(&a, a.k, a.T), v = by_head(&a, a.v, a.T);
+    double scale = 1 / sqrt((double)(a.width / a.heads)), rate = l->is_training ? a.dropout : 0;
+    NodeId key = rate > 0 ? random_key(l) : NO_NODE, sample = rate > 0 ? random_samples(l, value_type(l, q)) : NO_NODE;
+    uint32_t stream = rate > 0 ? l->streams++ : 0;
+    NodeId mixed = build_attention(l->g, q, k, v, a.count, scale, a.is_causal, rate, key, sample, stream);
     return value_tensor(build_reshape(l->g, mixed, 3, (Dim[]){a.n, a.S, a.width}));
 }

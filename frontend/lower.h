@@ -162,6 +162,8 @@ Value function_unary(Lower *l, const FunctionInfo *info, Spot spot, Value x);
 NodeId random_key(Lower *l);                /* the graph's "$key" */
 NodeId random_step(Lower *l);               /* f32[]: 1 in the first step */
 NodeId random_sample(Lower *l);             /* the graph's "$sample" */
+/* Numbers of the samples along the first axis of `type`, or i32[1] if it is not made of samples. */
+NodeId random_samples(Lower *l, Type type);
 NodeId random_uniform(Lower *l, Type like); /* f32 in [0, 1) */
 NodeId random_normal(Lower *l, Type like);
 NodeId random_mask(Lower *l, Type like, double rate); /* bool: true with probability `rate` */

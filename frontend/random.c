@@ -28,8 +28,7 @@ NodeId random_step(Lower *l) {
     return node_shift(l, build_cast(l->g, build_drop_axes(l->g, step, 1), DTYPE_f32), 1);
 }
 
-/* Numbers of the samples along the first axis of `type`, or i32[1] if it is not made of samples. */
-static NodeId sample_numbers(Lower *l, Type type) {
+NodeId random_samples(Lower *l, Type type) {
     Dim first = type.rank ? type.dim[0] : 1;
     bool is_batch = (first < 0) == (l->n < 0) && first % l->n == 0 && first / l->n <= MOST_VIEWS;
     if (!is_batch || !type.rank) return build_constant(l->g, type_make(DTYPE_i32, 1, (Dim[]){1}), 0);
@@ -44,7 +43,7 @@ static NodeId sample_numbers(Lower *l, Type type) {
 
 /* 24 random bits an element: as many as f32 can tell apart. */
 static NodeId random_bits(Lower *l, Type like, uint32_t stream, uint32_t word) {
-    NodeId bits = build_random(l->g, like, random_key(l), sample_numbers(l, like), stream, word);
+    NodeId bits = build_random(l->g, like, random_key(l), random_samples(l, like), stream, word);
     return build_binary(l->g, OP_shift_right, bits, build_like(l->g, bits, 8));
 }
 

@@ -74,27 +74,25 @@ bool read_text_has_labels(const Training *training) {
     return false;
 }
 
-/* A source that is recognised from its path may turn out to be no text, and then has shapes of its own. */
+/* What only the first says. */
 static void text_check(Reader *r, const Data *data) {
-    bool is_sure = data->source && !strcmp(data->source, "text");
-    const Json *stride = json_get(data->json, "stride");
-    if (is_sure && !data->length && !json_get(data->json, "length"))
+    if (!data->length && !json_get(data->json, "length"))
         read_error(r, data->json, "a text needs a \"length\": the tokens of a sample");
-    if (is_sure && !data->tokenizer && !json_get(data->json, "tokenizer"))
+    if (!data->tokenizer && !json_get(data->json, "tokenizer"))
         read_error(r, data->json, "a text needs a \"tokenizer\": a vocab.txt, a tokenizer.json, or \"characters\"");
-    if (stride && data->unit && strcmp(data->unit, "stream"))
-        read_error(r, stride, "\"stride\" belongs to streams, but the unit is a %s", data->unit);
 }
 
+/* A source that is recognised from its path may turn out to be no text, and then has shapes of its own. */
 void read_texts(Reader *r, Training *training) {
     for (uint32_t i = 0; i < training->data_count; i++) {
         Data *data = &training->data[i];
         if (!data->is_text) continue;
-        if (r->model->text)
-            text_follow(r, data, r->model->text);
-        else
+        bool is_sure = data->source && !strcmp(data->source, "text"), is_first = !r->model->text;
+        if (is_first)
             r->model->text = data;
-        text_check(r, data);
-        if (data->source && !strcmp(data->source, "text")) set_text_sample(data);
+        else
+            text_follow(r, data, r->model->text);
+        if (is_first && is_sure) text_check(r, data);
+        if (is_sure) set_text_sample(data);
     }
 }

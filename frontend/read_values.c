@@ -228,6 +228,8 @@ static bool read_plain_number(Reader *r, const Json *json, const char *title, do
     bool known = expr && number_names(r, json, title, expr) &&
                  to_number(&l, spot_json(json), formula_value(&l, &root, expr), number);
     arena_free(scratch);
+    if (expr && !known && !r->diag->errors)
+        read_error(r, json, "%s depends on what the tokenizer of a text says, which is known too late for it", title);
     return known;
 }
 

@@ -265,8 +265,8 @@ static void choose_weights(Updating *u) {
         u->gradients[u->count++] = accumulated(u, &weight, build_gradient(l->g, u->loss, weight.input));
     }
     if (!l->had_error && !report_unused(l, over, used) && !u->count)
-        lower_fail(l, spot_json(u->update->loss.json), "\"%s\" does not depend on any parameter that it could change",
-                   u->update->loss.name);
+        lower_fail(l, spot_json(u->update->loss.json), "\"%s\" does not depend on any parameter that it could change%s",
+                   u->update->loss.name, freeze->count ? "; those in \"freeze\" stay as they are" : "");
 }
 
 static bool loss_node(Lower *l, const Scope *scope, const Update *update, NodeId *node) {
@@ -282,10 +282,11 @@ static bool loss_node(Lower *l, const Scope *scope, const Update *update, NodeId
     return true;
 }
 
-static void lower_update(Lower *l, const Scope *scope, const Update *update) {
+/* false: the loss is not known, so there may be layers that have not shown their weights. */
+static bool lower_update(Lower *l, const Scope *scope, const Update *update) {
     Updating u = {.l = l, .update = update, .optimizer = update->optimizer.optimizer};
     u.numbers.outer = NULL;
-    if (!loss_node(l, scope, update, &u.loss) || !u.optimizer) return;
+    if (!loss_node(l, scope, update, &u.loss) || !u.optimizer) return false;
     bind_numbers(&u);
     choose_weights(&u);
     const Value *rate = scope_find(&u.numbers, "learning_rate");
@@ -295,6 +296,7 @@ static void lower_update(Lower *l, const Scope *scope, const Update *update) {
     for (uint32_t i = 0; i < u.count; i++)
         update_weight(&u, &u.weights[i], u.gradients[i], is_excluded(&u, &u.weights[i], used));
     if (!l->had_error) report_unused(l, &update->optimizer.exclude, used);
+    return true;
 }
 
 /* A pattern that fits nothing would freeze nothing without a word. */
@@ -308,9 +310,10 @@ static void check_freeze(Lower *l) {
 
 void lower_updates(Lower *l, const Scope *scope) {
     l->g->origin = "training.optimizer";
-    check_freeze(l);
+    bool is_known = true;
     for (uint32_t i = 0; i < l->model->training.update_count; i++)
-        lower_update(l, scope, &l->model->training.updates[i]);
+        is_known &= lower_update(l, scope, &l->model->training.updates[i]);
+    if (is_known) check_freeze(l);
     for (uint32_t i = 0; i < l->weight_count; i++) {
         const Weight *weight = &l->weights[i];
         if (weight->value != weight->input) graph_add_output(l->g, weight->name, weight->value, (int32_t)weight->index);

@@ -123,6 +123,10 @@ NodeId build_gather(Graph *g, NodeId a, NodeId index, uint32_t axis) {
     return graph_add(g, (Node){.op = OP_gather, .in = {a, index}, .attr.axis = axis});
 }
 
+NodeId build_scatter_add(Graph *g, NodeId base, NodeId index, NodeId updates, uint32_t axis) {
+    return graph_add(g, (Node){.op = OP_scatter_add, .in = {base, index, updates}, .attr.axis = axis});
+}
+
 NodeId build_sum(Graph *g, NodeId a, uint32_t axes) {
     return axes ? graph_add(g, (Node){.op = OP_sum, .in = {a}, .attr.axes = axes}) : a;
 }

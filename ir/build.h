@@ -27,6 +27,7 @@ NodeId build_unwindow(Graph *g, NodeId a, Type to, const int64_t *stride, const 
                       const int64_t *before);
 NodeId build_concat(Graph *g, NodeId a, NodeId b, uint32_t axis);
 NodeId build_gather(Graph *g, NodeId a, NodeId index, uint32_t axis); /* index: i32 */
+NodeId build_scatter_add(Graph *g, NodeId base, NodeId index, NodeId updates, uint32_t axis);
 NodeId build_sum(Graph *g, NodeId a, uint32_t axes);           /* axes stay with size 1; no axes: a itself */
 NodeId build_reduce_max(Graph *g, NodeId a, uint32_t axes);
 NodeId build_sum_to(Graph *g, NodeId a, Type to);              /* undoes build_broadcast: sums what it repeated */

@@ -218,6 +218,20 @@ static void eval_gather(const Node *node, const Shape *shape, const Shape *from,
     }
 }
 
+static void eval_scatter_add(const Node *node, const Shape *shape, const Shape *from, const double *base,
+                             const double *index, const double *updates, double *out) {
+    int64_t at[MAX_RANK], last = shape->size[node->attr.axis] - 1;
+    memcpy(out, base, (size_t)shape->elements * sizeof *out);
+    for (int64_t i = 0; i < from->elements; i++) {
+        position_of(from, i, at);
+        int64_t place = (int64_t)index[i];
+        at[node->attr.axis] = place < 0 ? 0 : place > last ? last : place;
+        double *sum = &out[element_at(shape, at)];
+        *sum = node->type.dtype == DTYPE_f32 ? *sum + updates[i]
+                                             : wrap(node->type.dtype, bits_of(*sum) + bits_of(updates[i]));
+    }
+}
+
 static void eval_sum(DType dtype, const Shape *shape, const Shape *from, const double *a, double *out) {
     int64_t at[MAX_RANK];
     for (int64_t i = 0; i < from->elements; i++) {
@@ -322,6 +336,7 @@ static void eval_node(const Graph *graph, NodeId id, int64_t n, const double *co
     case OP_window: eval_window(node, &shape, &from_a, a, out); break;
     case OP_unwindow: eval_unwindow(node, &shape, &from_a, a, out); break;
     case OP_gather: eval_gather(node, &shape, &from_a, a, b, out); break;
+    case OP_scatter_add: eval_scatter_add(node, &shape, &from_b, a, b, c, out); break;
     case OP_sum: eval_sum(dtype, &shape, &from_a, a, out); break;
     case OP_reduce_max: eval_reduce_max(&shape, &from_a, a, out); break;
     case OP_matmul: eval_matmul(&shape, &from_a, a, b, out); break;

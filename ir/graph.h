@@ -61,7 +61,10 @@ enum {
 #include "ir/ops.def"
 };
 
-typedef enum { CLASS_leaf, CLASS_unary, CLASS_binary, CLASS_ternary, CLASS_index, CLASS_reduce, CLASS_contract, CLASS_attention, CLASS_meta } OpClass;
+typedef enum {
+    CLASS_leaf, CLASS_unary, CLASS_binary, CLASS_ternary, CLASS_index, CLASS_reduce, CLASS_scatter, CLASS_contract,
+    CLASS_attention, CLASS_meta
+} OpClass;
 typedef enum { DOMAIN_any, DOMAIN_number, DOMAIN_float, DOMAIN_integer, DOMAIN_logic, DOMAIN_special } OpDomain;
 typedef enum {
     ATTR_none, ATTR_index, ATTR_value, ATTR_axis, ATTR_axes, ATTR_random,
@@ -75,7 +78,7 @@ typedef uint32_t NodeId;
 typedef union {
     uint32_t index;                /* input: position in graph->inputs */
     double value;                  /* constant */
-    uint32_t axis;                 /* iota, concat, gather */
+    uint32_t axis;                 /* iota, concat, gather, scatter_add */
     uint32_t axes;                 /* reductions: a bit for each axis */
     struct { uint32_t stream, word; } random;
     uint8_t permutation[MAX_RANK];

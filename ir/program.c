@@ -5,7 +5,14 @@
  * symbols of machine code refer to them. */
 #include "ir/program.h"
 
+#include "ir/strided.h"
+
 #include <string.h>
+
+const char *const kernel_kind_name[] = {[KERNEL_map] = "map",
+                                        [KERNEL_contract] = "contract",
+                                        [KERNEL_attention] = "attention",
+                                        [KERNEL_scatter] = "scatter"};
 
 Program *program_new(const char *name) {
     Arena *arena = arena_new();
@@ -106,8 +113,9 @@ static bool body_equal(const Graph *a, const Graph *b) {
 bool kernel_equal(const Kernel *a, const Kernel *b) {
     return a->kind == b->kind && grid_equal(&a->grid, &b->grid) && a->reduced == b->reduced &&
            (a->kind != KERNEL_contract || a->product == b->product) && a->tile_rows == b->tile_rows &&
-           a->tile_vectors == b->tile_vectors && a->wide_rows == b->wide_rows && a->wide_vectors == b->wide_vectors && a->depth_block == b->depth_block && a->row_block == b->row_block &&
-           a->prepared_b == b->prepared_b && a->streams == b->streams && a->pack_a == b->pack_a && a->pack_b == b->pack_b && body_equal(a->body, b->body);
+           a->tile_vectors == b->tile_vectors && a->wide_rows == b->wide_rows && a->wide_vectors == b->wide_vectors &&
+           a->depth_block == b->depth_block && a->row_block == b->row_block && a->prepared_b == b->prepared_b &&
+           a->streams == b->streams && a->pack_a == b->pack_a && a->pack_b == b->pack_b && body_equal(a->body, b->body);
 }
 
 bool kernel_sums_rows(const Kernel *kernel, uint32_t output) {
@@ -120,6 +128,16 @@ int64_t kernel_sum_rows(const Kernel *kernel) {
     for (uint32_t i = 0; i < body->output_count; i++)
         if (kernel_sums_rows(kernel, i)) return body->nodes[body->nodes[body->outputs[i].node].in[0]].type.dim[1];
     return 0;
+}
+
+NodeId kernel_scatter(const Kernel *kernel) {
+    CHECK(kernel->kind == KERNEL_scatter);
+    return kernel->body->outputs[0].node;
+}
+
+bool kernel_scatters_rows(const Kernel *kernel) {
+    const Node *scatter = &kernel->body->nodes[kernel_scatter(kernel)];
+    return strided_same_along(kernel->body, scatter->in[1], ~0u << (scatter->attr.axis + 1));
 }
 
 static uint32_t sized_axes(Type type) {
@@ -179,6 +197,21 @@ static bool read_in_place(const Kernel *kernel, uint32_t input, const uint32_t *
     return true;
 }
 
+static bool reads_input(const Graph *g, NodeId id, uint32_t input) {
+    const Node *node = &g->nodes[id];
+    if (node->op == OP_input) return node->attr.index == input;
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
+        if (reads_input(g, node->in[i], input)) return true;
+    return false;
+}
+
+static bool scatter_may_update(const Kernel *kernel, uint32_t input) {
+    const Graph *body = kernel->body;
+    const Node *scatter = &body->nodes[kernel_scatter(kernel)], *base = &body->nodes[scatter->in[0]];
+    return base->op == OP_input && base->attr.index == input && !reads_input(body, scatter->in[1], input) &&
+           !reads_input(body, scatter->in[2], input);
+}
+
 /* Each stage reads its inputs anew, computes everything at a place, then stores. So whatever is made of the input has
  * to be read element by element, and no later than in the stage that overwrites it: also for other outputs. */
 bool kernel_may_update(const Kernel *kernel, uint32_t input, uint32_t output) {
@@ -186,6 +219,7 @@ bool kernel_may_update(const Kernel *kernel, uint32_t input, uint32_t output) {
     CHECK(input < body->input_count && output < body->output_count);
     NodeId result = body->outputs[output].node;
     if (!type_equal(body->inputs[input].type, body->nodes[result].type)) return false;
+    if (kernel->kind == KERNEL_scatter) return scatter_may_update(kernel, input);
 
     Arena *scratch = arena_new();
     bool *depends = arena_array(scratch, bool, body->count);

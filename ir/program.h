@@ -21,8 +21,12 @@
  * KERNEL_contract: the one matmul of the body; operands are pulled (through index and elementwise nodes)
  *   into packed panels or read in place, the epilogue is applied to the tile in registers.
  * KERNEL_attention: the siblings of ir/attention.h that the body holds, and nothing else. Products, softmax and products
- *   again, block by block of queries and keys, all in scratch. */
-typedef enum { KERNEL_map, KERNEL_contract, KERNEL_attention } KernelKind;
+ *   again, block by block of queries and keys, all in scratch.
+ * KERNEL_scatter: the one scatter_add of the body, its result; operands are pulled. Each piece is a part of the result:
+ *   it gets its base, unless that stands there already, and then walks all positions in order and adds what falls into
+ *   it, so the bits do not depend on the pieces. */
+typedef enum { KERNEL_map, KERNEL_contract, KERNEL_attention, KERNEL_scatter } KernelKind;
+extern const char *const kernel_kind_name[]; /* as in texts */
 
 /* Pieces = the product over the axes of ceil(extent / block), numbered row-major. */
 typedef struct {
@@ -38,7 +42,8 @@ typedef struct {
     const char *name;  /* for people: "dense_relu.3"; valid in an assembler symbol after sanitising */
     Graph *body;
     Grid grid;         /* map: one entry for each axis of the space; contract: the axes of the product [.., m, n];
-                          attention: samples, heads and, but for gradients, queries */
+                          attention: samples, heads and, but for gradients, queries;
+                          scatter: those of the result */
     uint32_t reduced;  /* map: bit mask of axes that some stage reduces over; never cut */
     NodeId product;    /* contract: the matmul in body */
     uint32_t tile_rows, tile_vectors;  /* contract: register tile; rows x vectors of the machine's width; attention: of scores */
@@ -111,9 +116,14 @@ uint32_t kernel_interleaved(const Kernel *kernel);
 bool kernel_reduces(const Kernel *kernel, NodeId id);
 uint32_t *kernel_stages(const Kernel *kernel, Arena *arena);
 uint32_t kernel_store_stage(const Kernel *kernel, const uint32_t *stage, uint32_t output);
+/* Scatter kernels: do all elements behind the scattered axis share a position? Then rows are added, and pieces may be
+ * parts of the scattered axis. */
+NodeId kernel_scatter(const Kernel *kernel); /* the scatter_add */
+bool kernel_scatters_rows(const Kernel *kernel);
 /* May output `output` of the body be written over input `input`? True when they have one type and all that is made of
  * the input reads it element by element at the place that is computed: outside of the product's operands, and in no
- * later stage than the one that stores the output. Code has to compute everything at a place before it stores. */
+ * later stage than the one that stores the output. Code has to compute everything at a place before it stores. A scatter
+ * may be written over its base, if that is the input itself. */
 bool kernel_may_update(const Kernel *kernel, uint32_t input, uint32_t output);
 
 /* program_verify.c: bodies, types of args, order, phases, and that live buffers do not overlap. */

@@ -200,7 +200,8 @@ static bool parse_schedule_line(Scanner *scanner, Kernel *kernel) {
         kernel->pack_b = scan_take(scanner, "b");
         good = true;
     } else {
-        good = scan_fail(scanner, "expected 'grid', 'reduced', 'product', 'tile', 'wide', 'depth', 'rows', 'pack', 'prepared', 'streams', 'cost' or 'body'");
+        good = scan_fail(scanner, "expected 'grid', 'reduced', 'product', 'tile', 'wide', 'depth', 'rows', 'pack', "
+                                  "'prepared', 'streams', 'cost' or 'body'");
     }
     return good && scan_need_end(scanner);
 }
@@ -213,8 +214,10 @@ static bool parse_kernel_head(Parser *parser, Kernel *kernel) {
         kernel->kind = KERNEL_contract;
     else if (scan_take(scanner, "attention"))
         kernel->kind = KERNEL_attention;
+    else if (scan_take(scanner, "scatter"))
+        kernel->kind = KERNEL_scatter;
     else if (!scan_take(scanner, "map"))
-        return scan_fail(scanner, "expected 'map', 'contract' or 'attention'");
+        return scan_fail(scanner, "expected 'map', 'contract', 'attention' or 'scatter'");
     if (!scan_string(scanner, parser->program->arena, &name) || !scan_need_end(scanner)) return false;
     for (uint32_t i = 0; i < parser->program->kernel_count; i++)
         if (!strcmp(parser->program->kernels[i].name, name))

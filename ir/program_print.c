@@ -130,6 +130,15 @@ static void print_map_loops(const Kernel *kernel, FILE *out) {
     arena_free(scratch);
 }
 
+static void print_scatter_loops(const Kernel *kernel, FILE *out) {
+    const Graph *body = kernel->body;
+    if (body->output_count != 1 || body->nodes[kernel_scatter(kernel)].op != OP_scatter_add) return;
+    const Node *scatter = &body->nodes[kernel_scatter(kernel)];
+    fputs("  ; each piece: ", out);
+    print_dim(body->nodes[scatter->in[1]].type.dim[scatter->attr.axis], out);
+    fprintf(out, " positions, for %s\n", kernel_scatters_rows(kernel) ? "whole rows" : "each element");
+}
+
 static void print_contract_loops(const Kernel *kernel, FILE *out) {
     const Graph *body = kernel->body;
     if (kernel->product >= body->count || body->nodes[kernel->product].op != OP_matmul) return;
@@ -160,10 +169,11 @@ static void print_attention_loops(const Kernel *kernel, FILE *out) {
     const Node *node = &kernel->body->nodes[parts.first];
     AttentionShape shape = attention_shape(kernel->body, node);
     bool is_gradient = attention_is_gradient(node->op);
-    fprintf(out, "  ; each piece: %lld queries against %lld keys, blocks of %lld by %lld%s\n",
-            (long long)(is_gradient || !kernel->row_block ? shape.S : kernel->row_block), (long long)shape.T,
-            (long long)kernel->row_block, (long long)kernel->depth_block,
-            node->attr.attention.causal ? ", none above the diagonal" : "");
+    int64_t queries = is_gradient || !kernel->row_block ? shape.S : kernel->row_block;
+    fprintf(out, "  ; each piece: %lld queries against %lld keys", (long long)queries, (long long)shape.T);
+    if (kernel->row_block)
+        fprintf(out, ", blocks of %lld by %lld", (long long)kernel->row_block, (long long)kernel->depth_block);
+    fputs(node->attr.attention.causal ? ", none above the diagonal\n" : "\n", out);
 }
 
 static void print_schedule(const Kernel *kernel, FILE *out) {
@@ -202,19 +212,17 @@ static void print_schedule(const Kernel *kernel, FILE *out) {
 
 static void print_kernel(const Program *program, uint32_t index, FILE *out) {
     const Kernel *kernel = &program->kernels[index];
-    static const char *const kinds[] = {
-        [KERNEL_map] = "map", [KERNEL_contract] = "contract", [KERNEL_attention] = "attention"};
-    fprintf(out, "kernel %u %s ", index, kinds[kernel->kind]);
+    fprintf(out, "kernel %u %s ", index, kernel_kind_name[kernel->kind]);
     text_put_string(kernel->name, out);
     fputc('\n', out);
     print_schedule(kernel, out);
     print_pieces(&kernel->grid, out);
-    if (kernel->kind == KERNEL_map)
-        print_map_loops(kernel, out);
-    else if (kernel->kind == KERNEL_attention)
-        print_attention_loops(kernel, out);
-    else
-        print_contract_loops(kernel, out);
+    switch (kernel->kind) {
+    case KERNEL_map: print_map_loops(kernel, out); break;
+    case KERNEL_contract: print_contract_loops(kernel, out); break;
+    case KERNEL_attention: print_attention_loops(kernel, out); break;
+    case KERNEL_scatter: print_scatter_loops(kernel, out); break;
+    }
     fputs("  body {\n", out);
     print_lines(kernel->body, "    ", out);
     fputs("  }\n", out);

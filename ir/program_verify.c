@@ -73,6 +73,12 @@ static uint32_t count_products(const Graph *body) {
     return products;
 }
 
+static uint32_t count_scatters(const Graph *body) {
+    uint32_t scatters = 0;
+    for (NodeId id = 0; id < body->count; id++) scatters += op_info[body->nodes[id].op].class == CLASS_scatter;
+    return scatters;
+}
+
 static bool has_meta(const Graph *body) {
     for (NodeId id = 0; id < body->count; id++)
         if (op_info[body->nodes[id].op].class == CLASS_meta) return true;
@@ -106,6 +112,7 @@ static bool sums_its_rows(const Kernel *kernel, uint32_t output) {
 static const char *contract_problem(const Kernel *kernel) {
     const Graph *body = kernel->body;
     if (count_products(body) != 1) return "a contraction has one product";
+    if (count_scatters(body)) return "a contraction cannot hold a scatter";
     if (kernel->product >= body->count || op_info[body->nodes[kernel->product].op].class != CLASS_contract)
         return "the product must be named";
     Type space = {.rank = kernel->grid.rank};
@@ -145,6 +152,24 @@ static bool has_attention(const Graph *body) {
     return false;
 }
 
+static const char *scatter_problem(const Kernel *kernel) {
+    const Graph *body = kernel->body;
+    if (count_scatters(body) != 1 || body->output_count != 1 ||
+        op_info[body->nodes[body->outputs[0].node].op].class != CLASS_scatter)
+        return "a scatter kernel has one scatter, which is its only output";
+    if (count_products(body)) return "a scatter kernel cannot hold a product";
+    for (NodeId id = 0; id < body->count; id++)
+        if (kernel_reduces(kernel, id)) return "a scatter kernel reduces nothing";
+    const Node *scatter = &body->nodes[kernel_scatter(kernel)];
+    Type space = {.rank = kernel->grid.rank};
+    for (uint32_t i = 0; i < kernel->grid.rank; i++) space.dim[i] = kernel->grid.axis[i].extent;
+    if (!shape_equal(space, scatter->type)) return "the grid must have the axes of the result";
+    if (kernel->reduced) return "a scatter kernel reduces nothing";
+    if (kernel->grid.axis[scatter->attr.axis].block && !kernel_scatters_rows(kernel))
+        return "the scattered axis can be cut only where whole rows share a position";
+    return NULL;
+}
+
 static const char *kernel_problem(const Program *program, uint32_t index) {
     const Kernel *kernel = &program->kernels[index];
     const char *problem = grid_problem(kernel);
@@ -155,7 +180,9 @@ static const char *kernel_problem(const Program *program, uint32_t index) {
     if (kernel->kind == KERNEL_attention) return attention_problem(kernel);
     if (has_attention(kernel->body)) return "attention needs a kernel of its own kind";
     if (kernel->kind == KERNEL_contract) return contract_problem(kernel);
-    if (kernel->prepared_b) return "a map kernel has no b to prepare";
+    if (kernel->prepared_b) return "only a contraction has a b to prepare";
+    if (kernel->kind == KERNEL_scatter) return scatter_problem(kernel);
+    if (count_scatters(kernel->body)) return "a map kernel cannot hold a scatter";
     return count_products(kernel->body) ? "a map kernel cannot hold a product" : NULL;
 }
 

@@ -305,22 +305,37 @@ static bool type_unwindow(Rule *rule, Type *type) {
     return true;
 }
 
+/* What gather and scatter_add have in common: `places` along `axis` of what is `whole`. */
+static bool check_places(Rule *rule, Type whole, Type places) {
+    uint32_t axis = rule->node->attr.axis;
+    if (places.dtype != DTYPE_i32) return refuse(rule, "positions are i32, not %s", dtype_info[places.dtype].name);
+    if (whole.rank != places.rank)
+        return refuse(rule, "%s and its positions %s must have equally many axes", text_of(rule, whole),
+                      text_of(rule, places));
+    if (axis >= whole.rank) return refuse(rule, "%s has no axis %u", text_of(rule, whole), axis);
+    if (whole.dim[axis] < 0)
+        return refuse(rule, "axis %u of %s, where positions %s point to, must not depend on the batch n", axis,
+                      text_of(rule, whole), text_of(rule, places));
+    for (uint32_t i = 0; i < whole.rank; i++)
+        if (i != axis && whole.dim[i] != places.dim[i])
+            return refuse(rule, "%s and its positions %s may differ in axis %u only", text_of(rule, whole),
+                          text_of(rule, places), axis);
+    return true;
+}
+
 static bool type_gather(Rule *rule, Type *type) {
     Type from = rule->in[0]->type, index = rule->in[1]->type;
-    uint32_t axis = rule->node->attr.axis;
     *type = type_with_dtype(index, from.dtype);
-    if (index.dtype != DTYPE_i32) return refuse(rule, "positions are i32, not %s", dtype_info[index.dtype].name);
-    if (from.rank != index.rank)
-        return refuse(rule, "%s and its positions %s must have equally many axes", text_of(rule, from),
-                      text_of(rule, index));
-    if (axis >= from.rank) return refuse(rule, "%s has no axis %u", text_of(rule, from), axis);
-    if (from.dim[axis] < 0)
-        return refuse(rule, "axis %u of %s must not depend on the batch n", axis, text_of(rule, from));
-    for (uint32_t i = 0; i < from.rank; i++)
-        if (i != axis && from.dim[i] != index.dim[i])
-            return refuse(rule, "%s and its positions %s may differ in axis %u only", text_of(rule, from),
-                          text_of(rule, index), axis);
-    return true;
+    return check_places(rule, from, index);
+}
+
+static bool type_scatter(Rule *rule, Type *type) {
+    Type base = rule->in[0]->type, index = rule->in[1]->type, updates = rule->in[2]->type;
+    *type = base;
+    if (!check_places(rule, base, index)) return false;
+    if (type_equal(updates, type_with_dtype(index, base.dtype))) return true;
+    return refuse(rule, "what is added must be %s, one for each position, not %s",
+                  text_of(rule, type_with_dtype(index, base.dtype)), text_of(rule, updates));
 }
 
 static bool type_reduce(Rule *rule, Type *type) {

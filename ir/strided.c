@@ -1,16 +1,8 @@
-/* Strides of views, from the input upwards: each view changes the strides of what it looks at. A reshape keeps
- * strides when it only adds or drops axes of size 1, or when its operand is a whole dense input. */
+/* Strides of views, from the input upwards: each view changes the strides of what it looks at. A reshape parts
+ * axes, and joins those that follow one another without a gap. */
 #include "ir/strided.h"
 
 static Extent scaled(Extent extent, int64_t factor) { return (Extent){extent.fixed * factor, extent.per_n * factor}; }
-
-static bool is_dense(const Type *type, const Extent *stride) {
-    Extent dense[MAX_RANK];
-    strided_dense(type, dense);
-    for (uint32_t i = 0; i < type->rank; i++)
-        if (type->dim[i] != 1 && (stride[i].fixed != dense[i].fixed || stride[i].per_n != dense[i].per_n)) return false;
-    return true;
-}
 
 void strided_dense(const Type *type, Extent stride[MAX_RANK]) {
     Dim run = 1;
@@ -22,25 +14,49 @@ void strided_dense(const Type *type, Extent stride[MAX_RANK]) {
 
 bool strided_is_one(Extent stride) { return stride.fixed == 1 && stride.per_n == 0; }
 
-/* Only axes of size 1 come or go. */
-static bool reshape_same_axes(const Type *from, const Extent *stride, const Type *to, Extent *result) {
-    uint32_t at = 0;
-    for (uint32_t i = 0; i < to->rank; i++) {
-        result[i] = (Extent){0};
-        if (to->dim[i] == 1) continue;
-        while (at < from->rank && from->dim[at] == 1) at++;
-        if (at == from->rank || from->dim[at] != to->dim[i]) return false;
-        result[i] = stride[at++];
+void strided_next_group(const Type *from, const Type *type, uint32_t *i, uint32_t *j) {
+    Dim a = from->dim[(*i)++], b = *j < type->rank ? type->dim[(*j)++] : 1;
+    while (a != b && (*i < from->rank || *j < type->rank)) {
+        bool a_is_less = (a < 0) != (b < 0) ? a > 0 : (a < 0 ? -a : a) < (b < 0 ? -b : b);
+        if (*j == type->rank || (a_is_less && *i < from->rank))
+            a = dim_mul(a, from->dim[(*i)++]);
+        else
+            b = dim_mul(b, type->dim[(*j)++]);
     }
-    while (at < from->rank && from->dim[at] == 1) at++;
-    return at == from->rank;
 }
 
+/* The stride of an axis of which `dim` follow one another at `stride`; false: it would grow with the square of n. */
+static bool outer_stride(Extent stride, Dim dim, Extent *outer) {
+    *outer = dim > 0 ? scaled(stride, dim) : (Extent){0, stride.fixed * -dim};
+    return dim > 0 || stride.per_n == 0;
+}
+
+/* Axes [first, end) taken as one: its stride, if there is one. */
+static bool join_axes(const Type *type, const Extent *stride, uint32_t first, uint32_t end, Extent *joined) {
+    Extent next = {0};
+    bool any = false;
+    *joined = (Extent){0};
+    for (uint32_t i = end; i-- > first;) {
+        if (type->dim[i] == 1) continue;
+        if (!any) *joined = next = stride[i];
+        if (stride[i].fixed != next.fixed || stride[i].per_n != next.per_n) return false;
+        if (!outer_stride(stride[i], type->dim[i], &next)) return false;
+        any = true;
+    }
+    return true;
+}
+
+/* Axes are joined where one goes on where the other ends, and parted always. */
 static bool through_reshape(const Type *from, const Type *to, Strided *view) {
-    Extent result[MAX_RANK];
-    if (!reshape_same_axes(from, view->stride, to, result)) {
-        if (!is_dense(from, view->stride)) return false;
-        strided_dense(to, result);
+    Extent result[MAX_RANK] = {{0}}, stride;
+    for (uint32_t i = 0, j = 0; i < from->rank;) {
+        uint32_t first = i, first_of_to = j;
+        strided_next_group(from, to, &i, &j);
+        if (!join_axes(from, view->stride, first, i, &stride)) return false;
+        for (uint32_t k = j; k-- > first_of_to;) {
+            result[k] = stride;
+            if (k > first_of_to && !outer_stride(stride, to->dim[k], &stride)) return false;
+        }
     }
     for (uint32_t i = 0; i < to->rank; i++) view->stride[i] = result[i];
     return true;
@@ -55,16 +71,16 @@ static void through_slice(const Node *node, Strided *view) {
     }
 }
 
-bool strided_of(const Graph *graph, NodeId id, Strided *view) {
+bool strided_above(const Graph *graph, NodeId id, NodeId memory, Strided *view) {
     const Node *node = &graph->nodes[id];
-    if (node->op == OP_input) {
+    if (id == memory || node->op == OP_input) {
         *view = (Strided){.input = id};
         strided_dense(&node->type, view->stride);
         return true;
     }
     if (node->op != OP_transpose && node->op != OP_broadcast && node->op != OP_slice && node->op != OP_reshape)
         return false;
-    if (!strided_of(graph, node->in[0], view)) return false;
+    if (!strided_above(graph, node->in[0], memory, view)) return false;
     const Type *from = &graph->nodes[node->in[0]].type;
     Strided below = *view;
     if (node->op == OP_transpose)
@@ -74,4 +90,19 @@ bool strided_of(const Graph *graph, NodeId id, Strided *view) {
             if (from->dim[i] == 1) view->stride[i] = (Extent){0};
     if (node->op == OP_slice) through_slice(node, view);
     return node->op != OP_reshape || through_reshape(from, &node->type, view);
+}
+
+bool strided_of(const Graph *graph, NodeId id, Strided *view) { return strided_above(graph, id, NO_NODE, view); }
+
+bool strided_same_along(const Graph *graph, NodeId id, uint32_t axes) {
+    const Node *node = &graph->nodes[id];
+    axes &= (1u << node->type.rank) - 1;
+    for (uint32_t i = 0; i < node->type.rank; i++)
+        if (node->type.dim[i] == 1) axes &= ~(1u << i);
+    if (!axes || node->op == OP_constant) return true;
+    if (node->op == OP_iota) return !(axes >> node->attr.axis & 1);
+    if (node->op != OP_broadcast && !op_is_elementwise(node->op)) return false;
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
+        if (!strided_same_along(graph, node->in[i], axes)) return false;
+    return true;
 }

@@ -56,25 +56,17 @@ static void mark_product_operand(Fusion *f, NodeId id, bool is_left) {
     f->stored[id] |= f->graph->nodes[id].op != OP_input && !f->again[id];
 }
 
-/* Attention reads rows of queries, keys and values where they are, if their elements lie side by side: axis 3 is
- * followed down to memory. */
+/* Attention reads rows of queries, keys and values where they are, if their elements lie side by side. */
 static void mark_attention_operand(Fusion *f, NodeId id) {
+    const Graph *g = f->graph;
     NodeId at = id;
-    uint32_t axis = 3;
-    bool is_row = true;
-    while (is_row && fuse_is_view(f->graph, at) && !reshapes_memory(f, at)) {
-        const Node *node = &f->graph->nodes[at];
-        const Type *from = &f->graph->nodes[node->in[0]].type;
-        is_row = node->op == OP_transpose || node->op == OP_slice || node->op == OP_broadcast;
-        if (node->op == OP_transpose) axis = node->attr.permutation[axis];
-        if (node->op == OP_slice) is_row &= node->attr.slice.step[axis] == 1;
-        if (node->op == OP_broadcast) is_row &= from->dim[axis] == node->type.dim[axis];
-        if (is_row) at = node->in[0];
-    }
-    for (uint32_t i = axis + 1; i < f->graph->nodes[at].type.rank; i++) is_row &= f->graph->nodes[at].type.dim[i] == 1;
-    if (is_row && reshapes_memory(f, at)) at = f->graph->nodes[at].in[0];
+    Strided view;
+    for (OpKind op = g->nodes[at].op; op == OP_transpose || op == OP_slice || op == OP_broadcast || op == OP_reshape;
+         op = g->nodes[at].op)
+        at = g->nodes[at].in[0];
+    bool is_row = strided_above(g, id, at, &view) && (g->nodes[id].type.dim[3] == 1 || strided_is_one(view.stride[3]));
     if (!is_row) at = id;
-    f->stored[at] |= f->graph->nodes[at].op != OP_input;
+    f->stored[at] |= g->nodes[at].op != OP_input;
 }
 
 static void mark_attention_operands(Fusion *f, const Node *node) {
@@ -235,25 +227,28 @@ static void set_attention_space(Kernel *kernel, const Graph *body) {
     if (kernel->grid.rank == 3) kernel->grid.axis[2].extent = q->dim[1];
 }
 
-static void set_space(Kernel *kernel, const Group *group, const Graph *body) {
+static void set_space(const Fusion *f, Kernel *kernel, const Group *group, const Graph *body) {
     if (group->is_attention) {
         set_attention_space(kernel, body);
         return;
     }
-    kernel->kind = group->product == NO_NODE ? KERNEL_map : KERNEL_contract;
+    kernel->kind = group->product != NO_NODE   ? KERNEL_contract
+                   : fuse_is_scatter(f, group) ? KERNEL_scatter
+                                               : KERNEL_map;
     kernel->reduced = group->reduced;
     kernel->grid.rank = group->rank;
     for (uint32_t i = 0; i < group->rank; i++) kernel->grid.axis[i].extent = group->dim[i];
     if (kernel->kind == KERNEL_map) return;
     for (NodeId id = 0; id < body->count; id++)
         if (body->nodes[id].op == OP_matmul) kernel->product = id;
-    Type type = body->nodes[kernel->product].type;
+    Type type = body->nodes[kernel->kind == KERNEL_scatter ? kernel_scatter(kernel) : kernel->product].type;
     kernel->grid.rank = type.rank;
     for (uint32_t i = 0; i < type.rank; i++) kernel->grid.axis[i].extent = type.dim[i];
 }
 
 /* The buffer that holds a node's value; made when it is first asked for. */
 static uint32_t buffer_of(Fusion *f, NodeId id) {
+    if (f->buffer[id] == UINT32_MAX && f->shares[id] != NO_NODE) f->buffer[id] = buffer_of(f, f->shares[id]);
     if (f->buffer[id] != UINT32_MAX) return f->buffer[id];
     const Node *node = &f->graph->nodes[id];
     Buffer buffer = {.kind = BUFFER_temporary, .type = node->type};
@@ -301,7 +296,7 @@ static void emit_group(Fusion *f, Group *group) {
         outputs[count++] = group->nodes[i];
     }
     Kernel kernel = {.name = kernel_name(f, group), .body = body};
-    set_space(&kernel, group, body);
+    set_space(f, &kernel, group, body);
     const char *origin = group_origin(f, group);
     uint32_t *args = arena_array(f->scratch, uint32_t, b.sources + count);
     for (uint32_t i = 0; i < count; i++) keep_inputs_whole(f, &kernel, b.source, outputs[i], i);

@@ -46,6 +46,7 @@ typedef struct {
 
     Program *program;
     uint32_t *buffer;       /* per node; UINT32_MAX: none yet */
+    NodeId *shares;         /* per node: whose buffer it gets, if it has none yet; NO_NODE: one of its own */
     uint32_t *state_buffer; /* per input of the graph */
     Group **order;
     uint32_t order_count;
@@ -59,13 +60,16 @@ Fusion *fuse_new(const Graph *graph, Arena *scratch);
 bool fuse_is_view(const Graph *graph, NodeId id);
 bool fuse_is_free(const Fusion *f, NodeId id);    /* a view, or computed again: in no group of its own */
 NodeId fuse_value(const Graph *graph, NodeId id); /* the computed node whose bytes a reshape shows; else id */
+bool fuse_is_scatter(const Fusion *f, const Group *group);
 void fuse_start_group(Fusion *f, NodeId id);
 void fuse_add(Fusion *f, Group *group, NodeId id); /* as the group's earliest member: else fuse_sort */
 void fuse_sort(Group *group);
 bool fuse_join(Fusion *f, NodeId id);             /* all users of id have their group */
 void fuse_note_uses(Fusion *f, NodeId id);        /* id has its group: tell what it reads */
 bool fuse_reaches(Fusion *f, Group *from, const Group *to); /* does `from` need, directly or not, what `to` computes? */
-/* Calls visit(context, value) for each non-view (or stored view) that member id reads. */
+/* Calls visit(context, value) for each non-view (or stored view) that stands behind id, which may be one itself; that
+ * member id reads. */
+void fuse_each_behind(const Fusion *f, NodeId id, void (*visit)(void *context, NodeId value), void *context);
 void fuse_each_read(const Fusion *f, NodeId id, void (*visit)(void *context, NodeId value), void *context);
 
 /* fuse_again.c */

@@ -6,7 +6,7 @@
  * 2. A reduction makes its axes the group's reduced axes; if it has others, it does not fit. A group that
  *    was computing at rows alone grows by the axes of the first reduction that joins.
  * 3. A product joins a group that reduces nothing and has no product: the group becomes its epilogue.
- * 4. Attention is a kernel of its own: its siblings alone join it.
+ * 4. Attention is a kernel of its own, which its siblings alone join; and so is a scatter.
  * 5. No group in between: if the group needs a result of another user of the node, joining would make a circle. */
 #include "ir/attention.h"
 #include "passes/fuse.h"
@@ -63,6 +63,8 @@ Fusion *fuse_new(const Graph *graph, Arena *scratch) {
     f->order = arena_array(scratch, Group *, graph->count + 1);
     f->copies = arena_array(scratch, Copy, graph->output_count + 1);
     f->buffer = arena_array(scratch, uint32_t, graph->count + 1);
+    f->shares = arena_array(scratch, NodeId, graph->count + 1);
+    memset(f->shares, 0xff, graph->count * sizeof *f->shares);
     f->state_buffer = arena_array(scratch, uint32_t, graph->input_count + 1);
     return f;
 }
@@ -99,6 +101,10 @@ static uint32_t sized_axes(const Type *type) {
     return count;
 }
 
+bool fuse_is_scatter(const Fusion *f, const Group *group) {
+    return f->graph->nodes[group->nodes[0]].op == OP_scatter_add;
+}
+
 void fuse_start_group(Fusion *f, NodeId id) {
     Group *group = arena_alloc(f->scratch, sizeof *group);
     const Node *node = &f->graph->nodes[id];
@@ -127,18 +133,18 @@ static void note_use(void *context, NodeId value) {
     push(note->f->scratch, &uses->nodes, &uses->count, &uses->capacity, note->user);
 }
 
-static void each_behind(const Fusion *f, NodeId id, void (*visit)(void *, NodeId), void *context) {
+void fuse_each_behind(const Fusion *f, NodeId id, void (*visit)(void *, NodeId), void *context) {
     if (!fuse_is_free(f, id) || f->stored[id]) {
         visit(context, id);
         return;
     }
     const Node *node = &f->graph->nodes[id];
-    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) each_behind(f, node->in[i], visit, context);
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) fuse_each_behind(f, node->in[i], visit, context);
 }
 
 void fuse_each_read(const Fusion *f, NodeId id, void (*visit)(void *, NodeId), void *context) {
     const Node *node = &f->graph->nodes[id];
-    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) each_behind(f, node->in[i], visit, context);
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) fuse_each_behind(f, node->in[i], visit, context);
 }
 
 void fuse_note_uses(Fusion *f, NodeId id) {
@@ -291,6 +297,7 @@ static bool value_fits(const Fusion *f, const Group *group, NodeId id, AxisMap m
     memcpy(space->dim, group->dim, sizeof space->dim);
     if (!map.aligned) return false;
     bool full = map_is(map, &node->type, group->rank, all_axes(group));
+    if (node->op == OP_scatter_add) return false;
     if (node->op == OP_matmul) return full && !group->reduced && group->product == NO_NODE;
     if (op_info[node->op].class == CLASS_reduce)
         return group->product == NO_NODE && reduction_fits(f->graph, group, id, map, space);
@@ -310,7 +317,8 @@ static bool paths_fit(const Fusion *f, const Group *group, NodeId at, AxisMap ma
 static bool user_fits(const Fusion *f, const Group *group, NodeId user, NodeId id, Space *space) {
     const Node *node = &f->graph->nodes[user];
     AxisMap map = member_map(f, user);
-    if (node->op == OP_matmul || node->op == OP_random || attention_is(node->op)) map.aligned = false;
+    bool is_alone = node->op == OP_matmul || node->op == OP_random || node->op == OP_scatter_add;
+    if (is_alone || attention_is(node->op)) map.aligned = false;
     if (op_info[node->op].class == CLASS_reduce) {
         int next = 0;
         const Type *from = &f->graph->nodes[node->in[0]].type;

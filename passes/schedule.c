@@ -6,6 +6,7 @@
  *
  * Attention (see backend/attention.c for the loops): scores of a block of queries and keys stay in L2, and are many
  * enough to be worth the rows that are read for them.
+ * Scatter kernels: parts of the result, for the threads to share.
  *
  * Contractions (see backend/contract.c for the loops): the register tile is the one that costs least over the whole
  * product, its ragged edge included; a tile of R rows and C vectors takes max(R·C/2, (R+C)/2, 4) cycles for each step
@@ -70,6 +71,37 @@ static void cut_map(Kernel *kernel, const Machine *machine) {
         }
         inner *= size;
     }
+}
+
+/* Cuts an axis into at most *pieces blocks of `least` elements or a multiple, and says how many are left to be made. */
+static void cut_axis(Grid *grid, uint32_t axis, int64_t least, int64_t *pieces) {
+    int64_t size = size_of(grid->axis[axis].extent), block = ceil_div(ceil_div(size, *pieces), least) * least;
+    if (*pieces < 2 || block >= size) return;
+    grid->axis[axis].block = block;
+    *pieces = ceil_div(*pieces, ceil_div(size, block));
+}
+
+static const Node *scatter_node(const Kernel *kernel) { return &kernel->body->nodes[kernel_scatter(kernel)]; }
+
+/* Must all of the result be written, or does the base stand there already? */
+static bool fills(const Kernel *kernel) { return kernel->body->nodes[scatter_node(kernel)->in[0]].op != OP_input; }
+
+/* Whatever stands before the scattered axis first. Then parts of it, where most of the work is to write the base: long
+ * runs. Else parts of what stands behind it, of whole lines of the cache, where nobody looks at positions in vain. */
+static void cut_scatter(Kernel *kernel) {
+    enum { LINE = 16, LEAST_LINES = 4 };
+    const Node *node = scatter_node(kernel);
+    Type from = kernel->body->nodes[node->in[1]].type;
+    uint32_t axis = node->attr.axis, last = node->type.rank - 1;
+    int64_t work = 1, places = node->type.dim[axis], taken = size_of(from.dim[axis]);
+    for (uint32_t i = 0; i <= last; i++) {
+        kernel->grid.axis[i].block = 0;
+        work *= i == axis ? taken + (fills(kernel) ? places : 0) : size_of(node->type.dim[i]);
+    }
+    int64_t pieces = at_most(ceil_div(work, PIECE_ELEMENTS), MOST_PIECES);
+    for (uint32_t i = 0; i < axis; i++) cut_axis(&kernel->grid, i, 1, &pieces);
+    if (fills(kernel) && places > taken && kernel_scatters_rows(kernel)) cut_axis(&kernel->grid, axis, 1, &pieces);
+    for (uint32_t i = axis + 1; i <= last; i++) cut_axis(&kernel->grid, i, i == last ? LEAST_LINES * LINE : 1, &pieces);
 }
 
 typedef struct {
@@ -378,9 +410,42 @@ static double attention_flop(const Kernel *kernel) {
     return 2 * products * pairs * samples * (double)shape.H * (double)shape.D;
 }
 
+static double bytes_of(const Graph *body, NodeId id) { return (double)type_bytes_at(body->nodes[id].type, 1); }
+
+/* What is touched of the result is read and written; its base stands there already, or is written. */
+static void estimate_scatter(Kernel *kernel) {
+    const Graph *body = kernel->body;
+    const Node *node = scatter_node(kernel);
+    double updates = bytes_of(body, node->in[2]);
+    kernel->flop = updates / dtype_info[node->type.dtype].bytes;
+    kernel->bytes = 2 * updates + (fills(kernel) ? bytes_of(body, kernel_scatter(kernel)) : 0);
+    for (uint32_t i = 0; i < body->input_count; i++) {
+        bool is_base = body->nodes[node->in[0]].op == OP_input && body->nodes[node->in[0]].attr.index == i;
+        if (!is_base) kernel->bytes += (double)type_bytes_at(body->inputs[i].type, 1);
+    }
+}
+
+/* Of what is only taken from, no more is read than is taken. */
+static double bytes_read(const Graph *body, uint32_t input) {
+    double whole = (double)type_bytes_at(body->inputs[input].type, 1), taken = 0;
+    for (NodeId id = 0; id < body->count; id++) {
+        const Node *node = &body->nodes[id];
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) {
+            const Node *operand = &body->nodes[node->in[i]];
+            if (operand->op != OP_input || operand->attr.index != input) continue;
+            taken += node->op == OP_gather && i == 0 ? bytes_of(body, id) : whole;
+        }
+    }
+    return taken && taken < whole ? taken : whole;
+}
+
 static void estimate(Kernel *kernel) {
     const Graph *body = kernel->body;
     double elements = 1, nodes = 0;
+    if (kernel->kind == KERNEL_scatter) {
+        estimate_scatter(kernel);
+        return;
+    }
     kernel->flop = kernel->bytes = 0;
     for (uint32_t i = 0; i < kernel->grid.rank; i++) elements *= (double)dim_at(kernel->grid.axis[i].extent, 1);
     for (NodeId id = 0; id < body->count; id++) {
@@ -393,9 +458,8 @@ static void estimate(Kernel *kernel) {
         kernel->flop = 2 * elements * (double)dim_at(a->dim[a->rank - 1], 1);
     }
     if (kernel->kind == KERNEL_attention) kernel->flop = attention_flop(kernel);
-    for (uint32_t i = 0; i < body->input_count; i++) kernel->bytes += (double)type_bytes_at(body->inputs[i].type, 1);
-    for (uint32_t i = 0; i < body->output_count; i++)
-        kernel->bytes += (double)type_bytes_at(body->nodes[body->outputs[i].node].type, 1);
+    for (uint32_t i = 0; i < body->input_count; i++) kernel->bytes += bytes_read(body, i);
+    for (uint32_t i = 0; i < body->output_count; i++) kernel->bytes += bytes_of(body, body->outputs[i].node);
 }
 
 /* Results that are far larger than the caches go past them, if that can be done by whole lines: then memory need not be
@@ -415,6 +479,10 @@ static bool can_stream(const Program *program, uint32_t k, const Machine *machin
         for (uint32_t i = kernel->body->input_count; call->kernel == k && i < kernel_arg_count(kernel); i++)
             if (program->buffers[call->args[i]].kind == BUFFER_output) return false;
     }
+    enum { MOST_L3 = 32 << 20 /* that one program has; more is shared with others, or not there */ };
+    if (kernel->kind == KERNEL_scatter) /* a base that is written in long runs */
+        return fills(kernel) && machine->vector_bytes >= 32 &&
+               largest > at_least(4 * machine->l2, at_most(machine->l3, MOST_L3));
     return machine->vector_bytes == 64 && largest > 4 * machine->l2;
 }
 
@@ -432,6 +500,8 @@ void pass_schedule(Program *program, const Machine *machine) {
             cut_map(kernel, machine);
         else if (kernel->kind == KERNEL_attention)
             schedule_attention(kernel, machine);
+        else if (kernel->kind == KERNEL_scatter)
+            cut_scatter(kernel);
         else if (!choice_recall(kernel, machine))
             schedule_contract(kernel, machine, NULL);
         kernel->streams = kernel->kind != KERNEL_attention && can_stream(program, i, machine);

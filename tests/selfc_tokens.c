@@ -1,5 +1,5 @@
-/* Tokens of a whole file, one a line: id, word, and the bytes of the text that it stands for. Pieces as long as the last
- * argument says are encoded one by one; otherwise all at once.
+/* Tokens of a whole file, one a line: id, word, and the bytes of the text that it stands for. Pieces as long as the
+ * last argument says are encoded one by one; otherwise all at once.
  *
  *     selfc_tokens VOCABULARY FILE special|text [PIECE]
  *     selfc_tokens --characters FILE OUT.json       a vocabulary of the characters that are in FILE

@@ -315,9 +315,10 @@ static void test_gather(void) {
         Type a;
         uint32_t axis;
         Dim size;
-    } takes[] = {{F32(4), 0, 6},       {F32(2, 3), 1, 5}, {F32(5, 3), 0, 2},     {F32(2, 3, 4), 1, 7},
-                 {F32(-1, 5), 1, 3},   {F32(1, 3), 0, 4}, {F32(3, -1, 2), 0, 5}, {F32(2, 1, 2, 3, 1, 2), 3, 4},
-                 {F32(-2, 3, 2), 2, 3}};
+    } takes[] = {{F32(4), 0, 6},        {F32(2, 3), 1, 5},  {F32(5, 3), 0, 2},     {F32(2, 3, 4), 1, 7},
+                 {F32(-1, 5), 1, 3},    {F32(1, 3), 0, 4},  {F32(3, -1, 2), 0, 5}, {F32(2, 1, 2, 3, 1, 2), 3, 4},
+                 {F32(-2, 3, 2), 2, 3}, {F32(40, 3), 0, 9}, {F32(30), 0, 30},      {F32(2, 20, 3), 1, 8},
+                 {F32(9, 2), 0, -3}};
     for (size_t i = 0; i < sizeof takes / sizeof *takes; i++) {
         Case c = new_case("gather");
         Type type = takes[i].a;
@@ -325,6 +326,25 @@ static void test_gather(void) {
         type.dim[takes[i].axis] = takes[i].size;
         NodeId place = build_cast(c.g, add_operand(&c, type, -2, 6), DTYPE_i32);
         c.y = build_gather(c.g, a, place, takes[i].axis);
+        check_case(c);
+    }
+}
+
+/* Places that get nothing, something, or much; with and without a gradient of their own. */
+static void test_scatter(void) {
+    const struct {
+        Type base;
+        uint32_t axis;
+        Dim size;
+    } adds[] = {{F32(4), 0, 6},       {F32(2, 3), 1, 5},  {F32(5, 3), 0, 2},
+                {F32(2, 3, 4), 1, 7}, {F32(5, 3), 0, -1}, {F32(-1, 3), 1, 4}};
+    for (size_t i = 0; i < sizeof adds / sizeof *adds; i++) {
+        Case c = new_case("scatter_add");
+        Type type = adds[i].base;
+        NodeId base = add_operand(&c, type, -1, 1);
+        type.dim[adds[i].axis] = adds[i].size;
+        NodeId place = build_cast(c.g, add_operand(&c, type, -2, 6), DTYPE_i32);
+        c.y = build_scatter_add(c.g, base, place, add_operand(&c, type, -1, 1), adds[i].axis);
         check_case(c);
     }
 }
@@ -425,6 +445,7 @@ static void test_rule(OpKind op) {
     case CLASS_ternary: test_elementwise(op); break;
     case CLASS_index: test_index(op); break;
     case CLASS_reduce: test_reduce(op); break;
+    case CLASS_scatter: test_scatter(); break;
     case CLASS_contract: test_matmul(); break;
     case CLASS_attention: test_attention(op); break;
     }

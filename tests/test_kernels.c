@@ -147,6 +147,36 @@ static int gathers(const Target *target, int count) {
     return failed;
 }
 
+/* Rows and elements added: along any axis, in place or not, with positions outside, in pieces of either kind. */
+static int scatters(const Target *target, int count) {
+    const DType dtypes[] = {DTYPE_f32, DTYPE_f32, DTYPE_i32, DTYPE_i64};
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        Graph *g = graph_new("scatters");
+        bool large = pick(0, 4) == 0;
+        Dim size[] = {pick(1, 4), pick(1, large ? 900 : 40), pick(1, large ? 300 : 70)}, added[] = {size[0], size[1], size[2]};
+        uint32_t axis = (uint32_t)pick(0, 2);
+        bool open = pick(0, 3) == 0;
+        added[axis] = open ? -1 : pick(1, 60);
+        DType dtype = dtypes[i % 4];
+        Type type = type_make(DTYPE_i32, 3, added), few = type;
+        for (uint32_t k = axis + 1; k < 3; k++)
+            if (pick(0, 3)) few.dim[k] = 1;
+        NodeId base = build_input(g, "x", pick(0, 1) ? INPUT_state : INPUT_data, type_make(dtype, 3, size), (Init){0});
+        NodeId place = build_cast(g, build_input(g, "place", INPUT_data, type_with_dtype(few, DTYPE_f32), (Init){0}), DTYPE_i32);
+        place = build_binary(g, OP_add, place, build_iota(g, few, axis));
+        NodeId updates = build_input(g, "updates", INPUT_data, type_with_dtype(type, dtype), (Init){0});
+        bool is_state = g->inputs[0].kind == INPUT_state;
+        if (pick(0, 1)) base = pick(0, 1) ? build_like(g, base, 0) : build_unary(g, OP_neg, base);
+        NodeId y = build_scatter_add(g, base, build_broadcast(g, place, type), updates, axis);
+        graph_add_output(g, "y", y, is_state && pick(0, 1) ? 0 : -1);
+        if (pick(0, 2) == 0) graph_add_output(g, "again", build_scatter_add(g, y, build_broadcast(g, place, type), build_unary(g, OP_abs, updates), axis), -1);
+        if (pick(0, 2) == 0) graph_add_output(g, "base", build_unary(g, OP_abs, base), -1);
+        failed += check(g, target, pick(1, 40), "scatter");
+    }
+    return failed;
+}
+
 /* Pictures with few channels, together and taken apart: what is interleaved as it is stored, of every width. */
 static int colours(const Target *target, int count) {
     const DType stored[] = {DTYPE_f32, DTYPE_u8, DTYPE_bool, DTYPE_i32};
@@ -268,7 +298,7 @@ int main(int argc, char **argv) {
         }
         diag_free(&diag);
         failed += products(&target, 24 * scale) + batched_products(&target, 4 * scale) + reductions(&target, 16 * scale) + views(&target, 8 * scale);
-        failed += windows(&target, 12 * scale) + gathers(&target, 16 * scale) + colours(&target, 16 * scale) + narrow_tails(&target);
+        failed += windows(&target, 12 * scale) + gathers(&target, 16 * scale) + scatters(&target, 24 * scale) + colours(&target, 16 * scale) + narrow_tails(&target);
         failed += same_bits(&target) + chains(&target);
         printf("%s: %d failed so far\n", target.cpu, failed);
     }

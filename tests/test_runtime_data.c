@@ -489,10 +489,12 @@ static void test_source_messages(void) {
     unlink(in_folder("train-images-idx3-ubyte"));
     EXPECT(selfc_source_load(source) == -1 && strstr(selfc_failure(), "No such file"), "vanished: %s", selfc_failure());
     selfc_source_close(source);
-    EXPECT(strstr(open_failure("glyph", NULL), "there are glyphs, idx, npy and pictures"), "%s", selfc_failure());
+    EXPECT(strstr(open_failure("glyph", NULL), "there are glyphs, idx, npy, pictures and text"), "%s", selfc_failure());
     EXPECT(strstr(open_failure("idx", NULL), "needs a path"), "%s", selfc_failure());
     EXPECT(strstr(open_failure(NULL, NULL), "--data"), "%s", selfc_failure());
     EXPECT(strstr(open_failure(NULL, in_folder("nowhere")), "nowhere: No such file"), "%s", selfc_failure());
+    EXPECT(strstr(open_failure(NULL, in_folder("file")), "is text, which needs a tokenizer"), "%s", selfc_failure());
+    EXPECT(!selfc_file_replace(in_folder("file"), "\x01second!", 8), "%s", selfc_failure());
     EXPECT(strstr(open_failure(NULL, in_folder("file")), "neither IDX"), "%s", selfc_failure());
     EXPECT(strstr(open_failure(NULL, in_folder("a")), "neither IDX"), "%s", selfc_failure());
 }

@@ -81,6 +81,13 @@ static int source_find_kind(const char *name) {
     return -1;
 }
 
+/* Where text is expected, a file that looks like nothing is bad text, and its reader knows why. */
+static int source_recognise_for(const SelfcSourceOptions *options) {
+    int kind = source_recognise(options->path);
+    return kind < 0 && options->tokenizer && options->path && file_exists(options->path) ? source_find_kind("text")
+                                                                                         : kind;
+}
+
 /* Whether the samples are of the size and channels that were asked for, if any were. */
 static bool source_check_size(const SelfcSource *source, const SelfcSourceOptions *options, const char *what) {
     if (source->field_count == 0 || (options->height == 0 && options->width == 0 && options->channels == 0))
@@ -105,7 +112,7 @@ static bool source_check_size(const SelfcSource *source, const SelfcSourceOption
 
 SelfcSource *selfc_source_open(const SelfcSourceOptions *options) {
     const char *path = options->path;
-    int kind = options->source ? source_find_kind(options->source) : source_recognise(path);
+    int kind = options->source ? source_find_kind(options->source) : source_recognise_for(options);
     if (kind < 0) return NULL;
     if (!path && source_kind[kind].is_it) {
         selfc_fail("the source \"%s\" needs a path: give it in the description or as --data PATH", options->source);

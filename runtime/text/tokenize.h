@@ -1,20 +1,10 @@
 /* Text to tokens on read-only tables: the part of the tokenizer that built objects can carry, too. It needs nothing: no
  * libc, no memory of its own but the stack, no set-up.
  *
- * The tables are one block, without pointers: SelfcTables, then what its *_at say, in bytes from the beginning of the
- * block, each part at a multiple of 8 bytes. Numbers are in the byte order of the machine that made them.
- * TOKENIZE_VERSION goes up whenever the layout changes; a block is used by the code of its own version alone.
- *
- *   bytes    u8[256]    of each byte of text: its class, for ASCII; CLASS_other for what needs decoding; and
- * TOKENIZE_ADDED where an added token begins with it letters  u8[128]    what an ASCII character becomes blocks   u16[]
- * code point / 64: the number of its block, for 0x110000 / 64 of them kinds    u16[][64]  of each code point of a
- * block: the number of its action actions  u32[]      what becomes of a code point: class (3 bits), combining class
- * (8), and a difference to add to the code point, modulo 2^21; for CLASS_many the place in `units` units    u32[] a
- * count, then so many units: class, combining class and a code point itself; and so on trie     SelfcCell[] a double
- * array over bytes with two roots: cell 0 for what begins a word, cell 1 for what continues it. The cell of `cell`
- * behind a byte is base + byte, if its `check` is `cell`. Where a token ends, base has TOKENIZE_ENDS, and the cell
- * behind byte 0 has the id as its base added    u32[]      of each added token: id, whether it is special, length, then
- * its bytes, padded with zeros to a multiple of 4; the longest first */
+ * The tables are one block without pointers: SelfcTables, then the parts that stand where its *_at say, in bytes from
+ * the beginning of the block and at multiples of 8. docs/files.md has the layout of each part. Numbers are in the byte
+ * order of the machine that made them. TOKENIZE_VERSION goes up whenever the layout or a meaning changes; a block is
+ * used by the code of its own version alone. */
 #ifndef SELFC_RUNTIME_TOKENIZE_H
 #define SELFC_RUNTIME_TOKENIZE_H
 #include <stdint.h>
@@ -46,8 +36,15 @@ typedef struct {
 
 typedef struct {
     uint32_t magic, version;
-    uint64_t size; /* of the whole block, in bytes */
-    uint32_t bytes_at, letters_at, blocks_at, kinds_at, actions_at, units_at, trie_at, added_at;
+    uint64_t size;       /* of the whole block, in bytes */
+    uint32_t bytes_at;   /* u8[256]: of each byte its class, and TOKENIZE_ADDED if an added token begins with it */
+    uint32_t letters_at; /* u8[128]: what an ASCII character becomes */
+    uint32_t blocks_at;  /* u16[0x110000 / 64]: of 64 code points, the number of their block */
+    uint32_t kinds_at;   /* u16[][64]: blocks; of each code point, the number of its action */
+    uint32_t actions_at; /* u32[] */
+    uint32_t units_at;   /* u32[]: a count and so many units, again and again */
+    uint32_t trie_at;    /* SelfcCell[] */
+    uint32_t added_at;   /* u32[]: id, whether special, length, bytes; the longest first */
     uint32_t added_count;
     uint32_t most_characters; /* a longer word is unknown; at most TOKENIZE_MOST_CHARACTERS */
     int32_t unknown;          /* id of what is not in the vocabulary; -1: it is left out */

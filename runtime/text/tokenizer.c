@@ -105,11 +105,17 @@ static bool tokenizer_read_beside(SelfcTokenizer *tokenizer, const char *path, b
     return good;
 }
 
-static bool tokenizer_read(SelfcTokenizer *tokenizer, const char *path, const char *text, size_t size) {
-    size_t at = 0;
-    while (at < size && (text[at] == ' ' || text[at] == '\n' || text[at] == '\r' || text[at] == '\t')) at++;
+/* By its ending, or where that says nothing, by its first letter. */
+static bool tokenizer_is_json(const char *path, const char *text, size_t size) {
     const char *ending = strrchr(path, '.');
-    if ((at < size && text[at] == '{' && size - at > 1) || (ending && !strcmp(ending, ".json")))
+    if (ending && (!strcmp(ending, ".json") || !strcmp(ending, ".txt"))) return ending[1] == 'j';
+    size_t at = 0;
+    while (at < size && strchr(" \t\r\n", text[at]) && text[at]) at++;
+    return at < size && text[at] == '{';
+}
+
+static bool tokenizer_read(SelfcTokenizer *tokenizer, const char *path, const char *text, size_t size) {
+    if (tokenizer_is_json(path, text, size))
         return tokenizer_read_json(tokenizer, text, size, path) && tokenizer_finish(tokenizer, path);
     bool says_case = false;
     if (!tokenizer_read_lines(tokenizer, text, size, path)) return false;

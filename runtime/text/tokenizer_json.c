@@ -70,12 +70,20 @@ static bool read_text(Reading *reading, char **text) {
     return true;
 }
 
+/* An id has one token and a token one id. */
 static bool read_token(Reading *reading, int32_t id, const char *token) {
-    if (vocabulary_put(&reading->tokenizer->vocabulary, id, token, strlen(token))) return true;
-    const char *other = selfc_tokenizer_token(reading->tokenizer, id);
-    selfc_fail(other ? "%s: the id %d of \"%s\" is that of \"%s\", too" : "%s: no memory for token %d, \"%s\"",
-               reading->name, id, token, other);
+    SelfcTokenizer *tokenizer = reading->tokenizer;
+    int32_t known = selfc_tokenizer_find(tokenizer, token);
+    const char *other = selfc_tokenizer_token(tokenizer, id);
+    if (known == id) return true;
+    if (known < 0 && !other && vocabulary_put(&tokenizer->vocabulary, id, token, strlen(token))) return true;
     reading->is_reported = true;
+    if (known >= 0)
+        selfc_fail("%s: the token \"%s\" has two ids, %d and %d", reading->name, token, known, id);
+    else if (other)
+        selfc_fail("%s: the id %d of \"%s\" is that of \"%s\", too", reading->name, id, token, other);
+    else
+        selfc_fail("%s: no memory for token %d, \"%s\"", reading->name, id, token);
     return false;
 }
 
