@@ -3,7 +3,7 @@
  *   forward, a piece is a block of queries of one head of one sample
  *     kᵀ and v of the head into panels                   (or still there from the piece before)
  *     for each block of keys                             (one, if that is all)
- *       scores = q kᵀ, weights = exp(scores - most), result = result · shrink + weights v
+ *       scores = q kᵀ, weights = 2^(scores - most), result = result · shrink + weights v
  *     result · share
  *
  *   backward, a piece is one head of one sample
@@ -209,7 +209,9 @@ static AttentionProduct query_product(Attention *a, const AttentionBlock *block,
     return product;
 }
 
-/* A row for each key, a sum over queries; to what stands there. */
+static bool has_query_blocks(const Attention *a) { return a->shape.S > a->kernel->row_block; }
+
+/* A row for each key, a sum over queries. */
 static void key_product(Attention *a, const AttentionBlock *block, int64_t scores, int64_t panels, Rows to) {
     int64_t capacity = a->kernel->row_block;
     AttentionProduct product = wide_product(a, block, scores, attention_scratch(a, panels), capacity);
@@ -218,7 +220,7 @@ static void key_product(Attention *a, const AttentionBlock *block, int64_t score
     product.rows = block->keys;
     product.depth = block->queries;
     product.to = rows_from(a, to, block->key);
-    product.adds = true;
+    product.adds = has_query_blocks(a);
     product.diagonal = a->is_causal ? DIAGONAL_rows_are_keys : DIAGONAL_none;
     if (LLVMIsAConstantInt(a->keys)) {
         product.block_rows = a->kernel->depth_block;
@@ -297,9 +299,9 @@ static void forward_piece(Attention *a, LLVMValueRef query, LLVMValueRef end, LL
 
 /* ---- backward */
 
-static void clear_rows(Attention *a, Rows rows, int64_t count) {
+static void clear_rows(Attention *a, Rows rows, LLVMValueRef from, LLVMValueRef end) {
     LLVMValueRef wide = number(a, a->shape.D);
-    Loop row = loop_begin(a->p, number(a, 0), number(a, count), number(a, 1));
+    Loop row = loop_begin(a->p, from, end, number(a, 1));
     LLVMValueRef to = rows_from(a, rows, row.index).base;
     Loop columns = loop_begin(a->p, number(a, 0), wide, number(a, a->lanes));
     LLVMValueRef mask = a->shape.D % a->lanes ? attention_mask_below(a, columns.index, wide) : NULL;
@@ -332,7 +334,7 @@ static void backward_block(Attention *a, const AttentionBlock *block, const Grad
     AttentionProduct product =
         query_product(a, block, layout->slopes, attention_scratch(a, layout->wide_k), a->kernel->depth_block);
     product.to = rows_from(a, to->dq, block->query);
-    product.adds = true;
+    product.adds = a->has_blocks;
     attention_product(a, &product);
 }
 
@@ -351,12 +353,17 @@ static void backward_keys(Attention *a, AttentionBlock *block, const Gradients *
     loop_end(a->p, &loop);
 }
 
+/* Rows that blocks add to begin as zeros, and so do those that no block writes. */
 static void backward_piece(Attention *a) {
     const AttentionParts *parts = &a->parts;
     Gradients to = {0};
-    if (parts->dq != NO_NODE) clear_rows(a, to.dq = output_rows(a, parts->dq, a->shape.S), a->shape.S);
-    if (parts->dk != NO_NODE) clear_rows(a, to.dk = output_rows(a, parts->dk, a->shape.T), a->shape.T);
-    if (parts->dv != NO_NODE) clear_rows(a, to.dv = output_rows(a, parts->dv, a->shape.T), a->shape.T);
+    LLVMValueRef T = number(a, a->shape.T), S = number(a, a->shape.S), zero = number(a, 0);
+    LLVMValueRef has_none = LLVMBuildICmp(builder(a), LLVMIntEQ, a->keys, zero, "");
+    LLVMValueRef no_query = a->has_blocks ? S : LLVMBuildSelect(builder(a), has_none, S, zero, "");
+    LLVMValueRef first_key = has_query_blocks(a) ? zero : a->keys;
+    if (parts->dq != NO_NODE) clear_rows(a, to.dq = output_rows(a, parts->dq, a->shape.S), zero, no_query);
+    if (parts->dk != NO_NODE) clear_rows(a, to.dk = output_rows(a, parts->dk, a->shape.T), first_key, T);
+    if (parts->dv != NO_NODE) clear_rows(a, to.dv = output_rows(a, parts->dv, a->shape.T), first_key, T);
     LLVMValueRef size = number(a, a->kernel->depth_block);
     Loop loop = loop_begin(a->p, number(a, 0), a->keys, size);
     AttentionBlock block = {.key = loop.index, .keys = pull_min(a->p, sub(a, a->keys, loop.index), size)};

@@ -22,22 +22,31 @@ int64_t attention_columns_panel(const Attention *a) {
     return columns_width(a) * attention_round_up(a->shape.D, a->lanes);
 }
 
+/* `vectors` vectors of a row, from `column` on, to its place in their panel; only what a head's last vector has. */
+static void pack_vectors(Attention *a, LLVMValueRef from, LLVMValueRef column, uint32_t vectors, bool is_last,
+                         LLVMValueRef to) {
+    for (uint32_t v = 0; v < vectors; v++) {
+        LLVMValueRef offset = number(a, v * a->lanes), at = add(a, column, offset), mask = NULL;
+        if (is_last && v == vectors - 1 && a->shape.D % a->lanes)
+            mask = attention_mask_below(a, at, number(a, a->shape.D));
+        LLVMValueRef value = attention_load(a, attention_element(a, from, at), mask);
+        pull_store_to(a->p, value, attention_element(a, to, offset), a->lanes * 4, NULL);
+    }
+}
+
 void attention_pack_rows(Attention *a, Rows rows, LLVMValueRef first, LLVMValueRef count, LLVMValueRef panels,
                          int64_t capacity) {
-    int64_t width = wide_width(a);
-    LLVMValueRef wide = number(a, a->shape.D);
+    uint32_t vectors = (uint32_t)((a->shape.D + a->lanes - 1) / a->lanes), in_panel = a->kernel->wide_vectors;
+    int64_t width = wide_width(a), whole = (vectors - 1) / in_panel * width; /* all panels but the last */
     Loop row = loop_begin(a->p, number(a, 0), count, number(a, 1));
     LLVMValueRef from = attention_element(a, rows.base, mul(a, add(a, first, row.index), rows.stride));
-    Loop columns = loop_begin(a->p, number(a, 0), wide, number(a, width));
-    LLVMValueRef panel = attention_element(a, panels, mul(a, columns.index, number(a, capacity)));
-    for (uint32_t v = 0; v < a->kernel->wide_vectors; v++) {
-        LLVMValueRef column = add(a, columns.index, number(a, v * a->lanes));
-        LLVMValueRef mask = a->shape.D % width ? attention_mask_below(a, column, wide) : NULL;
-        LLVMValueRef value = attention_load(a, attention_element(a, from, column), mask);
-        LLVMValueRef offset = add(a, mul(a, row.index, number(a, width)), number(a, v * a->lanes));
-        pull_store_to(a->p, value, attention_element(a, panel, offset), a->lanes * 4, NULL);
-    }
+    LLVMValueRef to = attention_element(a, panels, mul(a, row.index, number(a, width)));
+    Loop columns = loop_begin(a->p, number(a, 0), number(a, whole), number(a, width));
+    LLVMValueRef panel = attention_element(a, to, mul(a, columns.index, number(a, capacity)));
+    pack_vectors(a, from, columns.index, in_panel, false, panel);
     loop_end(a->p, &columns);
+    panel = attention_element(a, to, number(a, whole * capacity));
+    pack_vectors(a, from, number(a, whole), (vectors - 1) % in_panel + 1, true, panel);
     loop_end(a->p, &row);
 }
 

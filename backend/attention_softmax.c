@@ -1,7 +1,9 @@
 /* What is done with scores: the softmax of the forward kernel, weights and slopes of the backward one.
  *
+ * Powers are of 2: all scaled scores are multiplied by log2 e, which costs nothing.
+ *
  * Forward, for each query, over the blocks of keys so far: `most`, the largest scaled score; `total`, the sum of
- * exp(score - most); `shrink`, what a block that raises `most` does to sums of before; and in the end `share`, by
+ * 2^(score - most); `shrink`, what a block that raises `most` does to sums of before; and in the end `share`, by
  * which sums are multiplied: 1 / total, and dropout's 1 / (1 - rate). Where the norm comes from memory it is `most`
  * from the beginning, and nothing is divided.
  *
@@ -10,6 +12,8 @@
 
 #include <float.h>
 
+#define LOG2_E 0x1.71547652b82fep0
+#define LN_2 0x1.62e42fefa39efp-1
 enum { PAIR = 2 };
 
 static LLVMBuilderRef builder(Attention *a) { return attention_builder(a); }
@@ -20,6 +24,12 @@ static LLVMValueRef one(Attention *a, double value) { return LLVMConstReal(a->f3
 static LLVMValueRef all(Attention *a, LLVMValueRef value) { return pull_splat(a->p, value, a->lanes); }
 static LLVMValueRef larger(Attention *a, LLVMValueRef x, LLVMValueRef y) {
     return LLVMBuildSelect(builder(a), LLVMBuildFCmp(builder(a), LLVMRealOGT, x, y, ""), x, y, "");
+}
+static LLVMValueRef smaller(Attention *a, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildSelect(builder(a), LLVMBuildFCmp(builder(a), LLVMRealOLT, x, y, ""), x, y, "");
+}
+static LLVMValueRef scaled(Attention *a, LLVMValueRef x, double factor) {
+    return LLVMBuildFMul(builder(a), x, LLVMConstReal(a->f32, factor), "");
 }
 static LLVMValueRef sum_of(Attention *a, LLVMValueRef x, LLVMValueRef y) { return LLVMBuildFAdd(builder(a), x, y, ""); }
 
@@ -74,10 +84,25 @@ static Row row_of(Attention *a, const AttentionBlock *block, LLVMValueRef index)
     return row;
 }
 
-/* How many pairs of vectors hold `count` elements. */
-static LLVMValueRef pairs_of(Attention *a, LLVMValueRef count) {
-    int64_t size = (int64_t)PAIR * a->lanes;
-    return LLVMBuildSDiv(builder(a), add(a, count, number(a, size - 1)), number(a, size), "");
+/* A row's pairs of vectors in two stretches: those that are seen whole, and the rest up to `end` under masks. */
+typedef struct {
+    LLVMValueRef from, end;
+    bool is_masked;
+} Stretch;
+
+static void stretches_of(Attention *a, const Row *row, LLVMValueRef end, Stretch stretch[2]) {
+    LLVMValueRef size = number(a, (int64_t)PAIR * a->lanes), seen = pull_max(a->p, row->seen, number(a, 0));
+    LLVMValueRef whole = LLVMBuildUDiv(builder(a), seen, size, "");
+    LLVMValueRef last = add(a, pull_max(a->p, end, number(a, 0)), number(a, (int64_t)PAIR * a->lanes - 1));
+    stretch[0] = (Stretch){number(a, 0), whole, false};
+    stretch[1] = (Stretch){whole, LLVMBuildUDiv(builder(a), last, size, ""), true};
+}
+
+/* The value where the row sees the column, else `other`. */
+static LLVMValueRef where_seen(Attention *a, const Row *row, const Stretch *stretch, LLVMValueRef column,
+                               LLVMValueRef value, LLVMValueRef other) {
+    if (!stretch->is_masked) return value;
+    return LLVMBuildSelect(builder(a), attention_mask_below(a, column, row->seen), value, other, "");
 }
 
 static LLVMValueRef column_of(Attention *a, LLVMValueRef pair, uint32_t i) {
@@ -126,44 +151,54 @@ static void kept_of(Attention *a, const Row *row, LLVMValueRef pair, LLVMValueRe
 
 /* ---- forward */
 
+/* With a negative scale it is that of the smallest. */
 static LLVMValueRef largest_of(Attention *a, const Row *row) {
-    LLVMValueRef most[PAIR], least = all(a, one(a, -FLT_MAX)), scale = all(a, one(a, a->scale));
+    LLVMValueRef (*better)(Attention *, LLVMValueRef, LLVMValueRef) = a->scale < 0 ? smaller : larger;
+    LLVMValueRef most[PAIR], least = all(a, one(a, a->scale < 0 ? FLT_MAX : -FLT_MAX));
+    Stretch stretch[2];
+    stretches_of(a, row, row->seen, stretch);
     for (uint32_t v = 0; v < PAIR; v++) most[v] = least;
-    Round round = micro_round_begin(a->p, number(a, 0), pairs_of(a, row->seen), most, PAIR, true);
-    for (uint32_t v = 0; v < PAIR; v++) {
-        LLVMValueRef column = column_of(a, round.index, v);
-        LLVMValueRef score = attention_load(a, attention_element(a, row->scores, column), NULL);
-        score = LLVMBuildFMul(builder(a), score, scale, "");
-        LLVMValueRef mask = attention_mask_below(a, column, row->seen);
-        most[v] = larger(a, LLVMBuildSelect(builder(a), mask, score, least, ""), round.phi[v]);
+    for (uint32_t s = 0; s < 2; s++) {
+        Round round = micro_round_begin(a->p, stretch[s].from, stretch[s].end, most, PAIR, true);
+        for (uint32_t v = 0; v < PAIR; v++) {
+            LLVMValueRef column = column_of(a, round.index, v);
+            LLVMValueRef score = attention_load(a, attention_element(a, row->scores, column), NULL);
+            most[v] = better(a, where_seen(a, row, &stretch[s], column, score, least), round.phi[v]);
+        }
+        micro_round_end(a->p, &round, most);
     }
-    micro_round_end(a->p, &round, most);
-    return across(a, larger(a, most[0], most[1]), larger);
+    LLVMValueRef found = scaled(a, across(a, better(a, most[0], most[1]), better), a->scale * LOG2_E);
+    return larger(a, found, one(a, -FLT_MAX)); /* also where nothing was seen */
 }
 
 /* Stores the weights that are seen, and returns their total, dropped ones included. */
 static LLVMValueRef weigh(Attention *a, const Row *row, LLVMValueRef most) {
-    LLVMValueRef total[PAIR], kept[PAIR], none = LLVMConstNull(a->vector), scale = all(a, one(a, a->scale));
+    LLVMValueRef total[PAIR], kept[PAIR], none = LLVMConstNull(a->vector), scale = all(a, one(a, a->scale * LOG2_E));
     LLVMValueRef down = all(a, LLVMBuildFNeg(builder(a), most, ""));
+    Stretch stretch[2];
+    stretches_of(a, row, row->seen, stretch);
     for (uint32_t v = 0; v < PAIR; v++) total[v] = none;
-    Round round = micro_round_begin(a->p, number(a, 0), pairs_of(a, row->seen), total, PAIR, true);
-    if (a->rate != 0) kept_of(a, row, round.index, kept);
-    for (uint32_t v = 0; v < PAIR; v++) {
-        LLVMValueRef column = column_of(a, round.index, v), at = attention_element(a, row->scores, column);
-        LLVMValueRef weight = math_exp_weight(a->p->e, multiply_add(a, attention_load(a, at, NULL), scale, down));
-        weight = LLVMBuildSelect(builder(a), attention_mask_below(a, column, row->seen), weight, none, "");
-        total[v] = sum_of(a, round.phi[v], weight);
-        if (a->rate != 0) weight = LLVMBuildSelect(builder(a), kept[v], weight, none, "");
-        pull_store_to(a->p, weight, at, 4, NULL);
+    for (uint32_t s = 0; s < 2; s++) {
+        Round round = micro_round_begin(a->p, stretch[s].from, stretch[s].end, total, PAIR, true);
+        if (a->rate != 0) kept_of(a, row, round.index, kept);
+        for (uint32_t v = 0; v < PAIR; v++) {
+            LLVMValueRef column = column_of(a, round.index, v), at = attention_element(a, row->scores, column);
+            LLVMValueRef weight = math_exp2_weight(a->p->e, multiply_add(a, attention_load(a, at, NULL), scale, down));
+            weight = where_seen(a, row, &stretch[s], column, weight, none);
+            total[v] = sum_of(a, round.phi[v], weight);
+            if (a->rate != 0) weight = LLVMBuildSelect(builder(a), kept[v], weight, none, "");
+            pull_store_to(a->p, weight, at, 4, NULL);
+        }
+        micro_round_end(a->p, &round, total);
     }
-    micro_round_end(a->p, &round, total);
     return across(a, sum_of(a, total[0], total[1]), sum_of);
 }
 
 /* The tile that a row is part of reads on behind the diagonal, as far as its last row sees. */
 static void clear_beyond(Attention *a, const Row *row) {
-    LLVMValueRef from =
-        mul(a, pull_max(a->p, pairs_of(a, row->seen), number(a, 0)), number(a, (int64_t)PAIR * a->lanes));
+    Stretch stretch[2];
+    stretches_of(a, row, row->seen, stretch);
+    LLVMValueRef from = mul(a, stretch[1].end, number(a, (int64_t)PAIR * a->lanes));
     LLVMValueRef end = pull_min(a->p, row->block->keys, add(a, row->seen, number(a, MOST_ROWS)));
     Loop loop = loop_begin(a->p, from, end, number(a, a->lanes));
     pull_store_to(a->p, LLVMConstNull(a->vector), attention_element(a, row->scores, loop.index), 4, NULL);
@@ -172,14 +207,14 @@ static void clear_beyond(Attention *a, const Row *row) {
 
 /* With the norm from memory there is no total to keep. */
 static void weigh_by_norm(Attention *a, const Row *row) {
-    weigh(a, row, norm_of(a, a->node->in[ATTENTION_norm], row->query));
+    weigh(a, row, scaled(a, norm_of(a, a->node->in[ATTENTION_norm], row->query), LOG2_E));
 }
 
 static void weigh_by_most(Attention *a, const Row *row) {
     LLVMValueRef mosts = attention_scratch(a, a->layout.most), totals = attention_scratch(a, a->layout.total);
     LLVMValueRef before = attention_load_one(a, mosts, row->row), total = attention_load_one(a, totals, row->row);
     LLVMValueRef most = larger(a, largest_of(a, row), before), more = weigh(a, row, most);
-    LLVMValueRef shrink = math_exp_weight(a->p->e, LLVMBuildFSub(builder(a), before, most, ""));
+    LLVMValueRef shrink = math_exp2_weight(a->p->e, LLVMBuildFSub(builder(a), before, most, ""));
     attention_store_one(a, multiply_add(a, total, shrink, more), totals, row->row);
     attention_store_one(a, most, mosts, row->row);
     attention_store_one(a, shrink, attention_scratch(a, a->layout.shrink), row->row);
@@ -224,7 +259,7 @@ void attention_finish_totals(Attention *a, LLVMValueRef query, LLVMValueRef quer
         LLVMValueRef sees_none = LLVMBuildFCmp(builder(a), LLVMRealOEQ, total, one(a, 0), "");
         total = LLVMBuildSelect(builder(a), sees_none, one(a, 1), total, "");
         most = LLVMBuildSelect(builder(a), sees_none, one(a, 0), most, "");
-        store_norm(a, add(a, query, loop.index), sum_of(a, most, math_log(a->p->e, total)));
+        store_norm(a, add(a, query, loop.index), sum_of(a, scaled(a, most, LN_2), math_log(a->p->e, total)));
         share = LLVMBuildFDiv(builder(a), share, total, "");
     }
     attention_store_one(a, share, attention_scratch(a, a->layout.share), loop.index);
@@ -249,33 +284,37 @@ void attention_finish_sums(Attention *a, LLVMValueRef queries, Rows to) {
 
 /* ---- backward */
 
-/* weight = exp(score - norm); slope = scale (weight kept · taken - weight delta), and 0 for what is not seen, since
+/* weight = e^(score - norm); slope = scale (weight kept · taken - weight delta), and 0 for what is not seen, since
  * anything may stand there. */
 static void weights_and_slopes(Attention *a, const Row *row) {
     LLVMValueRef none = LLVMConstNull(a->vector), scale = all(a, one(a, a->scale)), kept[PAIR];
-    LLVMValueRef norm = norm_of(a, a->node->in[ATTENTION_norm], row->query);
+    LLVMValueRef norm = scaled(a, norm_of(a, a->node->in[ATTENTION_norm], row->query), -LOG2_E), down = all(a, norm);
     LLVMValueRef delta = all(a, norm_of(a, a->node->in[ATTENTION_delta], row->query));
-    LLVMValueRef down = all(a, LLVMBuildFNeg(builder(a), norm, "")), more = all(a, one(a, 1 / (1 - a->rate)));
+    LLVMValueRef power = all(a, one(a, a->scale * LOG2_E)), more = all(a, one(a, 1 / (1 - a->rate)));
     bool has_slopes = a->parts.dq != NO_NODE || a->parts.dk != NO_NODE;
-    Loop loop = loop_begin(a->p, number(a, 0), pairs_of(a, row->block->keys), number(a, 1));
-    if (a->rate != 0) kept_of(a, row, loop.index, kept);
-    for (uint32_t v = 0; v < PAIR; v++) {
-        LLVMValueRef column = column_of(a, loop.index, v), mask = attention_mask_below(a, column, row->seen);
-        LLVMValueRef at = attention_element(a, row->scores, column),
-                     taken_at = attention_element(a, row->slopes, column);
-        LLVMValueRef weight = math_exp_weight(a->p->e, multiply_add(a, attention_load(a, at, NULL), scale, down));
-        weight = LLVMBuildSelect(builder(a), mask, weight, none, "");
-        LLVMValueRef taken = has_slopes ? attention_load(a, taken_at, NULL) : none, part = weight;
-        if (a->rate != 0) {
-            part = LLVMBuildSelect(builder(a), kept[v], LLVMBuildFMul(builder(a), weight, more, ""), none, "");
-            taken = LLVMBuildSelect(builder(a), kept[v], LLVMBuildFMul(builder(a), taken, more, ""), none, "");
+    Stretch stretch[2];
+    stretches_of(a, row, row->block->keys, stretch);
+    for (uint32_t s = 0; s < 2; s++) {
+        Loop loop = loop_begin(a->p, stretch[s].from, stretch[s].end, number(a, 1));
+        if (a->rate != 0) kept_of(a, row, loop.index, kept);
+        for (uint32_t v = 0; v < PAIR; v++) {
+            LLVMValueRef column = column_of(a, loop.index, v), at = attention_element(a, row->scores, column);
+            LLVMValueRef taken_at = attention_element(a, row->slopes, column);
+            LLVMValueRef weight = math_exp2_weight(a->p->e, multiply_add(a, attention_load(a, at, NULL), power, down));
+            weight = where_seen(a, row, &stretch[s], column, weight, none);
+            LLVMValueRef taken = has_slopes ? attention_load(a, taken_at, NULL) : none, part = weight;
+            if (a->rate != 0) {
+                part = LLVMBuildSelect(builder(a), kept[v], LLVMBuildFMul(builder(a), weight, more, ""), none, "");
+                taken = LLVMBuildSelect(builder(a), kept[v], LLVMBuildFMul(builder(a), taken, more, ""), none, "");
+            }
+            LLVMValueRef slope = LLVMBuildFMul(builder(a), LLVMBuildFSub(builder(a), taken, delta, ""), scale, "");
+            slope = LLVMBuildFMul(builder(a), slope, weight, "");
+            pull_store_to(a->p, part, at, 4, NULL);
+            if (has_slopes)
+                pull_store_to(a->p, where_seen(a, row, &stretch[s], column, slope, none), taken_at, 4, NULL);
         }
-        LLVMValueRef slope = LLVMBuildFMul(builder(a), LLVMBuildFSub(builder(a), taken, delta, ""), scale, "");
-        slope = LLVMBuildSelect(builder(a), mask, LLVMBuildFMul(builder(a), slope, weight, ""), none, "");
-        pull_store_to(a->p, part, at, 4, NULL);
-        if (has_slopes) pull_store_to(a->p, slope, taken_at, 4, NULL);
+        loop_end(a->p, &loop);
     }
-    loop_end(a->p, &loop);
 }
 
 void attention_weights_and_slopes(Attention *a, const AttentionBlock *block) {

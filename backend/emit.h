@@ -24,8 +24,9 @@ typedef struct {
  * Errors are bounded over all 2^32 inputs by tests/exhaustive_ulp.c; NaN, infinities, zeros and subnormals
  * behave as C's Annex F says. FMA is used where the target has it. */
 LLVMValueRef math_exp(Emitter *e, LLVMValueRef x);
-/* exp for weights: below -87 it is e^-87, above 88 e^88, and it takes two thirds of the time. */
-LLVMValueRef math_exp_weight(Emitter *e, LLVMValueRef x);
+/* 2^x for weights: below -126 it is 2^-126, above 127 it is 2^127, and it takes half of exp's time. Relative error below
+ * 2^-22. */
+LLVMValueRef math_exp2_weight(Emitter *e, LLVMValueRef x);
 LLVMValueRef math_log(Emitter *e, LLVMValueRef x);
 LLVMValueRef math_tanh(Emitter *e, LLVMValueRef x);
 LLVMValueRef math_sigmoid(Emitter *e, LLVMValueRef x);

@@ -91,11 +91,17 @@ LLVMValueRef math_exp(Emitter *e, LLVMValueRef x) {
     return exp_whole(e, math_at_most(e, math_at_least(e, x, -104), 89));
 }
 
-/* The bias is that of a float, so that the lowest bits are those of 2^exponent; a product hands NaN on. */
-LLVMValueRef math_exp_weight(Emitter *e, LLVMValueRef x) {
-    Reduced reduced = exp_reduce(e, math_at_most(e, math_at_least(e, x, -87), 88), 127);
-    LLVMValueRef power = LLVMBuildShl(e->builder, reduced.whole, math_i32(e, reduced.whole, 23), "");
-    return LLVMBuildFMul(e->builder, reduced.value, math_from_bits(e, power), "");
+/* 2^f on |f| < 0.5002: the polynomial of e^r with r = f ln 2, and its error */
+static const float weight_terms[] = {
+    0x1.467232p-13f, 0x1.5f2a6ap-10f, 0x1.3b288ep-7f, 0x1.c6af4ep-5f, 0x1.ebfbep-3f, 0x1.62e43p-1f, 1};
+
+/* With the bias of a float, so that the lowest bits are those of 2^whole; a product hands NaN on. */
+LLVMValueRef math_exp2_weight(Emitter *e, LLVMValueRef x) {
+    x = math_at_most(e, math_at_least(e, x, -126), 127);
+    LLVMValueRef round = math_f32(e, x, MATH_ROUND + 127), sum = LLVMBuildFAdd(e->builder, x, round, "");
+    LLVMValueRef rest = LLVMBuildFSub(e->builder, x, LLVMBuildFSub(e->builder, sum, round, ""), "");
+    LLVMValueRef whole = math_bits(e, sum), power = LLVMBuildShl(e->builder, whole, math_i32(e, whole, 23), "");
+    return LLVMBuildFMul(e->builder, MATH_POLYNOMIAL(e, rest, weight_terms), math_from_bits(e, power), "");
 }
 
 /* log(1 + r) = r + r^2 q(r) on -0.25 <= r < 0.5, error 2^-27.1 */

@@ -4,6 +4,8 @@
     bench/compare.py resnet50-train         a training step of ResNet-50, 224x224, batch 16
     bench/compare.py resnet18-train         one of ResNet-18, 32x32, batch 128
     bench/compare.py resnet50-infer         ResNet-50's function "classify" on 1 and on 16 pictures; ONNX Runtime, too
+    bench/compare.py bert-train             a training step of BERT-base filling masks, batch 8 of 128 tokens
+    bench/compare.py bert-small-train       one of four layers of 256, batch 32 of 128 tokens
     bench/compare.py conv                   each convolution of ResNet-50 alone, in three directions, batch 16
     bench/compare.py attention              attention alone, forward and with gradients: BERT's, MiniLM's, long ones
     bench/compare.py vae [--data DIR]       a training step of the variational auto-encoder, batch 128
@@ -22,7 +24,7 @@ A new workload is an entry in WORKLOADS, a function in one of the files beside, 
 """
 import argparse, json, os, tempfile
 
-import attention_work, augment_work, conv_work, resnet_work, small_work, tokenize_work
+import attention_work, augment_work, bert_work, conv_work, resnet_work, small_work, tokenize_work
 from rivals import TOP, compile_c, compile_worker
 
 # name: (function of the arguments that gives the result, rounds, seconds for each rival in each round)
@@ -30,6 +32,8 @@ WORKLOADS = {
     "resnet50-train": (resnet_work.compare_train_50, 7, 1.0),
     "resnet18-train": (resnet_work.compare_train_18, 7, 1.0),
     "resnet50-infer": (resnet_work.compare_infer_50, 7, 1.0),
+    "bert-train": (bert_work.compare_base, 5, 1.0),
+    "bert-small-train": (bert_work.compare_small, 5, 1.0),
     "conv": (conv_work.compare_conv, 3, 0.2),
     "attention": (attention_work.compare_attention, 3, 0.3),
     "vae": (small_work.compare_vae, 7, 1.0),

@@ -17,8 +17,8 @@ def vae(variant, threads, images):
     return training_step(optimizer, loss_of, data.split(128))
 
 
-def training_step(optimizer, loss_of, *inputs):
-    """A step on the next of the batches; inputs: lists of whole batches."""
+def training_step(optimizer, loss_of, *inputs, clip=lambda: None):
+    """A step on the next of the batches; inputs: lists of whole batches; clip: what is done with gradients."""
     batches = [batch for batch in zip(*inputs) if len(batch[0]) == len(inputs[0][0])]
     at = 0
 
@@ -26,6 +26,7 @@ def training_step(optimizer, loss_of, *inputs):
         nonlocal at
         optimizer.zero_grad(set_to_none=True)
         loss_of(*batches[at]).backward()
+        clip()
         optimizer.step()
         at = (at + 1) % len(batches)
 
@@ -134,8 +135,39 @@ def tokenize(variant, threads, about):
     return lambda: encode(lines, add_special_tokens=False)
 
 
-WORK = {"vae": vae, "embedding": embedding, "gemm": gemm, "augment": augment, "resnet-train": resnet_train, "resnet-infer": resnet_infer,
-        "onnx-infer": onnx_infer, "tokenize": tokenize}
+def bert_train(variant, threads, about):
+    """transformers' model as it comes with dropout; "places alone": its head on the masked tokens' rows."""
+    import numpy, torch
+    sys.modules.setdefault("torchvision", None)  # transformers would look for one, which texts need not
+    import transformers
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=about["vocabulary"], hidden_size=about["units"], num_hidden_layers=about["layers"],
+        num_attention_heads=about["heads"], intermediate_size=4 * about["units"])
+    model = transformers.BertForMaskedLM(config).train()
+    whole = torch.from_numpy(numpy.load(about["text"])).long()
+    chosen = torch.rand(whole.shape).argsort(1)[:, :about["places"]]
+    labels = whole.gather(1, chosen)
+    text, wanted = whole.scatter(1, chosen, about["mask"]), torch.full_like(whole, -100).scatter(1, chosen, labels)
+    everything = [part.split(about["batch"]) for part in (text, torch.ones_like(text), wanted, chosen, labels)]
+    plain = [p for p in model.parameters() if p.dim() < 2]
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    optimizer = torch.optim.AdamW([{"params": plain, "weight_decay": 0}, {"params": decayed, "weight_decay": 0.01}],
+                                  lr=1e-4, fused=True)
+
+    def loss(text, seen, wanted, chosen, labels):
+        if "places alone" not in variant:
+            return model(input_ids=text, attention_mask=seen, labels=wanted).loss
+        hidden = model.bert(input_ids=text, attention_mask=seen).last_hidden_state
+        rows = hidden.gather(1, chosen[:, :, None].expand(-1, -1, hidden.shape[-1]))
+        return torch.nn.functional.cross_entropy(model.cls(rows).flatten(0, 1), labels.flatten())
+
+    clip = lambda: torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    return training_step(optimizer, torch.compile(loss) if "compile" in variant else loss, *everything, clip=clip)
+
+
+WORK = {"vae": vae, "embedding": embedding, "gemm": gemm, "augment": augment, "resnet-train": resnet_train,
+        "resnet-infer": resnet_infer, "bert-train": bert_train, "onnx-infer": onnx_infer, "tokenize": tokenize}
 
 
 def use_threads(workload, threads):

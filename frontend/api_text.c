@@ -49,6 +49,22 @@ static void text_set(SelfcModel *model, const char *input) {
     options->sets = sets;
 }
 
+/* What the description says of the tokenizer itself must be so. */
+static int text_check(const SelfcModel *model, const DataSpec *text) {
+    int64_t size = selfc_tokenizer_size(model->tokenizer);
+    int32_t mask = selfc_tokenizer_find(model->tokenizer, "[MASK]");
+    if (text->vocabulary && text->vocabulary != size)
+        return api_fail(
+            "%s: error: training input \"%s\": its vocabulary is described as %lld tokens, but the tokenizer "
+            "(%s) has %lld",
+            model->options.file, text->input, (long long)text->vocabulary, text->tokenizer, (long long)size);
+    if (text->mask >= 0 && mask >= 0 && text->mask != mask)
+        return api_fail("%s: error: training input \"%s\": [MASK] is described as the token %lld, but in the tokenizer "
+                        "(%s) it is %d",
+                        model->options.file, text->input, (long long)text->mask, text->tokenizer, mask);
+    return 0;
+}
+
 int api_set_tokenizer(SelfcModel *model) {
     const DataSpec *text = model_text(model->description);
     if (!text) return 0;
@@ -58,12 +74,7 @@ int api_set_tokenizer(SelfcModel *model) {
         model->tokenizer = NULL;
     }
     if (!model->tokenizer) return model->tokenizer_failure = arena_copy(model->arena, selfc_failure()), 0;
-    int64_t size = selfc_tokenizer_size(model->tokenizer);
-    if (text->vocabulary && text->vocabulary != size)
-        return api_fail(
-            "%s: error: training input \"%s\": its vocabulary is described as %lld tokens, but the tokenizer "
-            "(%s) has %lld",
-            model->options.file, text->input, (long long)text->vocabulary, text->tokenizer, (long long)size);
+    if (text_check(model, text)) return 1;
     text_set(model, text->input);
     return 0;
 }

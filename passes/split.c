@@ -142,6 +142,40 @@ static NodeId cut_apart(Graph *g, const Node *node, NodeId a, uint32_t axis) {
     return others ? reduce(g, node->op, reduce(g, node->op, a, others), 1u << axis) : NO_NODE;
 }
 
+/* The operand with all of its axes joined and then cut, as cut_operand does; NO_NODE where it repeats rows or columns,
+ * which would have to be looked for with divisions. */
+static NodeId flat_operand(Graph *g, NodeId a, Type to, int levels) {
+    Node node = g->nodes[a];
+    to.dtype = node.type.dtype;
+    if (node.op == OP_constant) return build_constant(g, to, node.attr.value);
+    if (node.op == OP_broadcast) {
+        if (type_elements(g->nodes[node.in[0]].type) != 1) return NO_NODE;
+        return build_broadcast(g, build_reshape(g, node.in[0], 2, (Dim[]){1, 1}), to);
+    }
+    if (!is_cheap(node.op) || !levels) {
+        while (g->nodes[a].op == OP_reshape) a = g->nodes[a].in[0];
+        return build_reshape(g, a, to.rank, to.dim);
+    }
+    for (uint32_t i = 0; i < op_info[node.op].inputs; i++) {
+        node.in[i] = flat_operand(g, node.in[i], to, levels - 1);
+        if (node.in[i] == NO_NODE) return NO_NODE;
+    }
+    node.type = to;
+    return graph_add(g, node);
+}
+
+/* Everything to one number: no matter where the pieces begin. A table of 30522 rows needs no pads then. */
+static NodeId cut_flat(Graph *g, const Node *node, NodeId a, int64_t pieces) {
+    Type from = g->nodes[a].type;
+    Dim elements = type_elements(from);
+    int64_t divisor = type_elements(node->type) == 1 ? near_divisor(elements, pieces) : 0;
+    if (!divisor || divisor == elements) return NO_NODE;
+    a = flat_operand(g, a, type_make(from.dtype, 2, (Dim[]){divisor, elements / divisor}), LEVELS);
+    if (a == NO_NODE) return NO_NODE;
+    a = reduce(g, node->op, reduce(g, node->op, a, 1u << 1), 1u << 0);
+    return build_reshape(g, a, node->type.rank, node->type.dim);
+}
+
 /* Pads the axis to a multiple of `pieces` with what changes nothing: only where the length has no fitting divisor. */
 static NodeId padded(Graph *g, OpKind op, NodeId a, uint32_t axis, int64_t pieces) {
     int64_t before[MAX_RANK] = {0};
@@ -189,6 +223,8 @@ static NodeId split(Graph *g, const Node *node, NodeId a) {
     int64_t divisor = near_divisor(from.dim[axis], pieces);
     if (divisor == from.dim[axis]) return cut_apart(g, node, a, axis);
     if (divisor) return cut(g, node, a, axis, divisor);
+    NodeId flat = cut_flat(g, node, a, pieces);
+    if (flat != NO_NODE) return flat;
     return cut(g, node, padded(g, node->op, a, axis, pieces), axis, pieces);
 }
 

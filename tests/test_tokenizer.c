@@ -169,6 +169,10 @@ static void check_files(void) {
                    "\"a\" has two ids, 1 and 9");
     expect_refused("tokenizer.json", "{" MODEL "," SPLIT, "',' or '}' must stand here");
     expect_refused("tokenizer.json", "{" MODEL "," SPLIT "} x", "something follows");
+    expect_refused("tokenizer.json",
+                   "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}}, \"pre_tokenizer\": {\"type\": \"Split\"}, "
+                   "\"added_tokens\": [{\"id\": 1, \"content\": \"[MASK]\"}]}",
+                   "which a vocabulary of characters cannot have");
     expect_refused("vocab.txt", "a\nb\n", "\"[UNK]\", is not in the vocabulary");
     expect_refused("vocab.txt", "", "there is no token in it");
     EXPECT(!selfc_tokenizer_open(in_folder("none.txt")) && strstr(selfc_failure(), "cannot read"), "%s",

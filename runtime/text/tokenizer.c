@@ -64,6 +64,11 @@ bool tokenizer_finish(SelfcTokenizer *tokenizer, const char *name) {
                    tokenizer->vocabulary.size);
         return false;
     }
+    if (tokenizer->rules.is_characters && tokenizer->added_count) {
+        selfc_fail("%s: \"%s\" is an added token, which a vocabulary of characters cannot have", name,
+                   selfc_tokenizer_token(tokenizer, tokenizer->added[0].id));
+        return false;
+    }
     if (tokenizer->most_characters > TOKENIZE_MOST_CHARACTERS) {
         selfc_fail("%s: words of up to %lld characters are looked up, but this works for up to %d", name,
                    (long long)tokenizer->most_characters, TOKENIZE_MOST_CHARACTERS);

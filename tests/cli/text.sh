@@ -140,6 +140,8 @@ gives 0 "$selfc" train $labelled --data reviews.train.txt --threads 1 --out word
 grep -q '"masks": 0' words/metrics.jsonl || fail "there are masks in the text: $(tail -1 words/metrics.jsonl)"
 grep -q '"mask": 4' words/model.json || fail "the RUN does not say what [MASK] is"
 [ "$(python3 -c "$tokens" words/tokenizer.json)" = 16 ] || fail "the RUN's tokenizer is another"
+gives 1 "$selfc" check $labelled --data reviews.train.txt --set training.data.text.mask=3
+says "[MASK] is described as the token 3, but in the tokenizer (words) it is 4"
 gives 0 "$selfc" train $labelled --data reviews.train.txt --threads 3 --epochs 1 --out parted
 gives 0 "$selfc" train parted --resume --epochs 2
 same_tensors words/checkpoint.safetensors parted/checkpoint.safetensors

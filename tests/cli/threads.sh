@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Networks for pictures train to the same bits on any number of threads: weights, running averages, the optimiser's
-# memory. Batches are of sizes that threads cannot share evenly.
+# Networks for pictures and for texts train to the same bits on any number of threads: weights, running averages, the
+# optimiser's memory. Batches are of sizes that threads cannot share evenly.
 . "$(dirname "$0")/common.bash"
 
 trains_alike() { # MODEL BATCH STEPS
@@ -18,4 +18,6 @@ trains_alike() { # MODEL BATCH STEPS
 trains_alike "$source_dir/examples/resnet/model.json" 19 4
 trains_alike "$source_dir/examples/convnet/model.json" 23 4
 trains_alike "$source_dir/tests/models/pictures.json" 13 4
+trains_alike "$source_dir/tests/models/masked.json" 13 4
+trains_alike "$source_dir/tests/models/letters.json" 7 4
 finish

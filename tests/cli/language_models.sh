@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# The language models of examples/bert/ on a little text: what they are, that they learn, that a run that was stopped
+# goes on to the same bits, that functions come out for each length.
+. "$(dirname "$0")/common.bash"
+examples=$source_dir/examples/bert
+words=(the a king queen fool ghost said saw heard loved feared that this sword crown castle again)
+for i in $(seq 3000); do
+    printf '%s ' "${words[$((i * i * 7 % 17))]}" "${words[$((i * 13 % 17))]}"
+    [ $((i % 6)) = 0 ] && printf '.\n'
+done >"$folder/text.txt"
+vocabulary() { # SIZE
+    printf '%s\n' '[PAD]' '[UNK]' '[CLS]' '[SEP]' '[MASK]' . "${words[@]}"
+    seq -f '##%.0f' $(($1 - 6 - ${#words[@]}))
+}
+vocabulary 30522 >"$folder/large.txt"
+vocabulary 40 >"$folder/small.txt"
+with() { # VOCABULARY: arguments for selfc
+    arguments=(--data "$folder/text.txt" --set "training.data.text.tokenizer=$folder/$1.txt")
+}
+
+# The published size, and the same weights by the same names as the library's.
+with large
+gives 0 "$selfc" check "$examples/bert-base.json" "${arguments[@]}" --set training.data.text.mask=4
+prints 109514298
+prints "fill_mask_128: text i32[n,128], count i32[n], positions i32[n] → probability f32[n,30522]"
+parameters() { sed -n '/^parameters/,/^ *all /p' "$folder/out"; }
+parameters >"$folder/written_out"
+gives 0 "$selfc" check "$examples/bert-small.json" "${arguments[@]}" --set let.units=768 --set let.layers=12 --set let.heads=12
+parameters | cmp -s - "$folder/written_out" || fail "the library's BERT has other weights than bert-base.json"
+
+# Masks: learned, reported, and the same after a pause.
+with small
+tiny=("${arguments[@]}" --set let.units=32 --set let.layers=2 --set let.heads=2 --set training.data.text.length=32 --set
+    training.batch=4 --set training.optimizer.learning_rate=0.003 --quiet)
+gives 0 "$selfc" train "$examples/bert-small.json" "${tiny[@]}" --steps 60 --out "$folder/whole"
+loss() { sed -n "s/.*\"$2\": \([0-9.]*\).*/\1/p" "$folder/$1/metrics.jsonl" | "$3" -n 1; }
+[ -n "$(loss whole test_guessed tail)" ] || fail "the share of words guessed is not reported"
+awk -v a="$(loss whole test_loss tail)" 'BEGIN { exit !(a != "" && a < 3.2) }' ||
+    fail "after 60 steps the loss is $(loss whole test_loss tail); 40 words at random have 3.7"
+gives 0 "$selfc" train "$examples/bert-small.json" "${tiny[@]}" --steps 30 --out "$folder/halves"
+gives 0 "$selfc" train "$folder/halves" --resume --steps 60 --quiet
+same_tensors "$folder/whole/checkpoint.safetensors" "$folder/halves/checkpoint.safetensors"
+gives 0 "$selfc" check "$folder/whole"
+prints "encode_32: text i32[n,32], count i32[n] → features f32[n,32]"
+
+# Letters.
+gives 0 "$selfc" train "$examples/gpt-mini.json" --data "$folder/text.txt" --set let.units=16 --set let.context=16 \
+    --steps 40 --quiet --out "$folder/letters"
+awk -v a="$(loss letters test_loss tail)" 'BEGIN { exit !(a != "" && a < 3) }' ||
+    fail "after 40 steps the loss of letters is $(loss letters test_loss tail)"
+gives 0 "$selfc" check "$folder/letters"
+finish
