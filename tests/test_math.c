@@ -63,7 +63,7 @@ static const struct {
     const char *name;
     Function *emit;
 } functions[] = {{"exp", math_exp}, {"log", math_log}, {"tanh", math_tanh}, {"sigmoid", math_sigmoid},
-                 {"erf", math_erf}, {"sin", math_sin}, {"cos", math_cos}};
+                 {"erf", math_erf}, {"sin", math_sin}, {"cos", math_cos},   {"exp2_weight", math_exp2_weight}};
 enum { FUNCTION_COUNT = sizeof functions / sizeof functions[0] };
 
 /* What C's Annex F says, and results that are exact. A NaN stands for any quiet one. */
@@ -130,6 +130,12 @@ static const struct {
     {"cos", NAN, NAN},
     {"cos", 0x1p-149f, 1},
     {"cos", 0x1p-14f, 1},
+    {"exp2_weight", 0, 1},
+    {"exp2_weight", -3, 0.125f},
+    {"exp2_weight", -300, 0x1p-126f},
+    {"exp2_weight", -INFINITY, 0x1p-126f},
+    {"exp2_weight", 300, 0x1p127f},
+    {"exp2_weight", NAN, NAN},
 };
 enum { SPECIAL_COUNT = sizeof special / sizeof special[0] };
 
@@ -188,6 +194,22 @@ static void test_function(uint32_t function, int machine, const Target *target) 
         math_jit_free(code);
     }
     math_jit_free(single);
+}
+
+/* The bound that emit.h gives, between the ends. */
+static void test_weights(const Target *target) {
+    static float x[COUNT], y[COUNT];
+    const uint32_t function = FUNCTION_COUNT - 1;
+    for (uint32_t i = 0; i < COUNT; i++) x[i] = -126 + 253 * (float)i / COUNT;
+    MathShape shape = function_shape(&function, 1);
+    MathCode code = build(functions[function].name, target, &shape);
+    if (code.run) code.run((const void *[]){x}, y, COUNT);
+    for (uint32_t i = 0; code.run && i < COUNT; i++) {
+        double wanted = exp2((double)x[i]);
+        expect(fabs((double)y[i] / wanted - 1) < 0x1p-22, "exp2_weight's bound", target->cpu, 1, bits_of(x[i]),
+               bits_of(y[i]), bits_of((float)wanted));
+    }
+    math_jit_free(code);
 }
 
 /* --- conversions, by way of long double, which holds every value of every type --- */
@@ -388,6 +410,7 @@ static bool make_target(int machine, Arena *arena, Target *target) {
 
 static void test_machine(int machine, const Target *target) {
     for (uint32_t i = 0; i < FUNCTION_COUNT; i++) test_function(i, machine, target);
+    test_weights(target);
     for (int i = 0; i < 2 && machines[machine].lanes[i]; i++)
         for (int from = 0; from < DTYPE_COUNT; from++)
             for (int to = 0; to < DTYPE_COUNT; to++)
