@@ -56,13 +56,14 @@ static Micro micro_of(Contract *c, const Tile *tile) {
 /* ---- what will be needed soon */
 
 /* The rows of the next tile of A, where it is read in place: step k asks for a line of row k modulo 16. The lines of
- * one tile begin in as many pages, and the processor's own prefetching begins anew in each. */
-static void fetch_next_rows(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef k) {
+ * one tile begin in as many pages, and the processor's own prefetching begins anew in each. A loop of several steps
+ * asks for rows one after another from that of its first. */
+static void fetch_next_rows(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef k, uint32_t step) {
     if (c->kernel->pack_a || !contract_is_one(c->a.depth)) return;
     LLVMBuilderRef b = contract_builder(c);
     LLVMValueRef low = LLVMBuildAnd(b, k, number(c, 15), ""), high = LLVMBuildAnd(b, k, number(c, -16), "");
-    LLVMValueRef row = mul(c, add(c, low, number(c, tile->rows)), c->a.row);
-    contract_fetch(c, a, c->f32, add(c, row, high), TO_READ);
+    LLVMValueRef first = contract_element(c, a, add(c, mul(c, low, c->a.row), high));
+    contract_fetch(c, first, c->f32, mul(c, number(c, tile->rows + step), c->a.row), TO_READ);
 }
 
 /* The lines that the epilogue will read and write: step k asks for those of row k, one after the other, since only so
@@ -110,16 +111,42 @@ static void fetch_results(Contract *c, const Tile *tile, LLVMValueRef k) {
     }
 }
 
-/* Steps [from, end) along one run of A. */
+/* Steps [from, end) along one run of A, `unroll` of them in a round. */
 static void some_steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef from,
-                       LLVMValueRef end, bool asks, bool may_be_empty, LLVMValueRef *sum) {
+                       LLVMValueRef end, uint32_t unroll, bool asks, bool may_be_empty, LLVMValueRef *sum) {
     Round round = micro_round_begin(c->p, from, end, sum, tile->rows * tile->vectors, may_be_empty);
     LLVMValueRef at_a = contract_element(c, a, mul(c, round.index, c->a.depth));
-    fetch_next_rows(c, tile, a, round.index);
-    if (asks) fetch_results(c, tile, round.index);
-    Micro micro = micro_of(c, tile);
-    micro_step(&micro, at_a, contract_element(c, b, mul(c, round.index, c->b.depth)), round.phi, sum);
+    LLVMValueRef at_b = contract_element(c, b, mul(c, round.index, c->b.depth)), before[MOST_ROWS * MOST_VECTORS];
+    round.step = unroll;
+    for (uint32_t i = 0; i < round.count; i++) sum[i] = round.phi[i];
+    for (uint32_t u = 0; u < unroll; u++) {
+        fetch_next_rows(c, tile, a, round.index, u);
+        if (asks) fetch_results(c, tile, round.index);
+        Micro micro = micro_of(c, tile);
+        for (uint32_t i = 0; i < round.count; i++) before[i] = sum[i];
+        micro_step(&micro, contract_element(c, at_a, mul(c, number(c, u), c->a.depth)),
+                   contract_element(c, at_b, mul(c, number(c, u), c->b.depth)), before, sum);
+    }
     micro_round_end(c->p, &round, sum);
+}
+
+/* Where a step has few products, what it counts would take as long as they do. */
+static uint32_t unroll_of(const Tile *tile) {
+    uint32_t products = tile->rows * tile->vectors;
+    return products <= 16 ? 4 : products <= 24 ? 2 : 1;
+}
+
+/* Steps [from, end): rounds of several, then those that are left. */
+static void many_steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef from,
+                       LLVMValueRef end, bool may_be_empty, LLVMValueRef *sum) {
+    uint32_t unroll = unroll_of(tile);
+    if (unroll > 1) {
+        LLVMValueRef rounds = contract_divide(c, contract_sub(c, end, from), unroll);
+        LLVMValueRef stop = add(c, from, mul(c, rounds, number(c, unroll)));
+        some_steps(c, tile, a, b, from, stop, unroll, false, true, sum);
+        from = stop;
+    }
+    some_steps(c, tile, a, b, from, end, 1, false, may_be_empty || unroll > 1, sum);
 }
 
 /* `count` steps along one run of A; the first of them ask for what the epilogue needs. */
@@ -127,11 +154,11 @@ static void steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b,
                   LLVMValueRef *sum) {
     LLVMValueRef zero = number(c, 0), first = pull_min(c->p, number(c, tile->rows), count);
     if (!has_results_to_fetch(c)) {
-        some_steps(c, tile, a, b, zero, count, false, false, sum);
+        many_steps(c, tile, a, b, zero, count, false, sum);
         return;
     }
-    some_steps(c, tile, a, b, zero, first, true, false, sum);
-    some_steps(c, tile, a, b, first, count, false, true, sum);
+    some_steps(c, tile, a, b, zero, first, 1, true, false, sum);
+    many_steps(c, tile, a, b, first, count, true, sum);
 }
 
 /* A's depth in runs of `run` steps: `count` of them. */

@@ -5,7 +5,8 @@ Round micro_round_begin(Pull *p, LLVMValueRef from, LLVMValueRef end, LLVMValueR
                         bool may_be_empty) {
     LLVMBuilderRef b = p->e->builder;
     LLVMContextRef context = p->e->context;
-    Round round = {.before = LLVMGetInsertBlock(b), .end = end, .count = count, .may_be_empty = may_be_empty};
+    Round round = {
+        .before = LLVMGetInsertBlock(b), .end = end, .count = count, .step = 1, .may_be_empty = may_be_empty};
     round.body = LLVMAppendBasicBlockInContext(context, p->e->function, "micro");
     round.after = LLVMAppendBasicBlockInContext(context, p->e->function, "tile");
     if (may_be_empty)
@@ -26,7 +27,7 @@ Round micro_round_begin(Pull *p, LLVMValueRef from, LLVMValueRef end, LLVMValueR
 void micro_round_end(Pull *p, Round *round, LLVMValueRef *values) {
     LLVMBuilderRef b = p->e->builder;
     LLVMBasicBlockRef last = LLVMGetInsertBlock(b);
-    LLVMValueRef next = pull_add(p, round->index, pull_i64(p, 1));
+    LLVMValueRef next = pull_add(p, round->index, pull_i64(p, round->step));
     LLVMAddIncoming(round->index, &next, &last, 1);
     for (uint32_t i = 0; i < round->count; i++) LLVMAddIncoming(round->phi[i], &values[i], &last, 1);
     LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, next, round->end, ""), round->body, round->after);

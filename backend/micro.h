@@ -13,6 +13,7 @@ typedef struct {
     LLVMBasicBlockRef before, body, after;
     LLVMValueRef index, end, phi[MOST_ROWS * MOST_VECTORS], first[MOST_ROWS * MOST_VECTORS];
     uint32_t count;
+    int64_t step; /* of the index, 1 where nobody sets it before the end */
     bool may_be_empty;
 } Round;
 Round micro_round_begin(Pull *p, LLVMValueRef from, LLVMValueRef end, LLVMValueRef const *values, uint32_t count,

@@ -29,6 +29,8 @@
 enum { PIECE_ELEMENTS = 8192, MOST_PIECES = 64, OPEN_BATCH = 64 /* what an open batch is taken for */, MANY_ROWS = 28 };
 enum { SMALL_PRODUCT = 60000 /* products that one thread does sooner than two */, MOST_TRIES = 16 };
 enum { LEAST_ROWS = 64 /* of A that should fit into half of L2, or the depth is cut */ };
+/* Below, sums between blocks of the depth wait in L3: pieces for which they fit into L2 would copy A too often. */
+enum { SMALL_L2 = 1 << 20, LEAST_DEPTH = 192 /* of a block that is worth reading and writing its sums */ };
 
 static int64_t size_of(Dim dim) { return dim_at(dim, OPEN_BATCH); }
 /* Rows of a product: where one sample has many, pieces are made for one, and a larger batch has more of them. */
@@ -220,7 +222,7 @@ static void choose_pieces(Kernel *kernel, const Product *p, const Machine *machi
     if (kernel->pack_b && !kernel->prepared_b)
         least_j = fewest_pieces(column_tiles, tile_columns * depth * 4, panels_room(machine));
     if (kernel->depth_block) { /* the sums wait in scratch */
-        int64_t room = at_least(machine->l2 / 4, 65536), side = 1;
+        int64_t room = machine->l2 < SMALL_L2 ? SMALL_L2 : machine->l2 / 4, side = 1;
         while (side * side * 4 <= room) side++;
         least_j =
             at_least(least_j, fewest_pieces(column_tiles, tile_columns,
@@ -256,7 +258,7 @@ static bool strides_alias(Extent stride) { return stride.per_n == 0 && stride.fi
  * few tiles of rows would. Where A's rows lie side by side, a step along k is far from the next: such a product is done
  * in thin slices, whose operands and sums fit together. */
 static void choose_depth(Kernel *kernel, const Product *p, const Machine *machine, bool by_rows) {
-    int64_t most = at_least(machine->l2 / 2 / 4 / (by_rows ? LEAST_ROWS : 1024), by_rows ? 256 : 64);
+    int64_t most = at_least(machine->l2 / 2 / 4 / (by_rows ? LEAST_ROWS : 1024), LEAST_DEPTH);
     kernel->depth_block = 0;
     if (p->has_patch && !p->patch.rows_are_places) {
         int64_t places = p->patch.OH * p->patch.OW,
@@ -268,6 +270,7 @@ static void choose_depth(Kernel *kernel, const Product *p, const Machine *machin
             kernel->depth_block =
                 at_most(at_most(p->images, p->depth / places), at_least(2 * most / places, 1)) * places;
     } else if (!p->has_patch && (p->open_depth || p->depth > most)) {
+        if (by_rows && kernel->pack_a) most = at_least(most / 4, LEAST_DEPTH); /* more rows of the copy at once */
         kernel->depth_block = ceil_div(even_block(p->depth, most), 16) * 16;
     }
 }
