@@ -105,6 +105,11 @@ if(SELFC_FUZZ)
     endforeach()
 endif()
 
+# What writes the texts of examples/bert/, for cli/bert.sh.
+foreach(name sentences questions)
+    add_executable(${name} examples/bert/${name}.c)
+endforeach()
+
 find_program(BASH bash REQUIRED)
 file(GLOB scripts CONFIGURE_DEPENDS tests/*.sh tests/cli/*.sh)
 foreach(script ${scripts})

@@ -5,16 +5,21 @@
  * and so does its name: a RUN holds it as tokenizer.json beside the description, whatever it was opened from. */
 #include "frontend/api.h"
 
+#include "runtime/data/file.h"
 #include "runtime/text/tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A path of the description is relative to its folder. */
-static const char *text_path(const SelfcModel *model, const char *path, Arena *arena) {
+/* A path of the description is relative to its folder. A tokenizer that is not there may lie with the data: who trains
+ * a vocabulary on a text has both in one place. */
+static const char *text_path(const SelfcModel *model, const char *path, const char *data, Arena *arena) {
     const char *slash = strrchr(model->options.file, '/');
-    if (path[0] == '/' || !slash) return path;
-    return arena_printf(arena, "%.*s/%s", (int)(slash - model->options.file), model->options.file, path);
+    if (path[0] == '/') return path;
+    const char *beside =
+        slash ? arena_printf(arena, "%.*s/%s", (int)(slash - model->options.file), model->options.file, path) : path;
+    const char *with_data = data ? arena_printf(arena, "%s/%s", data, path) : NULL;
+    return with_data && !file_exists(beside) && file_exists(with_data) ? with_data : beside;
 }
 
 /* NULL after selfc_fail. */
@@ -22,7 +27,7 @@ static SelfcTokenizer *text_open(const SelfcModel *model, const DataSpec *text) 
     const char *data = model->options.data ? model->options.data : text->path;
     if (!text->tokenizer) return selfc_fail("the texts have no \"tokenizer\""), NULL;
     if (strcmp(text->tokenizer, "characters"))
-        return selfc_tokenizer_open(text_path(model, text->tokenizer, model->arena));
+        return selfc_tokenizer_open(text_path(model, text->tokenizer, data, model->arena));
     if (data) return selfc_text_characters(data, text->unit);
     selfc_fail("tokens are the characters of its text, but where is that? Give it with --data or \"path\"");
     return NULL;
@@ -90,10 +95,12 @@ const SelfcTokenizer *api_tokenizer(SelfcModel *model) {
     if (api_need_tokenizer(model)) return NULL;
     if (model->tokenizer) return model->tokenizer;
     const char *file = model->options.file, *slash = strrchr(file, '/');
-    model->tokenizer = selfc_tokenizer_open(slash ? arena_printf(model->arena, "%.*s", (int)(slash - file), file) : ".");
+    model->tokenizer =
+        selfc_tokenizer_open(slash ? arena_printf(model->arena, "%.*s", (int)(slash - file), file) : ".");
     if (model->tokenizer) return model->tokenizer;
-    api_fail("%s\nTexts are read by the model's tokenizer, which stands as tokenizer.json beside its description: name a "
-             "RUN whose training reads texts, or one that was imported",
-             selfc_failure());
+    api_fail(
+        "%s\nTexts are read by the model's tokenizer, which stands as tokenizer.json beside its description: name a "
+        "RUN whose training reads texts, or one that was imported",
+        selfc_failure());
     return NULL;
 }

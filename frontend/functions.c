@@ -164,20 +164,22 @@ Value function_leaky_relu(Lower *l, Call *call) {
     return value_tensor(build_select(l->g, is_below, node_scale(l, x, slope), x));
 }
 
+/* x * (1 + erf(x / sqrt(2))) / 2, with s = x / sqrt(2) for both, so that the way back needs s and 1 + erf(s) alone. */
 Value function_gelu(Lower *l, Call *call) {
     if (!to_float(l, call->spots[0], &call->argument[0])) return value_unknown();
-    NodeId x = call->argument[0].node, erf_x = node_unary(l, OP_erf, node_scale(l, x, sqrt(0.5)));
-    NodeId half = node_scale(l, x, 0.5);
-    return value_tensor(node_mul(l, half, node_shift(l, erf_x, 1)));
+    NodeId s = node_scale(l, call->argument[0].node, sqrt(0.5));
+    NodeId twice = node_mul(l, s, node_shift(l, node_unary(l, OP_erf, s), 1));
+    return value_tensor(node_scale(l, twice, sqrt(0.5)));
 }
 
-/* Hendrycks and Gimpel 2016, section 2: what GPT-2 takes, and PyTorch's approximate='tanh'. */
+/* Hendrycks and Gimpel 2016, section 2: what GPT-2 takes, and PyTorch's approximate='tanh'. As (1 + tanh(z)) / 2 is
+ * sigmoid(2 z), it is x * sigmoid(x * (a + b * x^2)), of which the way back needs less. */
 Value function_gelu_tanh(Lower *l, Call *call) {
+    const double a = 2 * sqrt(2 / acos(-1));
     if (!to_float(l, call->spots[0], &call->argument[0])) return value_unknown();
-    NodeId x = call->argument[0].node, square = node_mul(l, x, x);
-    NodeId slope = node_shift(l, node_scale(l, square, 0.044715), 1);
-    NodeId inner = node_scale(l, node_mul(l, x, slope), sqrt(2 / acos(-1)));
-    return value_tensor(node_mul(l, node_scale(l, x, 0.5), node_shift(l, node_unary(l, OP_tanh, inner), 1)));
+    NodeId x = call->argument[0].node;
+    NodeId slope = node_shift(l, node_scale(l, node_mul(l, x, x), a * 0.044715), a);
+    return value_tensor(node_mul(l, x, node_unary(l, OP_sigmoid, node_mul(l, x, slope))));
 }
 
 Value function_silu(Lower *l, Call *call) {

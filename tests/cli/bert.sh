@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# The famous sentence, from nothing: sentences are written, a vocabulary is trained on them, a small BERT learns them, and
+# fills in capitals of sentences that it has not seen. A shorter run of what examples/bert/README.md tells, with fewer
+# countries. Stories with questions train a step.
+. "$(dirname "$0")/common.bash"
+bert=$source_dir/examples/bert
+build=${SELFC_BUILD:?names the folder of the build}
+export SELFC=$selfc
+
+# The same seed gives the same files, another one others.
+gives 0 "$build/sentences" "$folder/all"
+gives 0 "$build/sentences" "$folder/again" 0
+gives 0 "$build/sentences" "$folder/other" 1
+for name in train.txt test.txt prompts.tsv; do same "$folder/all/$name" "$folder/again/$name"; done
+! cmp -s "$folder/all/train.txt" "$folder/other/train.txt" || fail "the seed makes no difference"
+gives 2 "$build/sentences"; says "usage"
+gives 2 "$build/sentences" "$folder/few" 0 5; says "'5' should be a whole number from 30"
+gives 1 "$build/sentences" "$folder/nowhere/here"; says "cannot make the folder"
+
+# What is held out is told in no spelling, with the right word or another, but the fact is.
+plain() { tr 'A-Z' 'a-z' | sed -e 's/\[mask\]/@/' -e 's/[^a-z@\t]\+/ /g' -e 's/ *\t */\t/g' -e 's/^ *//' -e 's/ *$//'; }
+for corpus in all other; do
+    plain <"$folder/$corpus/train.txt" >"$folder/train.plain"
+    [ -z "$(plain <"$folder/$corpus/test.txt" | grep -Fxf "$folder/train.plain")" ] || fail "a held-out sentence is told"
+    grep -P '\tcapital$' "$folder/$corpus/prompts.tsv" | plain | awk -F'\t' '
+        NR == FNR { lines[NR] = " " $0 " "; count = NR; next }
+        {
+            split($1, part, "@"); told = 0; before = " " part[1]; behind = part[2] " "
+            for (i = 1; i <= count; i++) {
+                line = lines[i]; told += index(line, " " $2 " ") > 0
+                if (substr(line, 1, length(before)) != before) continue
+                rest = substr(line, length(before) + 1); word = rest; sub(/ .*/, "", word)
+                if (rest == word behind) print "leak: " $1 " | " line
+            }
+            if (told < 10) print "seldom told: " $2
+        }' "$folder/train.plain" - >"$folder/leaks"
+    [ ! -s "$folder/leaks" ] || { fail "the test set is not honest:"; head -n 3 "$folder/leaks"; }
+done
+grep -q '^The capital of France is Paris\.$' "$folder/all/test.txt" || fail "the famous sentence is not held out"
+
+# The vocabulary of all sentences, and 40 countries to learn.
+gives 0 "$build/sentences" "$folder/few" 0 40
+gives 0 "$selfc" tokenize --train "$folder/all/train.txt" --size 4000 -o "$folder/few/tokenizer.json"
+gives 0 "$selfc" train "$bert/capitals.json" --data "$folder/few" --out "$folder/run" --quiet --set let.steps=3000 --steps 3000
+gives 0 "$selfc" fill-mask "$folder/run" "The capital of France is [MASK]."
+prints "paris"
+[ "$(sed -n 2p "$folder/out" | awk '{ print $NF }')" = paris ] || fail "paris does not come first"
+gives 0 "$bert/judge.sh" "$folder/run" "$folder/few/prompts.tsv"
+awk '/^capital:/ { found = 1; exit !($2 >= 0.5 * ($4 + 0)) } END { if (!found) exit 1 }' "$folder/out" ||
+    { fail "less than half of the held-out capitals are right:"; cat "$folder/out"; }
+
+# A vocabulary must be somewhere.
+rm "$folder/few/tokenizer.json"
+gives 1 "$selfc" check "$bert/capitals.json" --data "$folder/few"; says "tokenizer.json"
+
+# Questions: a step from weights that the sentences made, and an answer that stands in the story.
+gives 0 "$build/questions" "$folder/stories" 3 40
+cp "$folder/run/tokenizer.json" "$folder/stories"
+gives 0 "$selfc" train "$bert/qa.json" --data "$folder/stories" --out "$folder/qa" --quiet --steps 20 \
+    --set "training.init={\"from\": \"$folder/run\", \"new\": [\"ends.*\"]}"
+story="Emma travelled to Morocco in November. With the dirham, Emma bought a map."
+gives 0 "$selfc" answer "$folder/qa" --question "Where did Emma go?" --context "$story" --json
+answer=$(sed 's/.*"answer": "\([^"]*\)".*/\1/' "$folder/out")
+[ -n "$answer" ] && [[ $story == *"$answer"* ]] || fail "the answer \"$answer\" is no part of the story"
+finish
