@@ -499,7 +499,7 @@ int selfc_embed(SelfcModel *model, const SelfcEmbed *given, FILE *report) {
                *out = settings.out ? settings.out : "embeddings.npy";
     if (strcmp(split, "train") && strcmp(split, "test"))
         return api_fail("the split is \"%s\", but must be \"train\" or \"test\"", split);
-    Embed embed = {.takes_all = !settings.split};
+    Embed embed = {.needs_labels = settings.labelled, .takes_all = !settings.split};
     int failed = embed_open(&embed, model, settings.function);
     if (!failed && !model->is_trained && api_reads_states(embed.program))
         api_note(model, "\"%s\" runs with untrained weights, as the seed made them; name a RUN for trained ones",

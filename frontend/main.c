@@ -89,8 +89,11 @@ static int main_embed(const Options *o) {
     if (!main_one(&o->output, "embed", "-o FILE") || !main_one(&o->function, "embed", "--function")) return 2;
     SelfcModel *model = main_open(o);
     if (!model) return 1;
-    SelfcEmbed embed = {
-        .size = sizeof embed, .function = o->function.item[0], .split = o->split, .out = o->output.item[0]};
+    SelfcEmbed embed = {.size = sizeof embed,
+                        .function = o->function.item[0],
+                        .split = o->split,
+                        .out = o->output.item[0],
+                        .labelled = o->labelled};
     return main_close(model, selfc_embed(model, &embed, stdout));
 }
 

@@ -111,6 +111,7 @@ typedef struct {
     const char *function; /* NULL: "encode", or the only one that takes such data */
     const char *split;    /* "train" or "test"; NULL: "train" */
     const char *out;      /* NULL: "embeddings.npy" */
+    int labelled;         /* 1: lines of text begin with labels, whether the training reads them or not */
 } SelfcEmbed;
 int selfc_embed(SelfcModel *model, const SelfcEmbed *embed, FILE *report);
 

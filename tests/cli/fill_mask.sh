@@ -123,6 +123,8 @@ for i in $(seq 60); do
 done >sides.train.txt
 echo "0 the capital $(printf 'b %.0s' $(seq 40))" >>sides.train.txt
 tail -n 40 sides.train.txt >sides.dev.txt
+gives 0 "$selfc" embed model.json --data sides.dev.txt --labelled -o sides.npy; prints "sides.npy: f32[40,16]"; prints "sides.labels.npy"
+tail -c 160 sides.labels.npy | od -An -v -td4 -w4 | tr -d ' ' | cmp -s - <(cut -d' ' -f1 sides.dev.txt) || fail "the labels are not those of the lines"
 for protocol in knn linear finetune; do
     gives 0 "$selfc" eval model.json --data sides.train.txt --protocol $protocol -o $protocol.json
     python3 -c 'import json, sys; r = json.load(open(sys.argv[1])); sys.exit(not (r["accuracy"] >= 0.95 and r["function"] == "encode" and r["test_samples"] == 40))' $protocol.json ||
