@@ -2,11 +2,14 @@
 
 Texts are whole rows of random tokens. selfc chooses and changes the masked ones within its step; PyTorch gets them as they
 come out of that, made before the clock starts. transformers computes the logits of all tokens; the variants "places alone"
-give its head what is masked, as selfc does."""
-import json, os
+give its head what is masked, as selfc does.
+
+And rows of features of texts, by an encoder of the size of MiniLM (Wang et al. 2020) that transformers made and selfc
+imported: mean of the tokens' rows, of length 1."""
+import json, os, subprocess, sys
 
 from resnet_work import print_costs, show_plan, start_twice
-from rivals import TOP, compare, torch_rivals
+from rivals import TOP, compare, torch_rival, torch_rivals
 
 VOCABULARY, MASK, LENGTH = 30522, 103, 128
 
@@ -68,3 +71,54 @@ def compare_base(arguments):
 
 def compare_small(arguments):
     return compare_train(arguments, "bert-small.json", 32, 4, 256, 4)
+
+
+# --- MiniLM ---
+
+UNITS, LAYERS, HEADS = 384, 6, 12
+
+
+def save_encoder(arguments):
+    """A folder as transformers writes it, and the RUN that selfc makes of it."""
+    sys.modules.setdefault("torchvision", None)
+    import torch, transformers
+    transformers.utils.logging.disable_progress_bar()
+    torch.manual_seed(0)
+    config = transformers.BertConfig(vocab_size=VOCABULARY, hidden_size=UNITS, num_hidden_layers=LAYERS,
+                                     num_attention_heads=HEADS, intermediate_size=4 * UNITS)
+    folder, run = os.path.join(arguments.folder, "minilm"), os.path.join(arguments.folder, "run")
+    transformers.BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    with open(os.path.join(folder, "vocab.txt"), "w") as file:
+        names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        file.writelines(f"{word}\n" for word in names + [f"w{i}" for i in range(VOCABULARY - len(names))])
+    subprocess.run([os.path.join(arguments.build, "selfc"), "import", folder, "-o", run], check=True,
+                   stdout=subprocess.DEVNULL)
+    return folder, run
+
+
+def save_rows(arguments, batch):
+    """text, count and segment, as the function takes them."""
+    import numpy
+    rows = {"text": numpy.random.default_rng(0).integers(1000, VOCABULARY, (batch, LENGTH)),
+            "count": numpy.full(batch, LENGTH), "segment": numpy.zeros((batch, LENGTH))}
+    paths = {name: os.path.join(arguments.folder, f"{name}{batch}.npy") for name in rows}
+    for name, array in rows.items():
+        numpy.save(paths[name], array.astype(numpy.int32))
+    return paths
+
+
+def compare_minilm(arguments):
+    folder, run = save_encoder(arguments)
+    rows, per_row = [], LENGTH * (4 * UNITS * UNITS + 8 * UNITS * UNITS + 2 * LENGTH * UNITS)
+    for batch in (1, 32):
+        print(f"\nbatch {batch}", flush=True)
+        paths = save_rows(arguments, batch)
+        selfc, costs = start_twice(arguments, run, f"encode_{LENGTH}:{batch}", arguments.threads, list(paths.values()))
+        about = {"folder": folder, "text": paths["text"], "heads": HEADS, "units": UNITS}
+        rivals = torch_rivals(arguments, "minilm-infer", ["eager", "compile", "compile, frozen"], about)
+        rivals += [torch_rival("minilm-onnx", variant, arguments.threads, about, "ONNX Runtime")
+                   for variant in ("", "fused")]
+        rows.append({"batch": batch, **compare(arguments, selfc, rivals, arguments.threads, 2 * LAYERS * batch * per_row),
+                     **costs})
+        print_costs(costs, rivals)
+    return {**rows[-1], "rows": rows}

@@ -6,6 +6,7 @@
     bench/compare.py resnet50-infer         ResNet-50's function "classify" on 1 and on 16 pictures; ONNX Runtime, too
     bench/compare.py bert-train             a training step of BERT-base filling masks, batch 8 of 128 tokens
     bench/compare.py bert-small-train       one of four layers of 256, batch 32 of 128 tokens
+    bench/compare.py minilm-infer           features of 1 and of 32 texts of 128 tokens; ONNX Runtime, too
     bench/compare.py conv                   each convolution of ResNet-50 alone, in three directions, batch 16
     bench/compare.py attention              attention alone, forward and with gradients: BERT's, MiniLM's, long ones
     bench/compare.py vae [--data DIR]       a training step of the variational auto-encoder, batch 128
@@ -34,6 +35,7 @@ WORKLOADS = {
     "resnet50-infer": (resnet_work.compare_infer_50, 7, 1.0),
     "bert-train": (bert_work.compare_base, 5, 1.0),
     "bert-small-train": (bert_work.compare_small, 5, 1.0),
+    "minilm-infer": (bert_work.compare_minilm, 5, 1.0),
     "conv": (conv_work.compare_conv, 3, 0.2),
     "attention": (attention_work.compare_attention, 3, 0.3),
     "vae": (small_work.compare_vae, 7, 1.0),

@@ -166,8 +166,41 @@ def bert_train(variant, threads, about):
     return training_step(optimizer, torch.compile(loss) if "compile" in variant else loss, *everything, clip=clip)
 
 
+def minilm_infer(variant, threads, about):
+    import numpy, torch
+    from minilm_twin import Encoder
+    if "frozen" in variant:
+        import torch._inductor.config
+        torch._inductor.config.freezing = True
+    encoder = Encoder(about["folder"])
+    encode = torch.compile(encoder) if "compile" in variant else encoder
+    text = torch.from_numpy(numpy.load(about["text"])).long()
+    seen = torch.ones_like(text)
+
+    def run():
+        with torch.inference_mode():
+            return encode(text, seen)
+
+    return run
+
+
+def minilm_onnx(variant, threads, about):
+    import numpy, onnxruntime, tempfile, torch
+    from minilm_twin import write_onnx
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    text = numpy.load(about["text"]).astype(numpy.int64)
+    seen = numpy.ones_like(text)
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_onnx(about, torch.from_numpy(text), torch.from_numpy(seen), folder, "fused" in variant)
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_inputs()]
+    return lambda: session.run(None, {name: {"text": text, "seen": seen}[name] for name in names})
+
+
 WORK = {"vae": vae, "embedding": embedding, "gemm": gemm, "augment": augment, "resnet-train": resnet_train,
-        "resnet-infer": resnet_infer, "bert-train": bert_train, "onnx-infer": onnx_infer, "tokenize": tokenize}
+        "resnet-infer": resnet_infer, "bert-train": bert_train, "onnx-infer": onnx_infer, "tokenize": tokenize,
+        "minilm-infer": minilm_infer, "minilm-onnx": minilm_onnx}
 
 
 def use_threads(workload, threads):

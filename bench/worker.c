@@ -1,7 +1,8 @@
 /* selfc's side of a benchmark, through the public API: `worker MODEL FUNCTION[:BATCH] THREADS [FILE]…`.
  *
  * FUNCTION "train" runs training steps; each FILE holds the samples of a training input, as a .npy file or as raw
- * bytes, and every step takes the next batch of them where they lie. Another function runs on numbers between -1 and 1.
+ * bytes, and every step takes the next batch of them where they lie. Another function runs on numbers between -1 and 1, or
+ * on the beginnings of as many files as it has inputs.
  * Prints "ready" and the seconds from opening the description until the first run could begin. Then reads how many runs
  * to do, a number a line, and answers each with the seconds that they took; so whoever drives it can let rivals take
  * turns. SELFC_DATA replaces the description's data, as --data does. */
@@ -122,11 +123,13 @@ int main(int argc, char **argv) {
     if (w.inputs + w.outputs > MOST) fail("too many inputs and outputs");
     if (is_training && (size_t)argc - 4 != w.inputs) fail("a file for each training input is wanted");
     if (is_training) w.batch = w.info[0].dim[0];
-    for (size_t i = 0; i < w.inputs; i++)
-        if (is_training)
+    for (size_t i = 0; i < w.inputs; i++) {
+        if (!is_training) w.info[i].bytes = tensor_bytes(&w.info[i], w.batch);
+        if ((size_t)argc - 4 == w.inputs)
             map_samples(&w, i, argv[4 + i]);
         else
-            w.data[i] = numbers(tensor_bytes(&w.info[i], w.batch));
+            w.data[i] = numbers(w.info[i].bytes);
+    }
     for (size_t i = 0; i < w.outputs && !is_training; i++)
         w.results[i] = numbers(tensor_bytes(&w.info[w.inputs + i], w.batch) + 64);
     w.sample = calloc((size_t)w.batch + 1, sizeof *w.sample);
