@@ -22,9 +22,7 @@ static double seconds_now(void) {
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-static Type matrix(DType dtype, int64_t rows, int64_t columns) {
-    return type_make(dtype, 2, (Dim[]){rows, columns});
-}
+static Type matrix(DType dtype, int64_t rows, int64_t columns) { return type_make(dtype, 2, (Dim[]){rows, columns}); }
 
 static Graph *table_graph(const Table *t) {
     Graph *g = graph_new("embedding");
