@@ -41,7 +41,8 @@ grep -q '^The capital of France is Paris\.$' "$folder/all/test.txt" || fail "the
 # The vocabulary of all sentences, and 40 countries to learn.
 gives 0 "$build/sentences" "$folder/few" 0 40
 gives 0 "$selfc" tokenize --train "$folder/all/train.txt" --size 4000 -o "$folder/few/tokenizer.json"
-gives 0 "$selfc" train "$bert/capitals.json" --data "$folder/few" --out "$folder/run" --quiet --set training.batch=32 --set let.steps=1400 --steps 1400
+gives 0 "$selfc" train "$bert/capitals.json" --data "$folder/few" --out "$folder/run" --quiet --steps 1400 \
+    --set let.common=400 --set training.batch=32 --set let.steps=1400
 gives 0 "$selfc" fill-mask "$folder/run" "The capital of France is [MASK]."
 prints "paris"
 [ "$(sed -n 2p "$folder/out" | awk '{ print $NF }')" = paris ] || fail "paris does not come first"
