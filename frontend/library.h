@@ -10,6 +10,7 @@ typedef struct {
 extern const LibraryFile library_files[];
 extern const uint32_t library_file_count;
 
-const Json **library_parse(Arena *arena);                                  /* library_file_count of them */
-const Json *library_find(const char *section, const Json *const *library); /* the first "optimizers", say */
+const Json **library_parse(Arena *arena); /* library_file_count of them */
+/* What all files have in a section, "modules" or "optimizers". */
+const Json **library_items(const char *section, uint32_t *count, Arena *arena);
 #endif

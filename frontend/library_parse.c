@@ -13,8 +13,16 @@ const Json **library_parse(Arena *arena) {
     return library;
 }
 
-const Json *library_find(const char *section, const Json *const *library) {
-    for (uint32_t i = 0; i < library_file_count; i++)
-        if (json_get(library[i], section)) return json_get(library[i], section);
-    return NULL;
+const Json **library_items(const char *section, uint32_t *count, Arena *arena) {
+    const Json **library = library_parse(arena), **items = NULL;
+    uint32_t capacity = 0;
+    *count = 0;
+    for (uint32_t i = 0; i < library_file_count; i++) {
+        const Json *all = json_get(library[i], section);
+        for (const Json *item = all ? all->child : NULL; item; item = item->next) {
+            items = arena_grow(arena, items, *count, &capacity, sizeof *items);
+            items[(*count)++] = item;
+        }
+    }
+    return items;
 }

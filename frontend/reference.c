@@ -89,7 +89,8 @@ static const char introduction[] =
     "counts\n"
     "those steps, and memory stays that of one batch. Batch norm still sees one batch at a time.\n"
     "\n"
-    "`\"init\": \"RUN\"` begins with the weights of a RUN, which may be an import, by their names. All must be there but\n"
+    "`\"init\": \"RUN\"` begins with the weights of a RUN, which may be an import, by their names. All must be there "
+    "but\n"
     "those that `new` names; `names` says what is called otherwise there: `{\"from\": \"minilm\", \"names\":\n"
     "{\"encode.bert\": \"bert\"}, \"new\": \"head\"}`. What does not fit is listed by `selfc check`. Parameters that "
     "`freeze`\n"
@@ -183,16 +184,21 @@ static void print_module(FILE *out, const Json *module, Arena *arena) {
     fprintf(out, " | %s |\n", about ? about->text : "");
 }
 
-static void print_modules(FILE *out, const Json *modules, Arena *arena) {
+static void print_modules(FILE *out, Arena *arena) {
+    uint32_t count;
+    const Json **modules = library_items("modules", &count, arena);
     fprintf(out, "\n## Modules\n\nThe library's, to be called as a description's own, which may take their names: "
                  "`{\"module\": \"mlp\",\n\"params\": {\"units\": 64}}`.\n\n"
                  "| module | inputs | params | meaning |\n|---|---|---|---|\n");
-    for (const Json *item = modules->child; item; item = item->next) print_module(out, item, arena);
+    for (uint32_t i = 0; i < count; i++) print_module(out, modules[i], arena);
 }
 
-static void print_optimizers(FILE *out, const Json *optimizers, Arena *arena) {
+static void print_optimizers(FILE *out, Arena *arena) {
+    uint32_t count;
+    const Json **optimizers = library_items("optimizers", &count, arena);
     fprintf(out, "\n## Optimisers\n\nThey are descriptions themselves; `optimizers` in a description holds more.\n");
-    for (const Json *item = optimizers->child; item; item = item->next) {
+    for (uint32_t i = 0; i < count; i++) {
+        const Json *item = optimizers[i];
         fprintf(out, "\n### %s\n\n%s\n\n", item->key, json_get(item, "about") ? json_get(item, "about")->text : "");
         for (const Json *param = json_get(item, "params")->child; param; param = param->next)
             fprintf(out, "* `%s`: %s\n", param->key, json_print(param, arena));
@@ -212,8 +218,7 @@ void reference_print(FILE *out) {
     print_layers(out);
     print_formulas(out);
     print_tables(out);
-    const Json **library = library_parse(arena);
-    print_modules(out, library_find("modules", library), arena);
-    print_optimizers(out, library_find("optimizers", library), arena);
+    print_modules(out, arena);
+    print_optimizers(out, arena);
     arena_free(arena);
 }

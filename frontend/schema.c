@@ -148,13 +148,14 @@ static void print_property(FILE *out, const char *comma, const char *name, const
 /* A call may name any module; those of the library, with their params, are what an editor can offer. */
 static void print_callee(FILE *out, const char *comma, const char *meaning) {
     Arena *arena = arena_new();
-    const Json *modules = library_find("modules", library_parse(arena));
+    uint32_t count;
+    const Json **modules = library_items("modules", &count, arena);
     const char *text = arena_printf(arena, "%s; the library has", meaning);
     fprintf(out, "%s\n        \"module\": {\"$ref\": \"#/$defs/name\", \"examples\": [", comma);
-    for (const Json *item = modules->child; item; item = item->next) {
-        const Json *params = json_get(item, "params");
-        fprintf(out, "%s\"%s\"", item == modules->child ? "" : ", ", item->key);
-        text = arena_printf(arena, "%s%s %s(", text, item == modules->child ? "" : ",", item->key);
+    for (uint32_t i = 0; i < count; i++) {
+        const Json *params = json_get(modules[i], "params");
+        fprintf(out, "%s\"%s\"", i ? ", " : "", modules[i]->key);
+        text = arena_printf(arena, "%s%s %s(", text, i ? "," : "", modules[i]->key);
         for (const Json *param = params ? params->child : NULL; param; param = param->next)
             text = arena_printf(arena, "%s%s%s", text, param == params->child ? "" : ", ", param->key);
         text = arena_printf(arena, "%s)", text);
@@ -218,14 +219,16 @@ static void print_layers(FILE *out) {
 }
 
 /* An optimiser of the library takes its own numbers only; one of the description's own may take any. */
-static void print_optimizers(FILE *out, const Json *optimizers) {
+static void print_optimizers(FILE *out, Arena *arena) {
+    uint32_t count;
+    const Json **optimizers = library_items("optimizers", &count, arena);
     fprintf(out, "    \"optimizer_numbers\": {\"anyOf\": [");
-    for (const Json *item = optimizers->child; item; item = item->next) {
-        const Json *params = json_get(item, "params");
+    for (uint32_t o = 0; o < count; o++) {
+        const Json *params = json_get(optimizers[o], "params");
         fprintf(out,
                 "\n      {\"type\": \"object\", \"additionalProperties\": false, \"required\": [\"name\"], "
                 "\"properties\": {\"name\": {\"const\": \"%s\"}",
-                item->key);
+                optimizers[o]->key);
         for (uint32_t i = 0; i < key_count; i++)
             if (key_info[i].object == OBJECT_use && strcmp(key_info[i].name, "name"))
                 print_property(out, ",", key_info[i].name, accept_info[key_info[i].accept].name, key_info[i].meaning);
@@ -237,8 +240,7 @@ static void print_optimizers(FILE *out, const Json *optimizers) {
     }
     piece(out, "\n      {'type': 'object', 'required': ['name'], 'properties': {'name': {'type': 'string', 'not': "
                "{'enum': [");
-    for (const Json *item = optimizers->child; item; item = item->next)
-        fprintf(out, "%s\"%s\"", item == optimizers->child ? "" : ", ", item->key);
+    for (uint32_t o = 0; o < count; o++) fprintf(out, "%s\"%s\"", o ? ", " : "", optimizers[o]->key);
     piece(out, "]}}}}]}\n");
 }
 
@@ -250,7 +252,7 @@ void schema_print(FILE *out) {
     for (int object = 0; object < OBJECT_COUNT; object++)
         if (object != OBJECT_layer && object != OBJECT_use) print_object(out, (ObjectKind)object);
     print_layers(out);
-    print_optimizers(out, library_find("optimizers", library_parse(arena)));
+    print_optimizers(out, arena);
     piece(out, "  }\n}\n");
     arena_free(arena);
 }
