@@ -50,6 +50,18 @@ gives 0 "$bert/judge.sh" "$folder/run" "$folder/few/prompts.tsv"
 awk '/^capital:/ { found = 1; exit !($2 >= 0.5 * ($4 + 0)) } END { if (!found) exit 1 }' "$folder/out" ||
     { fail "less than half of the held-out capitals are right:"; cat "$folder/out"; }
 
+# The object says the same without selfc.
+if command -v "${CC:-cc}" >/dev/null; then
+    gives 0 "$selfc" fill-mask "$folder/run" "The capital of France is [MASK]."
+    tail -n +2 "$folder/out" >"$folder/words"
+    gives 0 "$selfc" build "$folder/run" -o "$folder/capitals.o" --function fill_mask
+    gives 0 "${CC:-cc}" -O2 -Wall -Werror -I"$folder" "$bert/fill.c" "$folder/capitals.o" -o "$folder/fill"
+    gives 0 "$folder/fill" "The capital of France is [MASK]."
+    diff <(awk '{ print $1, $NF }' "$folder/words") <(awk '{ print $1, $NF }' "$folder/out") ||
+        fail "the object fills in something else"
+    gives 1 "$folder/fill" "The capital of France."; says "no [MASK]"
+fi
+
 # A vocabulary must be somewhere.
 rm "$folder/few/tokenizer.json"
 gives 1 "$selfc" check "$bert/capitals.json" --data "$folder/few"; says "tokenizer.json"
