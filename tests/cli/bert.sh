@@ -53,7 +53,7 @@ awk '/^capital:/ { found = 1; exit !($2 >= 0.5 * ($4 + 0)) } END { if (!found) e
 # The object says the same without selfc.
 if command -v "${CC:-cc}" >/dev/null; then
     gives 0 "$selfc" fill-mask "$folder/run" "The capital of France is [MASK]."
-    tail -n +2 "$folder/out" >"$folder/words"
+    grep % "$folder/out" >"$folder/words"
     gives 0 "$selfc" build "$folder/run" -o "$folder/capitals.o" --function fill_mask
     gives 0 "${CC:-cc}" -O2 -Wall -Werror -I"$folder" "$bert/fill.c" "$folder/capitals.o" -o "$folder/fill"
     gives 0 "$folder/fill" "The capital of France is [MASK]."
