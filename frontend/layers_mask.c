@@ -61,11 +61,13 @@ static bool whole_option(Masking *m, const char *key, int64_t least, int64_t mos
 
 static bool masking_options(Masking *m) {
     LayerCall *call = m->call;
+    double left;
     m->whole_words = option_flag(call, "whole_words");
     if (!whole_option(m, "size", 1, 1 << 24, &m->size) || !whole_option(m, "mask", 0, m->size - 1, &m->mask) ||
-        !option_number(call, "share", 0, 1, &m->share) || !option_number(call, "masked", 0, 1, &m->masked) ||
-        !option_number(call, "random", 0, 1 - m->masked, &m->random))
+        !option_number(call, "share", 0, 1, &m->share) || !option_number(call, "masked", 0, 1, &m->masked))
         return false;
+    left = round((1 - m->masked) * 1e12) / 1e12; /* 1 - 0.9 is a little less than 0.1 */
+    if (!option_number(call, "random", 0, left, &m->random)) return false;
     m->most = (int64_t)ceil(m->share * (double)m->S);
     if (m->most < 1) m->most = 1;
     return !option_json(call, "most") || whole_option(m, "most", 1, m->S, &m->most);

@@ -114,7 +114,7 @@ static void check_attention(const AttentionCase *c) {
 
 typedef struct {
     int64_t n, S, size, most;
-    double share;
+    double share, masked, random;
     bool whole_words;
 } MaskCase;
 
@@ -172,9 +172,9 @@ static void mask_sample(const MaskCase *c, const double *text, const double *wor
         out.weights[p] = p < taken;
         if (p >= taken) continue;
         double fate = bits_at(at, sample, 1) * 0x1p-24;
-        if (fate < 0.8)
+        if (fate < c->masked)
             out.changed[at] = 4;
-        else if (fate < 0.9)
+        else if (fate < c->masked + c->random)
             out.changed[at] = floor((double)bits_at(at, sample, 2) * 0x1p-24 * (double)c->size);
     }
 }
@@ -197,8 +197,8 @@ static Graph *mask_graph(Fixture *fixture, const MaskCase *c) {
              (int)c->S);
     snprintf(layer, sizeof layer,
              "{'layer': 'mask_tokens', 'input': ['text', 'word'], 'size': %d, 'mask': 4, 'share': %g, 'most': %d, "
-             "'whole_words': %s, 'name': ['changed', 'places', 'labels', 'weights']}",
-             (int)c->size, c->share, (int)c->most, c->whole_words ? "true" : "false");
+             "'masked': %g, 'random': %g, 'whole_words': %s, 'name': ['changed', 'places', 'labels', 'weights']}",
+             (int)c->size, c->share, (int)c->most, c->masked, c->random, c->whole_words ? "true" : "false");
     return graph_of(fixture, inputs, layer);
 }
 
@@ -249,7 +249,7 @@ static void check_mask(const MaskCase *c) {
 static bool is_about(double count, double all, double p) { return fabs(count - all * p) < 5 * sqrt(all * p * (1 - p)); }
 
 static void check_statistics(void) {
-    const MaskCase c = {.n = 4096, .S = 64, .size = 1000, .most = 10, .share = 0.15};
+    const MaskCase c = {.n = 4096, .S = 64, .size = 1000, .most = 10, .share = 0.15, .masked = 0.8, .random = 0.1};
     Fixture fixture;
     Graph *graph = mask_graph(&fixture, &c);
     if (!graph) return;
@@ -289,12 +289,12 @@ int main(void) {
     };
     for (size_t i = 0; i < sizeof attentions / sizeof *attentions; i++) check_attention(&attentions[i]);
     const MaskCase masks[] = {
-        {.n = 12, .S = 32, .size = 100, .most = 5, .share = 0.15},
-        {.n = 12, .S = 37, .size = 30522, .most = 6, .share = 0.15, .whole_words = true},
-        {.n = 40, .S = 9, .size = 50, .most = 3, .share = 0.15, .whole_words = true},
-        {.n = 6, .S = 20, .size = 50, .most = 20, .share = 1},
-        {.n = 6, .S = 20, .size = 50, .most = 4, .share = 0.5, .whole_words = true},
-        {.n = 3, .S = 130, .size = 50, .most = 8, .share = 0.15},
+        {.n = 12, .S = 32, .size = 100, .most = 5, .share = 0.15, .masked = 0.8, .random = 0.1},
+        {.n = 12, .S = 37, .size = 30522, .most = 6, .share = 0.15, .masked = 0.8, .random = 0.1, .whole_words = true},
+        {.n = 40, .S = 9, .size = 50, .most = 3, .share = 0.15, .masked = 0.8, .random = 0.1, .whole_words = true},
+        {.n = 6, .S = 20, .size = 50, .most = 20, .share = 1, .masked = 0.9, .random = 0.1},
+        {.n = 6, .S = 20, .size = 50, .most = 4, .share = 0.5, .masked = 0.8, .random = 0.2, .whole_words = true},
+        {.n = 3, .S = 130, .size = 50, .most = 8, .share = 0.15, .masked = 0.8, .random = 0.1},
     };
     for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) check_mask(&masks[i]);
     check_statistics();
