@@ -129,7 +129,7 @@ static void one_tile(Attention *a, const AttentionProduct *x, const Tile *tile, 
     }
     LLVMValueRef rows = attention_element(a, x->a, mul(a, tile->row, x->a_row));
     depth_of(a, x, tile, &from, &end);
-    bool may_be_empty = x->diagonal != DIAGONAL_none || !LLVMIsAConstantInt(end);
+    bool may_be_empty = x->diagonal != DIAGONAL_none || !LLVMIsAConstantInt(end) || LLVMConstIntGetSExtValue(end) == 0;
     Round round = micro_round_begin(a->p, from, end, sum, count, may_be_empty);
     LLVMValueRef at_a = attention_element(a, rows, mul(a, round.index, x->a_depth));
     LLVMValueRef at_b = attention_element(a, panel, mul(a, round.index, number(a, x->tile_vectors * a->lanes)));

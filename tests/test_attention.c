@@ -22,7 +22,8 @@ typedef enum { LIES_apart, LIES_joint, LIES_turned, LIES_same, LIES_computed, LA
 typedef struct {
     int64_t N, S, T, H, D;
     Layout layout;
-    bool is_open, is_causal, has_count;
+    bool is_open, is_causal, has_count, is_known;
+    int64_t count; /* of all samples, where it is known: a constant */
     double scale, rate;
 } Shape;
 
@@ -72,7 +73,9 @@ static Built build(const Shape *s) {
         b.k = s->layout == LIES_same ? b.q : heads(g, "k", s, n, s->T);
         b.v = s->layout == LIES_same ? b.q : heads(g, "v", s, n, s->T);
     }
-    if (s->has_count) b.count = data(g, "count", DTYPE_i32, 1, (Dim[]){n});
+    if (s->has_count)
+        b.count = s->is_known ? build_constant(g, type_make(DTYPE_i32, 1, (Dim[]){1}), (double)s->count)
+                              : data(g, "count", DTYPE_i32, 1, (Dim[]){n});
     if (s->rate != 0) {
         b.key = data(g, "key", DTYPE_i32, 1, (Dim[]){3});
         b.sample = data(g, "sample", DTYPE_i32, 1, (Dim[]){n});
@@ -91,12 +94,17 @@ static void add_gradients(Built *b) {
     arena_free(scratch);
 }
 
-/* Counts from below 0 to beyond T. */
+/* From below 0 to beyond T, often 0. */
+static int64_t random_count(const Shape *s) {
+    int64_t kind = pick(0, 5);
+    return kind == 0 ? 0 : kind == 1 ? pick(-1, s->T + 1) : pick(1, s->T);
+}
+
 static const double **draw(const Built *b, const Shape *s, Arena *arena) {
     const double **inputs = compiled_draw(b->g, s->N, (uint64_t)pick(1, 1 << 20), arena);
-    if (b->count == NO_NODE) return inputs;
+    if (!s->has_count || s->is_known) return inputs;
     double *counts = arena_array(arena, double, s->N);
-    for (int64_t i = 0; i < s->N; i++) counts[i] = pick(0, 2) ? (double)pick(1, s->T) : (double)pick(-1, s->T + 1);
+    for (int64_t i = 0; i < s->N; i++) counts[i] = (double)random_count(s);
     inputs[b->g->nodes[b->count].attr.index] = counts;
     return inputs;
 }
@@ -108,6 +116,7 @@ static Shape random_shape(void) {
     s.S = pick(1, is_long ? 300 : 70);
     s.T = s.layout == LIES_joint || s.layout == LIES_same || pick(0, 1) ? s.S : pick(1, is_long ? 600 : 70);
     s.is_open = pick(0, 1), s.is_causal = pick(0, 2) == 0, s.has_count = pick(0, 1);
+    s.is_known = s.has_count && pick(0, 2) == 0, s.count = random_count(&s);
     s.scale = pick(0, 9) ? 1 / sqrt((double)s.D) : -0.25;
     s.rate = pick(0, 2) == 0 ? 0.25 : 0;
     return s;
@@ -116,8 +125,11 @@ static Shape random_shape(void) {
 static int fail(const Shape *s, const Target *target, const char *what) {
     printf("FAIL %s: n = %lld, %lld queries, %lld keys, %lld heads, width %lld, layout %d%s%s%s, rate %g, %s\n", what,
            (long long)s->N, (long long)s->S, (long long)s->T, (long long)s->H, (long long)s->D, s->layout,
-           s->is_open ? ", open" : "", s->is_causal ? ", causal" : "", s->has_count ? ", counts" : "", s->rate,
-           target ? target->cpu : "evaluated");
+           s->is_open ? ", open" : "", s->is_causal ? ", causal" : "",
+           s->is_known    ? ", a known count"
+           : s->has_count ? ", counts"
+                          : "",
+           s->rate, target ? target->cpu : "evaluated");
     return 1;
 }
 
@@ -129,7 +141,7 @@ static NodeId seen(Built *b, const Shape *s, Type type) {
     Type places = type_with_dtype(type, DTYPE_i32);
     NodeId t = build_iota(g, places, 3), all = build_constant(g, places, (double)s->T);
     if (b->count != NO_NODE) {
-        NodeId count = build_reshape(g, b->count, 4, (Dim[]){type.dim[0], 1, 1, 1});
+        NodeId count = build_reshape(g, b->count, 4, (Dim[]){g->nodes[b->count].type.dim[0], 1, 1, 1});
         all = build_broadcast(g, count, places);
     }
     NodeId is_seen = build_binary(g, OP_less, t, all);
@@ -224,26 +236,31 @@ static bool has_few_calls(const Built *b, const Shape *s, const Target *target, 
     return good;
 }
 
+static int check_kernels(const Shape *s, const Target *target, bool with_gradients) {
+    Built b = build(s);
+    Arena *arena = arena_new();
+    int failed = 0;
+    graph_add_output(b.g, "y", b.y, -1);
+    if (pick(0, 3) == 0) graph_add_output(b.g, "norm", b.g->nodes[b.y].in[ATTENTION_norm], -1);
+    if (with_gradients) add_gradients(&b);
+    const double **inputs = draw(&b, s, arena);
+    if (compiled_compare(b.g, target, s->N, inputs, (int)pick(1, 3), 2e-5)) failed += fail(s, target, "kernel");
+    if (compiled_same_bits(b.g, target, s->N, inputs, 1, (int)pick(2, 3)))
+        failed += fail(s, target, "bits depend on threads");
+    if (!has_few_calls(&b, s, target, with_gradients)) failed += fail(s, target, "calls");
+    graph_free(b.g);
+    arena_free(arena);
+    return failed;
+}
+
 static int kernels(const Target *target, int count) {
     int failed = 0;
     for (int i = 0; i < count; i++) {
         Shape s = random_shape();
-        bool with_gradients = pick(0, 2), with_norm = pick(0, 3) == 0;
-        Built b = build(&s);
-        Arena *arena = arena_new();
-        graph_add_output(b.g, "y", b.y, -1);
-        if (with_norm) graph_add_output(b.g, "norm", b.g->nodes[b.y].in[ATTENTION_norm], -1);
-        if (with_gradients) add_gradients(&b);
-        const double **inputs = draw(&b, &s, arena);
-        if (compiled_compare(b.g, target, s.N, inputs, (int)pick(1, 3), 2e-5)) failed += fail(&s, target, "kernel");
-        bool same =
-            !compiled_same_bits(b.g, target, s.N, inputs, 1, 2) && !compiled_same_bits(b.g, target, s.N, inputs, 1, 3);
-        if (!same) failed += fail(&s, target, "bits depend on threads");
-        if (!has_few_calls(&b, &s, target, with_gradients)) failed += fail(&s, target, "calls");
-        graph_free(b.g);
-        arena_free(arena);
+        failed += check_kernels(&s, target, pick(0, 2));
     }
-    return failed;
+    Shape none = {.N = 2, .S = 5, .T = 7, .H = 2, .D = 20, .has_count = true, .is_known = true, .scale = 0.25};
+    return failed + check_kernels(&none, target, true);
 }
 
 /* Whatever stands behind the count, results are the same: padding is not read, or weighs nothing. */
