@@ -78,7 +78,7 @@ typedef struct {
     uint32_t io_count;
 } Run;
 
-enum { GUARD = 64, SCRATCH_GUARD = 4096, GUARD_BYTE = 0xa5 };
+enum { GUARD = 64, SCRATCH_GUARD = 4096, GUARD_BYTE = 0xff /* floats of it are NaN: what was never written shows */ };
 
 /* Memory that begins where a vector may and is followed by bytes that must not change. */
 static void *guarded(size_t bytes) {
@@ -109,16 +109,30 @@ static void check_scratch(const Run *run) {
                 (long long)(size - SCRATCH_GUARD));
 }
 
-/* `graph` says what the program, which is freed, takes and gives. */
-static Run run_program(const Graph *graph, Program *program, const Target *target, int64_t n,
-                       const double *const *inputs, int threads) {
+/* The program is freed. */
+static Jit *compile_program(Program *program, const Target *target) {
     Diag diag;
     diag_init(&diag);
     int64_t batch = 0;
     CompileInput input = {.name = "test", .programs = &program, .batches = &batch, .program_count = 1};
-    Run run = {.jit = jit_compile(&input, target, &(CompileOptions){.threads = 1}, &diag)};
-    if (!run.jit) die("%s", diag.text);
+    Jit *jit = jit_compile(&input, target, &(CompileOptions){.threads = 1}, &diag);
+    if (!jit) die("%s", diag.text);
     diag_free(&diag);
+    program_free(program);
+    return jit;
+}
+
+static Jit *compile_graph(const Graph *graph, const Target *target) {
+    PipelineOptions options = {.machine = target->machine};
+    Graph *stopped = NULL;
+    Program *program = NULL;
+    pipeline_run(graph, &options, &stopped, &program);
+    return compile_program(program, target);
+}
+
+/* `graph` says what the code takes and gives. */
+static Run begin_run(const Graph *graph, Jit *jit, int64_t n, const double *const *inputs, int threads) {
+    Run run = {.jit = jit};
     const SelfcModule *module = jit_module(run.jit);
     run.module = *module;
     run.module.scratch_bytes = (module->scratch_bytes + 63) / 64 * 64 + SCRATCH_GUARD;
@@ -150,16 +164,7 @@ static Run run_program(const Graph *graph, Program *program, const Target *targe
     for (uint32_t i = graph->output_count; i--;)
         if (graph->outputs[i].updates < 0)
             check_guard(run.io[--at], type_bytes_at(graph->nodes[graph->outputs[i].node].type, n));
-    program_free(program);
     return run;
-}
-
-static Run run_compiled(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads) {
-    PipelineOptions options = {.machine = target->machine};
-    Graph *stopped = NULL;
-    Program *program = NULL;
-    pipeline_run(graph, &options, &stopped, &program);
-    return run_program(graph, program, target, n, inputs, threads);
 }
 
 /* A program of one call, whose inputs and outputs are the kernel's. */
@@ -195,7 +200,6 @@ static void end_run(Run *run) {
     for (uint32_t i = 0; i < run->io_count; i++) free(run->io[i]);
     free(run->io);
     selfc_session_free(run->session);
-    jit_free(run->jit);
 }
 
 /* Where output `output` of the graph is after the run. */
@@ -250,11 +254,13 @@ int compiled_compare(const Graph *graph, const Target *target, int64_t n, const 
                      double tolerance) {
     Arena *arena = arena_new();
     double **values = graph_eval(graph, n, inputs, arena);
-    Run run = run_compiled(graph, target, n, inputs, threads);
+    Jit *jit = compile_graph(graph, target);
+    Run run = begin_run(graph, jit, n, inputs, threads);
     int wrong = 0;
     for (uint32_t i = 0; i < graph->output_count; i++)
         wrong += compare_output(graph, i, values[graph->outputs[i].node], output_data(graph, &run, i), n, tolerance);
     end_run(&run);
+    jit_free(jit);
     arena_free(arena);
     return wrong;
 }
@@ -264,19 +270,22 @@ int compiled_compare_kernel(const Kernel *kernel, const Target *target, int64_t 
     Arena *arena = arena_new();
     const double **inputs = compiled_draw(kernel->body, n, seed, arena);
     double **values = graph_eval(kernel->body, n, inputs, arena);
-    Run run = run_program(kernel->body, program_of_kernel(kernel), target, n, inputs, threads);
+    Jit *jit = compile_program(program_of_kernel(kernel), target);
+    Run run = begin_run(kernel->body, jit, n, inputs, threads);
     int wrong = 0;
     for (uint32_t i = 0; i < kernel->body->output_count; i++)
         wrong += compare_output(kernel->body, i, values[kernel->body->outputs[i].node],
                                 output_data(kernel->body, &run, i), n, tolerance);
     end_run(&run);
+    jit_free(jit);
     arena_free(arena);
     return wrong;
 }
 
 int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads_a,
                        int threads_b) {
-    Run a = run_compiled(graph, target, n, inputs, threads_a), b = run_compiled(graph, target, n, inputs, threads_b);
+    Jit *jit = compile_graph(graph, target);
+    Run a = begin_run(graph, jit, n, inputs, threads_a), b = begin_run(graph, jit, n, inputs, threads_b);
     int wrong = 0;
     for (uint32_t i = 0; i < graph->output_count; i++) {
         size_t bytes = type_bytes_at(graph->nodes[graph->outputs[i].node].type, n);
@@ -284,6 +293,7 @@ int compiled_same_bits(const Graph *graph, const Target *target, int64_t n, cons
     }
     end_run(&a);
     end_run(&b);
+    jit_free(jit);
     return wrong;
 }
 
@@ -296,7 +306,8 @@ size_t compiled_bytes(const Graph *graph, int64_t n) {
 
 const void *compiled_run(const Graph *graph, const Target *target, int64_t n, const double *const *inputs, int threads,
                          Arena *arena) {
-    Run run = run_compiled(graph, target, n, inputs, threads);
+    Jit *jit = compile_graph(graph, target);
+    Run run = begin_run(graph, jit, n, inputs, threads);
     char *all = arena_array(arena, char, compiled_bytes(graph, n)), *at = all;
     for (uint32_t i = 0; i < graph->output_count; i++) {
         size_t bytes = type_bytes_at(graph->nodes[graph->outputs[i].node].type, n);
@@ -304,5 +315,6 @@ const void *compiled_run(const Graph *graph, const Target *target, int64_t n, co
         at += bytes;
     }
     end_run(&run);
+    jit_free(jit);
     return all;
 }
