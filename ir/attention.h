@@ -32,6 +32,9 @@ AttentionShape attention_shape(const Graph *graph, const Node *node);
 /* A key is dropped where the upper 24 bits of its random word are below this. */
 int64_t attention_threshold(double rate);
 
+/* Is the norm that attention y was given that of its own softmax, and not some other number? */
+bool attention_has_own_norm(const Graph *graph, NodeId y);
+
 /* Do the two belong into one kernel? A result and its own norm; gradients of the same operands. */
 bool attention_are_siblings(const Graph *graph, NodeId a, NodeId b);
 

@@ -20,16 +20,22 @@ AttentionShape attention_shape(const Graph *graph, const Node *node) {
 
 int64_t attention_threshold(double rate) { return (int64_t)(rate * 0x1p24 + 0.5); }
 
-static bool is_own_norm(const Node *norm, const Node *y, NodeId id) {
-    return norm->op == OP_attention_norm && y->op == OP_attention && y->in[ATTENTION_norm] == id &&
-           norm->in[ATTENTION_q] == y->in[ATTENTION_q] && norm->in[ATTENTION_k] == y->in[ATTENTION_k] &&
-           norm->in[NORM_count] == y->in[ATTENTION_count] && norm->attr.attention.scale == y->attr.attention.scale &&
-           norm->attr.attention.causal == y->attr.attention.causal;
+bool attention_has_own_norm(const Graph *graph, NodeId y) {
+    const Node *node = &graph->nodes[y], *norm = &graph->nodes[node->in[ATTENTION_norm]];
+    return norm->op == OP_attention_norm && norm->in[ATTENTION_q] == node->in[ATTENTION_q] &&
+           norm->in[ATTENTION_k] == node->in[ATTENTION_k] && norm->in[NORM_count] == node->in[ATTENTION_count] &&
+           norm->attr.attention.scale == node->attr.attention.scale &&
+           norm->attr.attention.causal == node->attr.attention.causal;
+}
+
+static bool is_norm_of(const Graph *graph, NodeId norm, NodeId y) {
+    const Node *node = &graph->nodes[y];
+    return node->op == OP_attention && node->in[ATTENTION_norm] == norm && attention_has_own_norm(graph, y);
 }
 
 bool attention_are_siblings(const Graph *graph, NodeId a, NodeId b) {
     const Node *x = &graph->nodes[a], *y = &graph->nodes[b];
-    if (is_own_norm(x, y, a) || is_own_norm(y, x, b)) return true;
+    if (is_norm_of(graph, a, b) || is_norm_of(graph, b, a)) return true;
     return attention_is_gradient(x->op) && attention_is_gradient(y->op) && x->op != y->op &&
            !memcmp(x->in, y->in, sizeof x->in) && !memcmp(&x->attr, &y->attr, sizeof x->attr);
 }

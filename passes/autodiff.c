@@ -343,14 +343,6 @@ static void gradient_matmul(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
     if (t->depends[in[1]]) flow(t, in[1], build_matmul(t->g, build_swap_last(t->g, in[0]), dy));
 }
 
-/* Is the norm that attention y was given its own, and not some other number? */
-static bool has_own_norm(const Tape *t, const NodeId *in, const Attr *attr) {
-    const Node *norm = &t->g->nodes[in[ATTENTION_norm]];
-    return norm->op == OP_attention_norm && norm->in[ATTENTION_q] == in[ATTENTION_q] &&
-           norm->in[ATTENTION_k] == in[ATTENTION_k] && norm->in[NORM_count] == in[ATTENTION_count] &&
-           norm->attr.attention.scale == attr->attention.scale && norm->attr.attention.causal == attr->attention.causal;
-}
-
 /* What flows to queries, keys and values; operand[] are the gradients' nine. */
 static void flow_attention(Tape *t, const NodeId *operand, Attr attr, bool with_values) {
     static const OpKind op[] = {OP_attention_dq, OP_attention_dk, OP_attention_dv};
@@ -373,7 +365,7 @@ static void gradient_attention(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
     memcpy(operand, in, sizeof operand);
     operand[ATTENTION_dy] = dy;
     operand[ATTENTION_delta] = delta;
-    if (!has_own_norm(t, in, &attr)) {
+    if (!attention_has_own_norm(t->g, y)) {
         if (t->depends[in[ATTENTION_norm]]) flow(t, in[ATTENTION_norm], unary(t, OP_neg, delta));
         operand[ATTENTION_delta] = build_like(t->g, delta, 0);
     }
