@@ -72,6 +72,8 @@ static void lay_out_backward(Attention *a) {
 static void describe(Attention *a, const Kernel *kernel, const Target *target) {
     CHECK(attention_parts(kernel->body, &a->parts));
     CHECK(kernel->tile_rows && kernel->wide_rows && kernel->row_block > 0 && kernel->depth_block > 0);
+    CHECK(kernel->tile_rows <= MOST_ROWS && kernel->tile_vectors <= MOST_VECTORS);
+    CHECK(kernel->wide_rows <= MOST_ROWS && kernel->wide_vectors <= MOST_VECTORS);
     a->kernel = kernel;
     a->node = &kernel->body->nodes[a->parts.first];
     a->shape = attention_shape(kernel->body, a->node);
@@ -79,6 +81,7 @@ static void describe(Attention *a, const Kernel *kernel, const Target *target) {
     a->rate = a->node->attr.attention.rate;
     a->is_causal = a->node->attr.attention.causal;
     a->lanes = target->machine.vector_bytes / 4;
+    CHECK(kernel->depth_block % (kernel->tile_vectors * a->lanes) == 0); /* a block of keys begins with a panel */
     a->has_blocks = a->shape.T > kernel->depth_block;
     a->score_stride = attention_round_up(kernel->depth_block, 2 * (int64_t)a->lanes) + SCORE_PAD;
     if (attention_is_gradient(a->node->op))

@@ -6,6 +6,7 @@
  * for a few batches; offsets are linear in n, so what fits for a small, an odd and a large one fits. */
 #include "ir/attention.h"
 #include "ir/program.h"
+#include "ir/strided.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -126,6 +127,24 @@ static const char *contract_problem(const Kernel *kernel) {
     return kernel->depth_block < 0 || kernel->row_block < 0 ? "the size of a block must not be negative" : NULL;
 }
 
+/* Rows are read where they lie. */
+static bool has_attention_rows(const Graph *body, const Node *node) {
+    static const uint32_t rows[] = {ATTENTION_q, ATTENTION_k, ATTENTION_v, ATTENTION_dy};
+    uint32_t count = node->op == OP_attention_norm ? 2 : attention_is_gradient(node->op) ? 4 : 3;
+    Strided view;
+    for (uint32_t i = 0; i < count; i++)
+        if (!strided_of(body, node->in[rows[i]], &view) ||
+            (body->nodes[node->in[rows[i]]].type.dim[3] != 1 && !strided_is_one(view.stride[3])))
+            return false;
+    return true;
+}
+
+static bool is_output(const Graph *body, NodeId id) {
+    for (uint32_t i = 0; i < body->output_count; i++)
+        if (body->outputs[i].node == id) return true;
+    return false;
+}
+
 /* Blocks of queries are the pieces'; gradients do them one after the other. */
 static const char *attention_problem(const Kernel *kernel) {
     const Grid *grid = &kernel->grid;
@@ -134,8 +153,14 @@ static const char *attention_problem(const Kernel *kernel) {
         return "attention is one result with its norm, or gradients of the same";
     for (uint32_t i = 0; i < kernel->body->output_count; i++)
         if (!attention_is(kernel->body->nodes[kernel->body->outputs[i].node].op)) return "attention has no epilogue";
+    const NodeId results[] = {parts.y, parts.dq, parts.dk, parts.dv};
+    for (uint32_t i = 0; i < 4; i++)
+        if (results[i] != NO_NODE && !is_output(kernel->body, results[i]))
+            return "what attention computes is its output";
     const Node *node = &kernel->body->nodes[parts.first];
     const Type *q = &kernel->body->nodes[node->in[ATTENTION_q]].type;
+    if (!has_attention_rows(kernel->body, node))
+        return "attention reads rows of its inputs, whose elements lie side by side";
     bool is_gradient = attention_is_gradient(node->op);
     if (grid->rank != (is_gradient ? 2 : 3) || grid->axis[0].extent != q->dim[0] || grid->axis[1].extent != q->dim[2] ||
         (!is_gradient && grid->axis[2].extent != q->dim[1]))

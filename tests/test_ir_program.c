@@ -69,11 +69,52 @@ static Program *parse(const char *text) {
     return program;
 }
 
-/* `sound` with the first `old` replaced by `new`. */
-static char *changed(const char *old, const char *new, Arena *arena) {
-    const char *at = strstr(sound, old);
-    if (!EXPECT_THAT(at, "the text has no '%s'", old)) return arena_copy(arena, sound);
-    return arena_printf(arena, "%.*s%s%s", (int)(at - sound), sound, new, at + strlen(old));
+/* Kernels of the other kinds. */
+static const char kinds[] = "program \"kinds\"\n"
+                            "input 0 \"x\" data : f32[n,4,2,8]\n"
+                            "input 1 \"count\" data : i32[n]\n"
+                            "input 2 \"table\" state : f32[6,8]\n"
+                            "input 3 \"place\" data : i32[3,1]\n"
+                            "input 4 \"rows\" data : f32[3,8]\n"
+                            "buffer b0 input 0 : f32[n,4,2,8]\n"
+                            "buffer b1 input 1 : i32[n]\n"
+                            "buffer b2 state 2 : f32[6,8]\n"
+                            "buffer b3 input 3 : i32[3,1]\n"
+                            "buffer b4 input 4 : f32[3,8]\n"
+                            "buffer b5 output 0 : f32[n,4,2,8]\n"
+                            "output \"y\" b5\n"
+                            "output \"table\" b2 updates 2\n"
+                            "kernel 0 attention \"mix\"\n"
+                            "  grid n by 1, 2 by 1, 4 by 4\n"
+                            "  body {\n"
+                            "    %0 = input 0 \"\" data : f32[n,4,2,8]\n"
+                            "    %1 = input 1 \"\" data : i32[n]\n"
+                            "    %2 = constant value=0 : i32[3]\n"
+                            "    %3 = constant value=0 : i32[1]\n"
+                            "    %4 = slice %0, start=0,3,0,0 step=1,-1,1,1 : f32[n,4,2,8]\n"
+                            "    %5 = attention_norm %4, %0, %1, scale=0.5 causal=0 : f32[n,4,2]\n"
+                            "    %6 = attention %4, %0, %0, %5, %1, %2, %3, scale=0.5 causal=0 rate=0 stream=0 : "
+                            "f32[n,4,2,8]\n"
+                            "    output \"\" %6\n"
+                            "  }\n"
+                            "kernel 1 scatter \"add\"\n"
+                            "  grid 6 by 2, 8\n"
+                            "  body {\n"
+                            "    %0 = input 0 \"\" data : f32[6,8]\n"
+                            "    %1 = input 1 \"\" data : i32[3,1]\n"
+                            "    %2 = input 2 \"\" data : f32[3,8]\n"
+                            "    %3 = broadcast %1 : i32[3,8]\n"
+                            "    %4 = scatter_add %0, %3, %2, axis=0 : f32[6,8]\n"
+                            "    output \"\" %4\n"
+                            "  }\n"
+                            "call 0: \"mix\"(b0, b1 -> b5)\n"
+                            "call 1: \"add\"(b2, b3, b4 -> b2)\n";
+
+/* The text with the first `old` replaced by `new`. */
+static char *changed(const char *text, const char *old, const char *new, Arena *arena) {
+    const char *at = strstr(text, old);
+    if (!EXPECT_THAT(at, "the text has no '%s'", old)) return arena_copy(arena, text);
+    return arena_printf(arena, "%.*s%s%s", (int)(at - text), text, new, at + strlen(old));
 }
 
 static char *printed(const Program *program, void (*print)(const Program *, FILE *), Arena *arena) {
@@ -87,9 +128,11 @@ static char *printed(const Program *program, void (*print)(const Program *, FILE
     return copy;
 }
 
-static const struct {
+typedef struct {
     const char *old, *new, *report; /* report NULL: sound */
-} breaks[] = {
+} Break;
+
+static const Break breaks[] = {
     {"x", "x", NULL},
     {"b0 input 0 : f32[n,4]", "b0 input 1 : f32[4,8]", "b0: data must be an input buffer"},
     {"b1 state 1 : f32[4,8]", "b1 state 1 : f32[8,4]", "b1: the type is not the input's"},
@@ -122,24 +165,50 @@ static const struct {
     {"phase 2:\n", "", "calls 2 and 3 of phase 1 share b3"},
 };
 
-static void test_verify(void) {
-    for (size_t i = 0; i < sizeof breaks / sizeof *breaks; i++) {
+static const Break breaks_of_kinds[] = {
+    {"attention \"mix\"", "map \"mix\"", "kernel 0 \"mix\": attention needs a kernel of its own kind"},
+    {"output \"\" %6", "output \"\" %5", "what attention computes is its output"},
+    {"output \"\" %6", "%7 = neg %6 : f32[n,4,2,8]\n    output \"\" %7", "attention has no epilogue"},
+    {"%6 = attention %4, %0", "%6 = attention %0, %4", "attention is one result with its norm"},
+    {"start=0,3,0,0 step=1,-1,1,1", "start=0,0,1,0 step=1,1,-1,1", NULL},
+    {"start=0,3,0,0 step=1,-1,1,1", "start=0,0,0,7 step=1,1,1,-1", "elements lie side by side"},
+    {"2 by 1, 4 by 4", "2 by 1", "the grid of attention is samples, heads and"},
+    {"4 by 4", "4 by 4\n  wide 6 rows 0 vectors", "a tile has both rows and vectors"},
+    {"b1 -> b5", "b1 -> b0", "writes b0, which is an input"},
+    {"scatter \"add\"", "map \"add\"", "kernel 1 \"add\": a map kernel cannot hold a scatter"},
+    {"scatter \"add\"", "contract \"add\"", "a contraction has one product"},
+    {"output \"\" %4", "%5 = neg %4 : f32[6,8]\n    output \"\" %5", "which is its only output"},
+    {"grid 6 by 2, 8", "grid 6 by 2, 4", "the grid must have the axes of the result"},
+    {"grid 6 by 2, 8", "grid 6, 8 by 4", NULL},
+    {"%3 = broadcast %1 : i32[3,8]", "%3 = iota axis=1 : i32[3,8]", "can be cut only where whole rows"},
+    {"%3 = broadcast %1 : i32[3,8]\n    %4 = scatter_add %0, %3, %2, axis=0 : f32[6,8]\n    output \"\" %4",
+     "%3 = broadcast %1 : i32[3,8]\n    %4 = slice %0, start=0,0 step=1,1 : f32[3,8]\n    %5 = scatter_add %0, %3, %4, "
+     "axis=0 : f32[6,8]\n    output \"\" %5",
+     "call 1: output 0 cannot be written over input 0 (b2)"},
+};
+
+static void test_breaks(const char *text, const Break *list, size_t count) {
+    for (const Break *b = list; b < list + count; b++) {
         Arena *arena = arena_new();
-        Program *program = parse(changed(breaks[i].old, breaks[i].new, arena));
+        Program *program = parse(changed(text, b->old, b->new, arena));
         char *report = NULL;
         size_t size;
         FILE *out = open_memstream(&report, &size);
         bool good = program && program_verify(program, out);
         fclose(out);
-        if (breaks[i].report)
-            EXPECT_THAT(!good && strstr(report, breaks[i].report), "'%s': wants: %s\nsays: %s", breaks[i].new,
-                        breaks[i].report, report);
+        if (b->report)
+            EXPECT_THAT(!good && strstr(report, b->report), "'%s': wants: %s\nsays: %s", b->new, b->report, report);
         else
-            EXPECT_THAT(good, "'%s' says: %s", breaks[i].new, report);
+            EXPECT_THAT(good, "'%s' says: %s", b->new, report);
         free(report);
         program_free(program);
         arena_free(arena);
     }
+}
+
+static void test_verify(void) {
+    test_breaks(sound, breaks, sizeof breaks / sizeof *breaks);
+    test_breaks(kinds, breaks_of_kinds, sizeof breaks_of_kinds / sizeof *breaks_of_kinds);
 }
 
 static void test_text(void) {
