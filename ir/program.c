@@ -197,19 +197,20 @@ static bool read_in_place(const Kernel *kernel, uint32_t input, const uint32_t *
     return true;
 }
 
-static bool reads_input(const Graph *g, NodeId id, uint32_t input) {
-    const Node *node = &g->nodes[id];
-    if (node->op == OP_input) return node->attr.index == input;
-    for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
-        if (reads_input(g, node->in[i], input)) return true;
-    return false;
-}
-
 static bool scatter_may_update(const Kernel *kernel, uint32_t input) {
     const Graph *body = kernel->body;
     const Node *scatter = &body->nodes[kernel_scatter(kernel)], *base = &body->nodes[scatter->in[0]];
-    return base->op == OP_input && base->attr.index == input && !reads_input(body, scatter->in[1], input) &&
-           !reads_input(body, scatter->in[2], input);
+    Arena *scratch = arena_new();
+    bool *depends = arena_array(scratch, bool, body->count);
+    for (NodeId id = 0; id < body->count; id++) {
+        const Node *node = &body->nodes[id];
+        depends[id] = node->op == OP_input && node->attr.index == input;
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) depends[id] |= depends[node->in[i]];
+    }
+    bool may =
+        base->op == OP_input && base->attr.index == input && !depends[scatter->in[1]] && !depends[scatter->in[2]];
+    arena_free(scratch);
+    return may;
 }
 
 /* Each stage reads its inputs anew, computes everything at a place, then stores. So whatever is made of the input has
