@@ -42,9 +42,11 @@ static int64_t text_length(const SelfcProgram *program) {
     return length >= 3 ? length : 0;
 }
 
-/* Do both give results of the same shapes? Then who calls need not know which of the two ran. */
+/* Do both read the same and give results of the same shapes? Then who calls need not know which of the two ran. */
 static bool text_agree(const SelfcProgram *a, const SelfcProgram *b) {
     if (a->input_count != b->input_count || a->output_count != b->output_count) return false;
+    for (uint32_t i = 0; i < a->input_count; i++)
+        if (strcmp(a->io[i].name, b->io[i].name)) return false;
     for (uint32_t i = 0; i < a->output_count; i++) {
         const SelfcTensor *x = &a->io[a->input_count + i], *y = &b->io[b->input_count + i];
         if (x->dtype != y->dtype || x->rank != y->rank || memcmp(x->dim, y->dim, sizeof x->dim)) return false;
@@ -89,14 +91,18 @@ static void text_add(TextFunctions *functions, const Manifest *manifest, const D
         for (char *at = macro; *at; at++) *at = (char)toupper((unsigned char)*at);
         function->macro = macro;
     }
-    function->is_split |= !text_agree(&module->programs[function->first], &module->programs[p]);
-    function->programs[function->program_count++] = p;
+    function->is_split |= !text_agree(&module->programs[function->first], &module->programs[p]) ||
+                          drivers[function->first].wants_weights != drivers[p].wants_weights;
+    uint32_t at = function->program_count++;
+    for (; at && text_length(&module->programs[function->programs[at - 1]]) > length; at--)
+        function->programs[at] = function->programs[at - 1];
+    function->programs[at] = p;
     if (length > function->room) function->room = length;
     SelfcExtent inner = drivers[p].workspace;
     if (inner.fixed + inner.per_n > function->inner) function->inner = inner.fixed + inner.per_n;
 }
 
-/* Lengths grow as the programs stand in the description. What the caller could not size is left out. */
+/* What the caller could not size is left out. */
 TextFunctions text_functions(const Manifest *manifest, const Driver *drivers, Arena *arena) {
     TextFunctions functions = {.items = arena_array(arena, TextFunction, manifest->module.program_count + 1)};
     for (uint32_t p = 0; p < manifest->module.program_count; p++) text_add(&functions, manifest, drivers, p, arena);

@@ -28,6 +28,22 @@ cat >"$folder/run/model.json" <<'END'
         { "expr": "sum(cast(segment + 0 * text, 'f32'), axis=1) * 1000 + cast(positions, 'f32')", "name": "place" }
       ]
     },
+    "named_16": {
+      "inputs": { "text": { "shape": ["n", 16], "type": "i32" } },
+      "layers": [{ "expr": "sum(cast(text, 'f32'), axis=1) + 1600000", "name": "features" }]
+    },
+    "named_8": {
+      "inputs": { "text": { "shape": ["n", 8], "type": "i32" } },
+      "layers": [{ "expr": "sum(cast(text, 'f32'), axis=1) + 800000", "name": "features" }]
+    },
+    "mixed_8": {
+      "inputs": { "text": { "shape": ["n", 8], "type": "i32" }, "count": { "shape": ["n"], "type": "i32" } },
+      "layers": [{ "expr": "sum(cast(text, 'f32'), axis=1) + cast(count, 'f32')", "name": "features" }]
+    },
+    "mixed_16": {
+      "inputs": { "text": { "shape": ["n", 16], "type": "i32" }, "positions": { "shape": ["n"], "type": "i32" } },
+      "layers": [{ "expr": "sum(cast(text, 'f32'), axis=1) + cast(positions, 'f32')", "name": "features" }]
+    },
     "each": {
       "lengths": [8, 16],
       "inputs": { "text": { "shape": ["n", "length"], "type": "i32" } },
@@ -61,12 +77,13 @@ printf '\2\0\0\0\0\0\0\0{}' >"$folder/run/weights.safetensors"
 gives 0 "$selfc" build "$folder/run" -o "$folder/tiny.o"
 [ -z "$(nm -u "$folder/tiny.o")" ] || fail "undefined: $(nm -u "$folder/tiny.o")"
 ! grep -q each_text "$folder/tiny.h" || fail "a function whose result has as many numbers as the row cannot take text"
+! grep -q mixed_text "$folder/tiny.h" || fail "functions with different inputs cannot be one that takes text"
 
 cat >"$folder/use.c" <<'END'
 #include "tiny.h"
 #include <stdio.h>
 #include <string.h>
-static char workspace[TINY_ENCODE_TEXT_WORKSPACE + TINY_FILL_TEXT_WORKSPACE];
+static char workspace[TINY_ENCODE_TEXT_WORKSPACE + TINY_FILL_TEXT_WORKSPACE + TINY_NAMED_TEXT_WORKSPACE];
 static void encode(const char *text) {
     float y = -1;
     int code = tiny_encode_text(text, strlen(text), &y, workspace);
@@ -77,11 +94,18 @@ static void fill(const char *text, const char *pair) {
     int code = tiny_fill_text(text, strlen(text), pair, pair ? strlen(pair) : 0, &y, workspace + 1);
     printf("%d %.0f\n", code, y);
 }
+static void named(const char *text) {
+    float y = -1;
+    int code = tiny_named_text(text, strlen(text), &y, workspace);
+    printf("%d %.0f\n", code, y);
+}
 int main(void) {
     encode("The capital of France is Paris."); /* 2 + 5 … 11 + 3 */
     encode("");
     encode("a a a a a a");
     encode("a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a");
+    named(""); /* the shorter one stands behind the longer */
+    named("a a a a a a a");
     fill("the capital of [MASK]", "is paris");
     fill("the capital of [MASK]", NULL);
     fill("the capital", NULL);
@@ -95,6 +119,8 @@ cat >"$folder/want" <<'END'
 0 820005
 0 880083
 0 3520395
+0 800005
+0 1600096
 0 3004
 0 4
 3 -1
