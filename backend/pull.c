@@ -661,14 +661,15 @@ LLVMValueRef pull_value(Pull *p, NodeId id, const Position *at) {
 }
 
 enum {
-    LEAST_STREAMED = 32 /* half a line of the cache: lines must be written whole, the other half at once after it */
+    LEAST_STREAMED = 32, /* half a line of the cache: lines must be written whole, the other half at once after it */
+    LINE = 64            /* which buffers begin with */
 };
 
 static void stream_to(Pull *p, LLVMValueRef value, LLVMValueRef pointer, uint32_t bytes) {
     LLVMContextRef c = p->e->context;
     LLVMValueRef store = LLVMBuildStore(builder(p), value, pointer);
     LLVMMetadataRef one = LLVMValueAsMetadata(LLVMConstInt(LLVMInt32TypeInContext(c), 1, false));
-    LLVMSetAlignment(store, bytes);
+    LLVMSetAlignment(store, bytes < LINE ? bytes : LINE);
     LLVMSetMetadata(store, LLVMGetMDKindIDInContext(c, "nontemporal", 11),
                     LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, &one, 1)));
 }
