@@ -300,7 +300,7 @@ int main(int argc, char **argv) {
         diag_init(&diag);
         bool is_known = target_make(NULL, cpus[i], arena, &target, &diag);
         if (is_known && target.is_host) {
-            failed += kernels(&target, 16 * scale) + padding(&target);
+            failed += kernels(&target, 12 * scale) + padding(&target);
             printf("%s: %d failed so far\n", target.cpu, failed);
         } else {
             printf("skipped %s: %s\n", cpus[i], is_known ? "this machine cannot run it" : diag.text);
