@@ -94,8 +94,11 @@ bool strided_above(const Graph *graph, NodeId id, NodeId memory, Strided *view) 
 
 bool strided_of(const Graph *graph, NodeId id, Strided *view) { return strided_above(graph, id, NO_NODE, view); }
 
-bool strided_same_along(const Graph *graph, NodeId id, uint32_t axes) {
+/* What has been seen is the same along them, or nobody asks any more. */
+static bool same_along(const Graph *graph, NodeId id, uint32_t axes, bool *seen) {
     const Node *node = &graph->nodes[id];
+    if (seen[id]) return true;
+    seen[id] = true;
     axes &= (1u << node->type.rank) - 1;
     for (uint32_t i = 0; i < node->type.rank; i++)
         if (node->type.dim[i] == 1) axes &= ~(1u << i);
@@ -103,6 +106,13 @@ bool strided_same_along(const Graph *graph, NodeId id, uint32_t axes) {
     if (node->op == OP_iota) return !(axes >> node->attr.axis & 1);
     if (node->op != OP_broadcast && !op_is_elementwise(node->op)) return false;
     for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
-        if (!strided_same_along(graph, node->in[i], axes)) return false;
+        if (!same_along(graph, node->in[i], axes, seen)) return false;
     return true;
+}
+
+bool strided_same_along(const Graph *graph, NodeId id, uint32_t axes) {
+    Arena *scratch = arena_new();
+    bool same = same_along(graph, id, axes, arena_array(scratch, bool, id + 1));
+    arena_free(scratch);
+    return same;
 }

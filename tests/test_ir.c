@@ -3,6 +3,7 @@
  * Rules are tested through texts, as a person would write them. An operation of the table without a case of each
  * kind fails the test. */
 #include "ir/build.h"
+#include "ir/strided.h"
 #include "ir/text.h"
 #include "tests/test_ir_expect.h"
 
@@ -473,6 +474,21 @@ static void test_arena(void) {
     arena_free(NULL);
 }
 
+/* Repeated along axis 1, alone; after work on itself, over and over; and beside what differs there. */
+static void test_same_along(void) {
+    Graph *g = graph_new("same");
+    Type type = type_make(DTYPE_i32, 2, (Dim[]){3, 5});
+    NodeId row = build_input(g, "row", INPUT_data, type_make(DTYPE_i32, 2, (Dim[]){3, 1}), (Init){0});
+    NodeId x = build_broadcast(g, row, type);
+    EXPECT(strided_same_along(g, x, 1u << 1) && !strided_same_along(g, x, 1u << 0));
+    for (int i = 0; i < 60; i++) x = build_binary(g, i % 2 ? OP_add : OP_xor, x, x);
+    EXPECT(strided_same_along(g, x, ~0u << 1) && !strided_same_along(g, x, 3));
+    NodeId across = build_iota(g, type, 1), down = build_iota(g, type, 0);
+    EXPECT(!strided_same_along(g, build_binary(g, OP_add, x, across), 1u << 1));
+    EXPECT(strided_same_along(g, build_binary(g, OP_add, x, down), 1u << 1));
+    graph_free(g);
+}
+
 int main(void) {
     test_arena();
     test_diag();
@@ -480,6 +496,7 @@ int main(void) {
     test_sharing();
     test_copies();
     test_builders();
+    test_same_along();
     test_verify();
     test_rules();
     return check_result("graph");
