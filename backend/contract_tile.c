@@ -130,16 +130,18 @@ static void some_steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueR
     micro_round_end(c->p, &round, sum);
 }
 
-/* Where a step has few products, what it counts would take as long as they do. */
-static uint32_t unroll_of(const Tile *tile) {
+/* Where a step has few products, what it counts would take as long as they do. For vectors of 16 bytes LLVM moves the
+ * loads of all steps to the front of a round, and sums leave their registers. */
+static uint32_t unroll_of(const Contract *c, const Tile *tile) {
     uint32_t products = tile->rows * tile->vectors;
+    if (contract_vector_bytes(c) < 32) return 1;
     return products <= 16 ? 4 : products <= 24 ? 2 : 1;
 }
 
 /* Steps [from, end): rounds of several, then those that are left. */
 static void many_steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef from,
                        LLVMValueRef end, bool may_be_empty, LLVMValueRef *sum) {
-    uint32_t unroll = unroll_of(tile);
+    uint32_t unroll = unroll_of(c, tile);
     if (unroll > 1) {
         LLVMValueRef rounds = contract_divide(c, contract_sub(c, end, from), unroll);
         LLVMValueRef stop = add(c, from, mul(c, rounds, number(c, unroll)));

@@ -76,10 +76,11 @@ bool read_text_has_labels(const Training *training) {
 
 /* What only the first says. */
 static void text_check(Reader *r, const Data *data) {
+    const char *who = data->path ? arena_printf(r->arena, "%s is text, which", data->path) : "a text";
     if (!data->length && !json_get(data->json, "length"))
-        read_error(r, data->json, "a text needs a \"length\": the tokens of a sample");
+        read_error(r, data->json, "%s needs a \"length\": the tokens of a sample", who);
     if (!data->tokenizer && !json_get(data->json, "tokenizer"))
-        read_error(r, data->json, "a text needs a \"tokenizer\": a vocab.txt, a tokenizer.json, or \"characters\"");
+        read_error(r, data->json, "%s needs a \"tokenizer\": a vocab.txt, a tokenizer.json, or \"characters\"", who);
 }
 
 /* A source that is recognised from its path may turn out to be no text, and then has shapes of its own. */
