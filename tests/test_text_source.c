@@ -273,9 +273,12 @@ static void test_questions(void) {
         "\"start\": 18, \"more\": [1, {\"a\": null}]}\n"
         "{\"context\": \"a b c d e a b c d e\", \"question\": \"a\", \"answer\": \"d e a\"}\n"
         "{\"context\": \"a b c d e a b c d e a b c d\", \"question\": \"a a a a a a a a a a\", \"answer\": \"d\"}\n"
-        "{\"context\": \"a b\", \"question\": \"c\", \"answer\": null}\n");
+        "{\"context\": \"a b\", \"question\": \"c\", \"answer\": null}\n"
+        "{\"context\": \"a b\", \"question\": \"c\", \"answer\": \" \"}\n");
     SelfcSource *source = open_text(of("q.train.jsonl", SELFC_TRAIN, 17, NULL));
-    EXPECT(selfc_source_count(source) == 4, "%lld questions", (long long)selfc_source_count(source));
+    EXPECT(selfc_source_count(source) == 5, "%lld questions", (long long)selfc_source_count(source));
+    expect_field(source, "start", 4, 0, -9); /* no token is white space */
+    expect_field(source, "end", 4, 0, -9);
     expect_field(source, "text", 0, CLS, WHERE, SAT, THE, CAT, ASK, SEP, 23, THE, CAT, XS, SAT, ON, THE, MAT, DOT, SEP,
                  -9);
     expect_field(source, "segment", 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -9);

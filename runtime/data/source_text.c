@@ -4,7 +4,7 @@
  * judges it is read once, without overlap. What does not fill a sample at the end is left out. Of documents, a sample
  * is the beginning of each file; of lines, the beginning of each that is not empty, with its label or its question.
  *
- * Around the tokens stand [CLS] and [SEP], if the tokenizer has them, and behind them [PAD]. Opening tokenises what the
+ * Around the tokens stand [CLS] and [SEP], if the tokenizer has both, and behind them [PAD]. Opening tokenises what the
  * cache does not have; nothing is loaded. */
 #include "runtime/data/cache_file.h"
 #include "runtime/data/source.h"
@@ -199,7 +199,7 @@ static bool text_learn_tokens(Texts *texts) {
 
 /* Which tokens there are depends on the tokenizer, on the files, and for records on where they are cut off. */
 static uint64_t text_key(const Texts *texts, const TextFiles *files) {
-    enum { TEXT_VERSION = 1 }; /* changes when the same files give other tokens */
+    enum { TEXT_VERSION = 2 }; /* changes when the same files give other tokens */
     uint64_t key = CACHE_KEY_BEGIN, tables;
     size_t size;
     const void *blob = selfc_tokenizer_tables(texts->plan.tokenizer, &size);
