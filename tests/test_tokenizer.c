@@ -386,6 +386,7 @@ static void check_rows(void) {
     expect_row(t, "the capital", NULL, true, 3, "2:0 5:0 3:0 | 3 -1");
     expect_row(t, "the", NULL, true, 1, "2:0 | 1 -1");
     expect_row(t, "the", "of", true, 5, "2:0 5:0 3:0 7:1 3:1 | 5 -1");
+    expect_row(t, "the", "of", true, 2, "2:0 3:0 | 2 -1"); /* not even room for all marks */
     expect_row(t, "the", "of", true, 3, "2:0 3:0 3:1 | 3 -1");
     expect_row(t, "the", "", true, 5, "2:0 5:0 3:0 3:1 0:0 | 4 -1");
     expect_row(t, "the the the", "of", true, 6, "2:0 5:0 5:0 3:0 7:1 3:1 | 6 -1");
