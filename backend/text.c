@@ -179,8 +179,8 @@ static void text_find_memory(Text *t) {
 static LLVMValueRef text_make_row(Text *t) {
     bool has_pair = t->function->has[TEXT_segment];
     LLVMTypeRef types[] = {t->pointer, t->pointer, t->pointer, t->i64,     t->pointer, t->i64,
-                           t->i64,     t->pointer, t->pointer, t->pointer, t->pointer};
-    LLVMTypeRef type = LLVMFunctionType(t->i64, types, 11, false);
+                           t->i32,     t->i64,     t->pointer, t->pointer, t->pointer, t->pointer};
+    LLVMTypeRef type = LLVMFunctionType(t->i64, types, 12, false);
     LLVMValueRef row = LLVMGetNamedFunction(t->module, "selfc_text_row");
     if (!row) row = LLVMAddFunction(t->module, "selfc_text_row", type);
     LLVMValueRef values[] = {t->tables,
@@ -189,12 +189,13 @@ static LLVMValueRef text_make_row(Text *t) {
                              LLVMGetParam(t->self, 1),
                              has_pair ? LLVMGetParam(t->self, 2) : LLVMConstNull(t->pointer),
                              has_pair ? LLVMGetParam(t->self, 3) : text_number(t, 0),
+                             LLVMConstInt(t->i32, t->function->has[TEXT_positions], false), /* [MASK] is no text */
                              text_number(t, t->function->room),
                              t->tokens,
                              t->ids,
                              t->segments,
                              t->position};
-    LLVMValueRef count = LLVMBuildCall2(t->builder, type, row, values, 11, "");
+    LLVMValueRef count = LLVMBuildCall2(t->builder, type, row, values, 12, "");
     LLVMBuildStore(t->builder, LLVMBuildTrunc(t->builder, count, t->i32, ""), t->count);
     return count;
 }

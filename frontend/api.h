@@ -104,6 +104,9 @@ int api_execute(SelfcModel *model, const SelfcProgram *program, int64_t n, const
 /* api_tensor.c: states from a safetensors file. All parameters must be in it. */
 int api_load(Compiled *compiled, const char *path);
 void api_compiled_free(Compiled *compiled);
+/* api_import_config.c: the names of classes, which go with the weights that tell them apart: a list under "labels" in the
+ * file's metadata. NULL, and *count 0: they have none. */
+const char *const *api_label_names(const SelfcTensors *weights, Arena *arena, uint32_t *count);
 
 /* api_begin.c: weights that training.init names. */
 /* The path in the description is made absolute: a RUN then says where it began. */

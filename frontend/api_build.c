@@ -107,7 +107,6 @@ static void build_note(const SelfcModel *model, BuildKind kind, const CompileInp
 
 /* A RUN with a tokenizer: its functions on rows of ids can take text. NULL: there is none; *failed after api_fail. */
 static SelfcTokenizer *build_tokenizer(const SelfcModel *model, BuildText *text, int *failed) {
-    static const char *const marks[] = {"[CLS]", "[SEP]", "[PAD]", "[MASK]"};
     const char *path = model->folder ? arena_printf(model->arena, "%s/tokenizer.json", model->folder) : NULL;
     if (!path || access(path, R_OK)) return NULL;
     SelfcTokenizer *tokenizer = selfc_tokenizer_open(path);
@@ -120,7 +119,9 @@ static SelfcTokenizer *build_tokenizer(const SelfcModel *model, BuildText *text,
         words[i] = word ? word : "";
     }
     text->words = words;
-    for (int i = 0; i < 4; i++) text->marks[i] = selfc_tokenizer_find(tokenizer, marks[i]);
+    SelfcMarks marks = selfc_tokenizer_marks(tokenizer);
+    _Static_assert(sizeof marks == sizeof text->marks, "built code reads them as SelfcMarks");
+    memcpy(text->marks, &marks, sizeof marks);
     return tokenizer;
 }
 

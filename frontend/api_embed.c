@@ -276,17 +276,17 @@ static void embed_fill_input(const Fill *fill, uint32_t input, int64_t first, in
     selfc_source_fields(source, &fields);
     uint32_t field = embed->input[input].field;
     const SelfcTensor *sample = &fields[field].sample, *tensor = embed->input[input].tensor;
-    int64_t elements = selfc_tensor_elements(sample, 0);
+    int64_t elements = selfc_tensor_elements(tensor, 1);
     size_t bytes = selfc_tensor_bytes(sample, 0), out_bytes = selfc_tensor_bytes(tensor, 1);
     for (int64_t i = first; i < end; i++) {
         char *to = (char *)fill->inputs[input] + (size_t)i * out_bytes, *stored = to + out_bytes - bytes;
         if (out_bytes < bytes) { /* a text that is filled up to a smaller length */
             int32_t whole[bytes / sizeof(int32_t)];
             selfc_source_gather(source, field, fill->index + i, 1, whole);
-            memcpy(to, whole, out_bytes);
-            continue;
+            stored = memcpy(to, whole, out_bytes);
+        } else {
+            selfc_source_gather(source, field, fill->index + i, 1, stored);
         }
-        selfc_source_gather(source, field, fill->index + i, 1, stored);
         if (tensor->dtype == SELFC_f32)
             embed_widen(stored, sample->dtype, elements, (float)embed->input[input].scale, (float *)to);
     }

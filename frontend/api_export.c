@@ -52,9 +52,9 @@ static void export_sizes(Export *export) {
     bert->activation = export_number(export, "relu") != 0   ? ACTIVATION_relu
                        : export_number(export, "tanh") != 0 ? ACTIVATION_tanh
                                                             : ACTIVATION_gelu;
-    char *labels = selfc_safetensors_metadata(&export->weights, "labels");
-    if (labels) bert_read_labels(labels, export->arena, bert);
-    free(labels);
+    uint32_t labels;
+    const char *const *names = api_label_names(&export->weights, export->arena, &labels);
+    if (labels == bert->labels) bert->label_names = names;
     bert->is_tied = !export_has(export, "output.weight");
     bert->has_pooler = export_has(export, "bert_pooler.dense.weight");
 }

@@ -13,10 +13,10 @@ extern const char *const bert_kind_name[BERT_KINDS]; /* as --as says it: "masked
 
 typedef struct {
     BertKind kind;
-    const char *architecture; /* "BertForMaskedLM" */
-    int64_t labels;           /* classes of a classifier; 0 otherwise */
-    const char **label_names; /* of each; NULL: they have none */
-    bool is_exclusive;        /* a text is of one class; else of any number of them */
+    const char *architecture;       /* "BertForMaskedLM" */
+    int64_t labels;                 /* classes of a classifier; 0 otherwise */
+    const char *const *label_names; /* of each; NULL: they have none */
+    bool is_exclusive;              /* a text is of one class; else of any number of them */
 #define SIZE(field, ...) int64_t field;
 #include "frontend/bert.def"
     int64_t none; /* 0: the axis that a vector does not have */
@@ -32,9 +32,9 @@ int bert_read_config(const char *folder, const char *as, Arena *arena, Bert *ber
 int bert_write_config(const char *folder, const Bert *bert, Arena *arena);
 enum { BERT_NUMBER = 32 };
 char *bert_number(double number, char text[BERT_NUMBER]); /* with as many digits as it takes to read the same */
-/* The names of a classifier's labels, kept beside the weights: ["no", "yes"]. NULL: they have none. */
+/* The names of a classifier's labels, kept beside the weights (see api_label_names): ["no", "yes"]. NULL: they have
+ * none. */
 const char *bert_print_labels(const Bert *bert, Arena *arena);
-void bert_read_labels(const char *text, Arena *arena, Bert *bert); /* those that were printed, if they fit */
 int bert_kind_find(const char *name, BertKind *kind);
 
 /* api_import_model.c: a description of the model. */
@@ -45,7 +45,6 @@ typedef struct {
     const char *there, *here; /* names; `there` as the architecture's own */
     bool is_dense;            /* [out, in] there */
     SelfcTensor tensor;       /* f32, with the axes that it has here */
-    bool is_optional;         /* pooler: there may be none */
 } BertTensor;
 typedef struct {
     BertTensor *items;

@@ -273,17 +273,21 @@ const char *bert_print_labels(const Bert *bert, Arena *arena) {
     return copy;
 }
 
-void bert_read_labels(const char *text, Arena *arena, Bert *bert) {
+const char *const *api_label_names(const SelfcTensors *weights, Arena *arena, uint32_t *count) {
+    char *text = selfc_safetensors_metadata(weights, "labels");
     Diag quiet;
     diag_init(&quiet);
-    const Json *list = json_parse(text, "labels", arena, &quiet);
+    const Json *list = text ? json_parse(arena_copy(arena, text), "labels", arena, &quiet) : NULL;
     diag_free(&quiet);
-    if (!list || list->kind != JSON_list || list->count != bert->labels) return;
+    free(text);
+    *count = 0;
+    if (!list || list->kind != JSON_list) return NULL;
     const char **names = arena_array(arena, const char *, list->count + 1);
-    uint32_t count = 0;
     for (const Json *item = list->child; item && item->kind == JSON_text; item = item->next)
-        names[count++] = item->text;
-    if (count == list->count) bert->label_names = names;
+        names[(*count)++] = item->text;
+    if (*count == list->count) return names;
+    *count = 0;
+    return NULL;
 }
 
 static const char *config_label(const Bert *bert, int64_t label, Arena *arena) {

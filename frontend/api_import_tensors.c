@@ -43,8 +43,7 @@ static void bert_add(BertTensors *tensors, const Bert *bert, const BertLine *lin
     bool has_prefix = bert->kind != BERT_encoder && (line->part == PART_encoder || line->part == PART_pooler);
     *tensor = (BertTensor){.there = has_prefix ? arena_printf(arena, "bert.%s", there) : there,
                            .here = bert_layer_name(line->here, layer, arena),
-                           .is_dense = line->is_dense,
-                           .is_optional = line->part == PART_pooler && bert->kind == BERT_encoder};
+                           .is_dense = line->is_dense};
     tensor->tensor = (SelfcTensor){
         .name = tensor->here, .dtype = SELFC_f32, .rank = line->columns ? 2 : 1, .dim = {line->rows, line->columns}};
 }

@@ -3,7 +3,6 @@
  * Each makes rows of ids from its texts, runs a function on them, and reads what it wants to know from the
  * probabilities that come out. Results live in an arena of the model's, which the next call empties. */
 #include "frontend/api_rows.h"
-#include "frontend/json.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -126,29 +125,13 @@ const SelfcFilled *selfc_fill_mask(SelfcModel *model, const SelfcFillMask *given
 
 /* --- classes --- */
 
-/* A list of texts in JSON; NULL if it is none. */
-static const char *const *names_read(const char *text, Arena *arena, uint32_t *count) {
-    Diag quiet;
-    diag_init(&quiet);
-    const Json *list = json_parse(text, "labels", arena, &quiet);
-    diag_free(&quiet);
-    *count = 0;
-    if (!list || list->kind != JSON_list) return NULL;
-    const char **names = arena_array(arena, const char *, list->count + 1);
-    for (const Json *item = list->child; item && item->kind == JSON_text; item = item->next)
-        names[(*count)++] = item->text;
-    return *count == list->count ? names : NULL;
-}
-
 /* Names of classes go with the weights that tell them apart: a list under "labels" in the file's metadata. */
 static void names_find(SelfcModel *model) {
     SelfcTensors tensors;
     if (model->has_class_names) return;
     model->has_class_names = true;
     if (!model->weights || selfc_safetensors_read(model->weights, &tensors)) return;
-    char *text = selfc_safetensors_metadata(&tensors, "labels");
-    if (text) model->class_names = names_read(text, model->arena, &model->class_count);
-    free(text);
+    model->class_names = api_label_names(&tensors, model->arena, &model->class_count);
     selfc_safetensors_free(&tensors);
 }
 

@@ -155,35 +155,35 @@ int rows_open(Rows *rows, SelfcModel *model, RowsKind kind, const char *function
 
 /* --- from text to rows --- */
 
-static void rows_add_special(const Rows *rows, const char *name, SelfcToken *tokens, int64_t *count) {
-    int32_t id = selfc_tokenizer_find(rows->tokenizer, name);
-    if (id >= 0) tokens[(*count)++] = (SelfcToken){.id = id, .word = -1, .from = -1, .to = -1};
+/* The whole row, however long; tokens: free(). */
+static Row rows_encode(const Rows *rows, const char *text, const char *second, bool has_specials, SelfcToken **tokens) {
+    int64_t bytes = (int64_t)strlen(text), second_bytes = second ? (int64_t)strlen(second) : 0;
+    int64_t room = bytes + second_bytes + 3; /* a token has a byte at least */
+    SelfcMarks marks = selfc_tokenizer_marks(rows->tokenizer);
+    int32_t *ids = malloc(2 * (size_t)room * sizeof *ids), mask;
+    size_t size;
+    *tokens = malloc((size_t)room * sizeof **tokens);
+    if (!ids || !*tokens) die("no memory for the tokens of %lld bytes", (long long)(bytes + second_bytes));
+    Row row = {.count = selfc_text_row(selfc_tokenizer_tables(rows->tokenizer, &size), &marks, text, bytes, second,
+                                       second_bytes, has_specials, room, *tokens, ids, ids + room, &mask)};
+    while (row.second < row.count && !ids[room + row.second]) row.second++;
+    free(ids);
+    return row;
 }
 
 int rows_make(const Rows *rows, const char *text, const char *second, bool has_specials, Arena *arena, Row *row) {
-    int64_t bytes = (int64_t)strlen(text), second_bytes = second ? (int64_t)strlen(second) : 0, count = 0;
     int64_t longest = rows->lengths.length[rows->lengths.count - 1];
-    SelfcToken *tokens = malloc((size_t)(bytes + second_bytes + 3) * sizeof *tokens);
-    if (!tokens) return api_fail("no memory for the tokens of %lld bytes", (long long)(bytes + second_bytes));
-    rows_add_special(rows, "[CLS]", tokens, &count);
-    count += selfc_tokenizer_encode(rows->tokenizer, text, bytes, has_specials, tokens + count, bytes);
-    rows_add_special(rows, "[SEP]", tokens, &count);
-    *row = (Row){.second = count};
-    if (second) {
-        count +=
-            selfc_tokenizer_encode(rows->tokenizer, second, second_bytes, has_specials, tokens + count, second_bytes);
-        rows_add_special(rows, "[SEP]", tokens, &count);
-    }
-    row->count = count;
-    if (count <= longest) {
-        SelfcToken *kept = arena_array(arena, SelfcToken, count + 1);
-        memcpy(kept, tokens, (size_t)count * sizeof *kept);
+    SelfcToken *tokens;
+    *row = rows_encode(rows, text, second, has_specials, &tokens);
+    if (row->count <= longest) {
+        SelfcToken *kept = arena_array(arena, SelfcToken, row->count + 1);
+        memcpy(kept, tokens, (size_t)row->count * sizeof *kept);
         row->tokens = kept;
     }
     free(tokens);
     if (row->tokens) return 0;
     return api_fail("\"%s\"%s %s %lld tokens long, but function \"%s\" takes %lld at most", api_shorten(text, arena),
-                    second ? " with its context" : "", second ? "are" : "is", (long long)count, rows->function,
+                    second ? " with its context" : "", second ? "are" : "is", (long long)row->count, rows->function,
                     (long long)longest);
 }
 

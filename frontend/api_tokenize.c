@@ -84,11 +84,13 @@ static int tokenize_file(Tokenizing *t, const char *path) {
     return failed;
 }
 
-int selfc_tokenize_files(const SelfcTokenize *tokenize, FILE *out) {
-    Tokenizing t = {.tokenizer = selfc_tokenizer_open(tokenize->vocabulary), .wanted = tokenize, .out = out};
+int selfc_tokenize_files(const SelfcTokenize *given, FILE *out) {
+    SelfcTokenize settings = {.size = sizeof settings};
+    memcpy(&settings, given, given->size < sizeof settings ? given->size : sizeof settings);
+    Tokenizing t = {.tokenizer = selfc_tokenizer_open(settings.vocabulary), .wanted = &settings, .out = out};
     if (!t.tokenizer) return api_fail("%s", selfc_failure());
-    int failed = tokenize->file_count ? 0 : tokenize_file(&t, "-");
-    for (size_t i = 0; !failed && i < tokenize->file_count; i++) failed = tokenize_file(&t, tokenize->files[i]);
+    int failed = settings.file_count ? 0 : tokenize_file(&t, "-");
+    for (size_t i = 0; !failed && i < settings.file_count; i++) failed = tokenize_file(&t, settings.files[i]);
     selfc_tokenizer_close(t.tokenizer);
     free(t.tokens);
     free(t.ids);

@@ -86,8 +86,8 @@ static void read_function(Reader *r, const Json *json, Function *function) {
 
 enum { MOST_LENGTHS = 16 };
 
-/* Copies of a function that was read, one for each of its lengths. */
-static void add_lengths(Reader *r, const Json *lengths, const Function *function) {
+/* Copies of a function that was read, one for each of its lengths; all: the functions of the description. */
+static void add_lengths(Reader *r, const Json *all, const Json *lengths, const Function *function) {
     Model *model = r->model;
     int64_t before = 0;
     if (function->is_call)
@@ -106,6 +106,9 @@ static void add_lengths(Reader *r, const Json *lengths, const Function *function
         Function *copy = &model->functions[model->function_count++];
         *copy = *function;
         copy->name = arena_printf(r->arena, "%s_%lld", function->name, (long long)length);
+        if (json_get(all, copy->name))
+            read_error(r, item, "the copy of \"%s\" for this length is \"%s\", but so is another function",
+                       function->name, copy->name);
         copy->family = function->name;
         copy->length = before = length;
     }
@@ -130,7 +133,7 @@ static void read_functions(Reader *r, const Json *json) {
         read_function(r, item, &function);
         const Json *lengths = item->kind == JSON_object ? read_key(item, OBJECT_function, "lengths") : NULL;
         if (lengths)
-            add_lengths(r, lengths, &function);
+            add_lengths(r, json, lengths, &function);
         else if (model->function_count < model->function_capacity)
             model->functions[model->function_count++] = function;
     }

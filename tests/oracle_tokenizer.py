@@ -165,7 +165,8 @@ def real_texts():
 
 
 def check_training(files):
-    """Ties are broken otherwise, so vocabularies are not equal, but nearly."""
+    """Ties are broken otherwise, so vocabularies are not equal, but nearly; where a small text has no two neighbours left
+    that occur twice, they need not end at the same size."""
     for lower in (True, False):
         made = BertWordPieceTokenizer(lowercase=lower)
         made.train(files, vocab_size=3000, min_frequency=2, show_progress=False, limit_alphabet=1000)
@@ -174,7 +175,7 @@ def check_training(files):
         ours, theirs = Tokenizer.from_file("trained.json"), made
         same = set(ours.get_vocab()) & set(theirs.get_vocab())
         sizes = ours.get_vocab_size(), theirs.get_vocab_size()
-        expect(sizes[0] == sizes[1] and len(same) > 0.97 * sizes[0],
+        expect(max(sizes) - min(sizes) <= (0 if max(sizes) == 3000 else 0.005 * max(sizes)) and len(same) > 0.97 * sizes[0],
                f"trained, lower={lower}: {sizes[0]} and {sizes[1]} tokens, {len(same)} the same")
         text = "".join(open(f, errors="replace").read() for f in files)
         counts = [len(t.encode(text, add_special_tokens=False).ids) for t in (ours, theirs)]

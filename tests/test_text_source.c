@@ -118,6 +118,16 @@ static void test_splits(void) {
     }
     EXPECT(count_of("many", SELFC_TRAIN, 8, "document") == 18 && count_of("many", SELFC_TEST, 8, "document") == 2,
            "the last tenth of files");
+    for (int i = 0; i < 3000; i++) { /* marks of the byte order alone are no text */
+        char name[32];
+        snprintf(name, sizeof name, "marks/train/%04d.txt", i);
+        put(name, i == 1500 ? "\xEF\xBB\xBF"
+                              "a b c"
+                            : "\xEF\xBB\xBF");
+    }
+    put("marks/test/1.txt", "\xEF\xBB\xBF");
+    EXPECT(count_of("marks", SELFC_TRAIN, 5, "line") == 1 && count_of("marks", SELFC_TEST, 5, "stream") == 0, "marks");
+    EXPECT(count_of("marks", SELFC_TRAIN, 5, "document") == 1, "a document among marks");
     put("short.txt", "a b c d e");
     EXPECT(count_of("short.txt", SELFC_TEST, 8, "document") == 0, "a single document");
     put("mixed/a.txt", "a");
@@ -263,9 +273,12 @@ static void test_questions(void) {
         "\"start\": 18, \"more\": [1, {\"a\": null}]}\n"
         "{\"context\": \"a b c d e a b c d e\", \"question\": \"a\", \"answer\": \"d e a\"}\n"
         "{\"context\": \"a b c d e a b c d e a b c d\", \"question\": \"a a a a a a a a a a\", \"answer\": \"d\"}\n"
-        "{\"context\": \"a b\", \"question\": \"c\", \"answer\": null}\n");
+        "{\"context\": \"a b\", \"question\": \"c\", \"answer\": null}\n"
+        "{\"context\": \"a b\", \"question\": \"c\", \"answer\": \" \"}\n");
     SelfcSource *source = open_text(of("q.train.jsonl", SELFC_TRAIN, 17, NULL));
-    EXPECT(selfc_source_count(source) == 4, "%lld questions", (long long)selfc_source_count(source));
+    EXPECT(selfc_source_count(source) == 5, "%lld questions", (long long)selfc_source_count(source));
+    expect_field(source, "start", 4, 0, -9); /* no token is white space */
+    expect_field(source, "end", 4, 0, -9);
     expect_field(source, "text", 0, CLS, WHERE, SAT, THE, CAT, ASK, SEP, 23, THE, CAT, XS, SAT, ON, THE, MAT, DOT, SEP,
                  -9);
     expect_field(source, "segment", 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -9);
@@ -422,6 +435,38 @@ static void test_cache(void) {
     free(text);
 }
 
+/* Each number of the head counts, and what cannot have its name in the cache is used all the same. */
+static void test_cache_head(void) {
+    const char *cache = in_folder("heads");
+    put("few.txt", "0 the cat\n1 a b c\n");
+    SelfcSourceOptions options = of("few.txt", SELFC_TRAIN, 8, "line");
+    options.cache = cache;
+    options.has_labels = options.whole = true;
+    selfc_source_close(open_text(options));
+    char *file = cache_file(cache);
+    struct stat before, after;
+    for (long place = 0; place < 64; place += 8) {
+        EXPECT(!stat(file, &before), "the cache is gone");
+        FILE *out = fopen(file, "r+b");
+        fseek(out, place + 2, SEEK_SET);
+        fputc(0x11, out);
+        fclose(out);
+        SelfcSource *source = open_text(options);
+        expect_field(source, "label", 1, 1, -9);
+        EXPECT(selfc_source_classes(source) == 2, "damaged at %ld: %lld classes", place,
+               (long long)selfc_source_classes(source));
+        selfc_source_close(source);
+        EXPECT(!stat(file, &after) && before.st_ino != after.st_ino, "damaged at %ld, it was not replaced", place);
+    }
+    EXPECT(!unlink(file) && !mkdir(file, 0700), "a folder in its place");
+    SelfcSource *source = open_text(options);
+    EXPECT(selfc_source_count(source) == 2, "a cache without a place");
+    selfc_source_close(source);
+    free(cache_file(cache));
+    EXPECT(!rmdir(file), "something was put into it");
+    free(file);
+}
+
 /* Lines keep to two bytes a token, labels and all; the tokens of a sample have [CLS] and [SEP] among them. */
 static void test_cache_of_lines(void) {
     char *text = malloc(40 * 20000 + 1), *at = text;
@@ -532,6 +577,7 @@ int main(void) {
         test_questions();
         test_bad_text();
         test_cache();
+        test_cache_head();
         test_cache_of_lines();
         test_memory();
         test_threads();

@@ -173,6 +173,10 @@ static void check_files(void) {
                    "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}}, \"pre_tokenizer\": {\"type\": \"Split\"}, "
                    "\"added_tokens\": [{\"id\": 1, \"content\": \"[MASK]\"}]}",
                    "which a vocabulary of characters cannot have");
+    expect_refused("tokenizer.json",
+                   "{\"model\": {\"type\": \"BPE\", \"unk_token\": \"a\", \"vocab\": {\"a\": 0}}, "
+                   "\"pre_tokenizer\": {\"type\": \"Split\"}}",
+                   "for characters, the unk_token \"a\" is not supported");
     expect_refused("vocab.txt", "a\nb\n", "\"[UNK]\", is not in the vocabulary");
     expect_refused("vocab.txt", "", "there is no token in it");
     EXPECT(!selfc_tokenizer_open(in_folder("none.txt")) && strstr(selfc_failure(), "cannot read"), "%s",
@@ -332,6 +336,71 @@ static void check_unicode(void) {
     free(table);
 }
 
+/* An id without a token takes a line in either file of lines, so that those behind it keep theirs. */
+static void check_holes(void) {
+    SelfcTokenizer *t = open_text("tokenizer.json", "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"[UNK]\": 0, "
+                                                    "\"a\": 3}}, \"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}}");
+    for (int parts = 0; parts < 2; parts++) {
+        int failed =
+            parts ? selfc_tokenizer_save_parts(t, folder, 512) : selfc_tokenizer_save_lines(t, in_folder("vocab.txt"));
+        EXPECT(!failed, "%s", selfc_failure());
+        SelfcTokenizer *again = selfc_tokenizer_open(in_folder("vocab.txt"));
+        EXPECT(again && selfc_tokenizer_find(again, "a") == 3 && selfc_tokenizer_find(again, "[unused-2]") == 2,
+               "holes, %d: %s", parts, selfc_failure());
+        selfc_tokenizer_close(again);
+        unlink(in_folder("vocab.txt"));
+    }
+    unlink(in_folder("tokenizer_config.json"));
+    selfc_tokenizer_close(t);
+}
+
+/* --- rows --- */
+
+/* "id:segment … | count mask" of a row with room for so many. */
+static void expect_row(const SelfcTokenizer *tokenizer, const char *text, const char *pair, bool has_specials,
+                       int64_t room, const char *want) {
+    SelfcMarks marks = selfc_tokenizer_marks(tokenizer);
+    SelfcToken *tokens = malloc((size_t)room * sizeof *tokens);
+    int32_t *ids = malloc((size_t)room * sizeof *ids), *segments = malloc((size_t)room * sizeof *segments), mask;
+    size_t size, used = 0;
+    int64_t count = selfc_text_row(selfc_tokenizer_tables(tokenizer, &size), &marks, text, (int64_t)strlen(text), pair,
+                                   pair ? (int64_t)strlen(pair) : 0, has_specials, room, tokens, ids, segments, &mask);
+    char got[256];
+    for (int64_t i = 0; i < room; i++)
+        used += (size_t)snprintf(got + used, sizeof got - used, "%d:%d ", ids[i], segments[i]);
+    snprintf(got + used, sizeof got - used, "| %lld %d", (long long)count, mask);
+    EXPECT(!strcmp(got, want), "\"%s\" gives the row %s, not %s", text, got, want);
+    for (int64_t i = 0; i < count; i++) {
+        bool is_mark = ids[i] == marks.begin || ids[i] == marks.end;
+        EXPECT(tokens[i].id == ids[i] && (tokens[i].from < 0) == is_mark, "token %lld of a row", (long long)i);
+    }
+    free(tokens);
+    free(ids);
+    free(segments);
+}
+
+static void check_rows(void) {
+    SelfcTokenizer *t = open_text("vocab.txt", pieces);
+    expect_row(t, "", NULL, true, 3, "2:0 3:0 0:0 | 2 -1");
+    expect_row(t, "the", NULL, true, 3, "2:0 5:0 3:0 | 3 -1");
+    expect_row(t, "the capital", NULL, true, 3, "2:0 5:0 3:0 | 3 -1");
+    expect_row(t, "the", NULL, true, 1, "2:0 | 1 -1");
+    expect_row(t, "the", "of", true, 5, "2:0 5:0 3:0 7:1 3:1 | 5 -1");
+    expect_row(t, "the", "of", true, 2, "2:0 3:0 | 2 -1"); /* not even room for all marks */
+    expect_row(t, "the", "of", true, 3, "2:0 3:0 3:1 | 3 -1");
+    expect_row(t, "the", "", true, 5, "2:0 5:0 3:0 3:1 0:0 | 4 -1");
+    expect_row(t, "the the the", "of", true, 6, "2:0 5:0 5:0 3:0 7:1 3:1 | 6 -1");
+    expect_row(t, "the", "of of of", true, 6, "2:0 5:0 3:0 7:1 7:1 3:1 | 6 -1");
+    expect_row(t, "the the the", "of of of", true, 6, "2:0 5:0 5:0 3:0 7:1 3:1 | 6 -1");
+    expect_row(t, "the [MASK]", NULL, true, 5, "2:0 5:0 4:0 3:0 0:0 | 4 2");
+    expect_row(t, "[MASK]", NULL, false, 5, "2:0 1:0 1:0 1:0 3:0 | 5 -1");
+    selfc_tokenizer_close(t);
+    t = open_text("vocab.txt", "[UNK]\n[CLS]\nthe\n"); /* [CLS] alone marks nothing, as in training */
+    expect_row(t, "the", NULL, true, 3, "2:0 0:0 0:0 | 1 -1");
+    expect_row(t, "the", "the", true, 3, "2:0 2:1 0:0 | 2 -1");
+    selfc_tokenizer_close(t);
+}
+
 int main(void) {
     snprintf(folder, sizeof folder, "/tmp/selfc-tokenizer-XXXXXX");
     if (!mkdtemp(folder)) return 1;
@@ -344,6 +413,8 @@ int main(void) {
     check_decoding();
     check_characters();
     check_training();
+    check_holes();
+    check_rows();
     check_tables();
     check_unicode();
     rmdir(folder);

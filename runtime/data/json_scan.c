@@ -1,5 +1,6 @@
 /* Scanning and writing JSON pieces: strict (RFC 8259), valid UTF-8 only, no recursion, never past the end. */
 #include "runtime/data/json_scan.h"
+#include "runtime/data/utf8.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -36,16 +37,6 @@ static bool json_four_digits(JsonScan *scan, uint32_t *code) {
     return true;
 }
 
-static size_t json_put_utf8(char *out, uint32_t code) {
-    if (code < 0x80) return out[0] = (char)code, 1;
-    if (code < 0x800) return out[0] = (char)(0xC0 | code >> 6), out[1] = (char)(0x80 | (code & 63)), 2;
-    if (code < 0x10000)
-        return out[0] = (char)(0xE0 | code >> 12), out[1] = (char)(0x80 | (code >> 6 & 63)),
-               out[2] = (char)(0x80 | (code & 63)), 3;
-    return out[0] = (char)(0xF0 | code >> 18), out[1] = (char)(0x80 | (code >> 12 & 63)),
-           out[2] = (char)(0x80 | (code >> 6 & 63)), out[3] = (char)(0x80 | (code & 63)), 4;
-}
-
 /* Behind "\u": writes the character, of a pair of surrogates both. 0: invalid. */
 static size_t json_unicode_escape(JsonScan *scan, char *out) {
     uint32_t code, low;
@@ -56,7 +47,7 @@ static size_t json_unicode_escape(JsonScan *scan, char *out) {
         if (!json_four_digits(scan, &low) || low < 0xDC00 || low >= 0xE000) return 0;
         code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
     }
-    return json_put_utf8(out, code);
+    return utf8_put(out, code);
 }
 
 static size_t json_escape(JsonScan *scan, char *out) {

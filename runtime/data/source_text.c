@@ -1,10 +1,10 @@
 /* Texts as a data set: samples of so many tokens, cut out of the token cache when they are wanted.
  *
- *   stream      sample i has the tokens from i * stride on. A stride that is smaller than a sample is for training;
- * what judges it is read once, without overlap. What does not fill a sample at the end is left out. document    the
- * beginning of each file line        the beginning of each line that is not empty, with its label or its question
+ * Of a stream, sample i has the tokens from i * stride on. A stride that is smaller than a sample is for training; what
+ * judges it is read once, without overlap. What does not fill a sample at the end is left out. Of documents, a sample
+ * is the beginning of each file; of lines, the beginning of each that is not empty, with its label or its question.
  *
- * Around the tokens stand [CLS] and [SEP], if the tokenizer has them, and behind them [PAD]. Opening tokenises what the
+ * Around the tokens stand [CLS] and [SEP], if the tokenizer has both, and behind them [PAD]. Opening tokenises what the
  * cache does not have; nothing is loaded. */
 #include "runtime/data/cache_file.h"
 #include "runtime/data/source.h"
@@ -144,12 +144,11 @@ static bool text_set_plan(Texts *texts, const SelfcSourceOptions *options) {
                           "possible",
                           (long long)texts->vocabulary, TEXT_MOST_TOKENS),
                false;
-    int32_t padding = selfc_tokenizer_find(tokenizer, "[PAD]");
-    bool is_characters = selfc_tokenizer_is_characters(tokenizer);
-    plan->begin = is_characters ? -1 : selfc_tokenizer_find(tokenizer, "[CLS]");
-    plan->end = is_characters ? -1 : selfc_tokenizer_find(tokenizer, "[SEP]");
-    plan->padding = padding < 0 ? 0 : padding;
-    plan->has_specials = plan->begin >= 0 && plan->end >= 0;
+    SelfcMarks marks = selfc_tokenizer_marks(tokenizer);
+    plan->begin = marks.begin;
+    plan->end = marks.end;
+    plan->padding = marks.padding < 0 ? 0 : marks.padding;
+    plan->has_specials = marks.begin >= 0;
     int64_t least = plan->has_specials ? 3 : 1;
     if (plan->length >= least && plan->length <= TEXT_LONGEST) return true;
     selfc_fail("%s: samples of %lld tokens: a \"length\" must be from %lld%s to %d", texts->path,
@@ -200,7 +199,7 @@ static bool text_learn_tokens(Texts *texts) {
 
 /* Which tokens there are depends on the tokenizer, on the files, and for records on where they are cut off. */
 static uint64_t text_key(const Texts *texts, const TextFiles *files) {
-    enum { TEXT_VERSION = 1 }; /* changes when the same files give other tokens */
+    enum { TEXT_VERSION = 2 }; /* changes when the same files give other tokens */
     uint64_t key = CACHE_KEY_BEGIN, tables;
     size_t size;
     const void *blob = selfc_tokenizer_tables(texts->plan.tokenizer, &size);

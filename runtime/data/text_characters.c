@@ -1,6 +1,7 @@
 /* The vocabulary of a model of characters: what occurs in the training text. The text is walked through piece by piece
  * and a bit for each code point kept, so memory does not grow with it. */
 #include "runtime/data/text_reader.h"
+#include "runtime/data/utf8.h"
 #include "runtime/text/tokenizer.h"
 
 #include <stdlib.h>
@@ -46,14 +47,6 @@ static bool characters_read(const TextFiles *files, uint8_t *seen) {
     return is_fine;
 }
 
-static int64_t characters_put(char *out, uint32_t code) {
-    if (code < 0x80) return out[0] = (char)code, 1;
-    int64_t bytes = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    for (int64_t i = bytes - 1; i; i--, code >>= 6) out[i] = (char)(0x80 | (code & 63));
-    out[0] = (char)(0xF00u >> bytes | code);
-    return bytes;
-}
-
 SelfcTokenizer *selfc_text_characters(const char *path, const char *unit) {
     uint8_t *seen = calloc(CODE_POINTS / 8, 1);
     char *text = malloc(4 * CODE_POINTS);
@@ -65,7 +58,7 @@ SelfcTokenizer *selfc_text_characters(const char *path, const char *unit) {
     if (unit) text_unit_find(unit, &cut);
     is_fine = is_fine && text_files_find(&files, path, SELFC_TRAIN, cut, false) && characters_read(&files, seen);
     for (uint32_t code = 0; is_fine && code < CODE_POINTS; code++)
-        if (seen[code / 8] >> code % 8 & 1) length += characters_put(text + length, code);
+        if (seen[code / 8] >> code % 8 & 1) length += (int64_t)utf8_put(text + length, code);
     SelfcTokenizer *tokenizer = is_fine ? selfc_tokenizer_of_characters(text, length) : NULL;
     text_files_free(&files);
     free(seen);

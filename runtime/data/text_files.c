@@ -6,8 +6,8 @@
  * with "train" in its name the same names are looked for.
  *
  * Where nothing is called so, the last tenth of the text, in the order of the files' names, is the test split, unless
- * the whole is wanted. It
- * begins behind the end of a line, so that no word is cut; with whole files, at the first that begins in that tenth. */
+ * the whole is wanted. It begins behind the end of a line, so that no word is cut; with whole files, at the first that
+ * begins in that tenth. */
 #include "runtime/data/text_files.h"
 #include "runtime/data/file.h"
 #include "runtime/data/source.h"

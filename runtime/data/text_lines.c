@@ -161,7 +161,8 @@ static bool text_encode_question(const TextPlan *plan, const QuestionLine *line,
         if (tokens[i].to > from) start = asked + 2 + i;
     for (int64_t i = 0; has_answer && i < known; i++)
         if (tokens[i].from < to) end = asked + 2 + i;
-    bool is_cut = known == room - asked && (!known || tokens[known - 1].to < to), is_whole = start && !is_cut;
+    bool is_cut = known == room - asked && (!known || tokens[known - 1].to < to);
+    bool is_whole = start && start <= end && !is_cut; /* white space lies between tokens: end is before start */
     record = out->units + begin;
     record[0] = (uint16_t)(asked + 1 + known);
     record[1] = (uint16_t)(is_whole ? start : 0);

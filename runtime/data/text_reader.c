@@ -84,8 +84,8 @@ static void text_pass_mark(TextPiece *piece) {
     memmove(piece->text, piece->text + 3, (size_t)piece->length);
 }
 
-bool text_reader_next(TextReader *reader, TextPiece *piece) {
-    piece->length = 0;
+/* A piece, or nothing where the rest of a file is its mark alone. */
+static bool text_reader_take(TextReader *reader, TextPiece *piece) {
     while (reader->file < reader->files->count && !reader->rest_length &&
            reader->at >= reader->files->files[reader->file].end)
         text_next_file(reader);
@@ -110,7 +110,14 @@ bool text_reader_next(TextReader *reader, TextPiece *piece) {
     }
     text_pass_mark(piece);
     if (piece->ends_file) text_next_file(reader);
-    return piece->length ? true : text_reader_next(reader, piece);
+    return true;
+}
+
+bool text_reader_next(TextReader *reader, TextPiece *piece) {
+    piece->length = 0;
+    while (!piece->length && reader->file < reader->files->count)
+        if (!text_reader_take(reader, piece)) return false;
+    return true;
 }
 
 /* --- what is wrong with texts --- */

@@ -33,9 +33,11 @@ static size_t token_file_size(const TokenHead *head) {
     return token_index_offset(head) + (size_t)token_index_count(head) * sizeof(uint64_t);
 }
 
-/* Of all behind the head. Pages are given back as soon as they have been walked over. */
-static uint64_t token_checksum(const Region *region) {
-    uint64_t sums[2] = {0};
+/* Of the head, as it is before it has a checksum, and of all behind it. Pages are given back as soon as they have been
+ * walked over. */
+static uint64_t token_checksum(const Region *region, TokenHead head) {
+    head.checksum = 0;
+    uint64_t sums[2] = {cache_checksum(&head, sizeof head)};
     for (size_t at = 0; at < region->size; at += TOKEN_STRETCH) {
         size_t end = region->size - at < TOKEN_STRETCH ? region->size : at + TOKEN_STRETCH;
         size_t begin = at ? at : sizeof(TokenHead);
@@ -53,7 +55,7 @@ static bool token_store_is_whole(const Region *region, uint64_t key) {
     int64_t most = (int64_t)region->size;
     return !memcmp(head->magic, token_magic, sizeof head->magic) && head->key == key && head->units >= 0 &&
            head->units <= most && head->records >= 0 && head->records <= most &&
-           token_file_size(head) == region->size && head->checksum == token_checksum(region);
+           token_file_size(head) == region->size && head->checksum == token_checksum(region, *head);
 }
 
 static void token_store_begin(TokenStore *store) {
@@ -180,14 +182,18 @@ static void token_write_rest(TokenWriter *writer) {
     if (!is_fine && !writer->error) writer->error = errno ? errno : EIO;
 }
 
-/* The head goes last: until then the file says that it is none. */
+/* The head goes last: until then the file says that it is none. Where it cannot have its name (a process on another
+ * machine that shares the folder took the temporary file for one that was left behind), it goes with this process. */
 static bool token_write_head(TokenWriter *writer, TokenStore *store) {
     int file = fileno(writer->out);
     memcpy(writer->head.magic, token_magic, sizeof writer->head.magic);
     if (!region_map_open(&store->region, token_file_size(&writer->head), file)) return false;
-    writer->head.checksum = token_checksum(&store->region);
+    writer->head.checksum = token_checksum(&store->region, writer->head);
     if (pwrite(file, &writer->head, sizeof writer->head, 0) != (ssize_t)sizeof writer->head) return false;
-    return !writer->temporary || (!fsync(file) && !rename(writer->temporary, writer->path));
+    if (!writer->temporary) return true;
+    if (fsync(file)) return false;
+    if (rename(writer->temporary, writer->path)) unlink(writer->temporary);
+    return true;
 }
 
 bool token_writer_end(TokenWriter *writer, TokenStore *store) {

@@ -12,7 +12,7 @@ typedef struct {
     int64_t units, records;
     int64_t extra;     /* units of a record between its length and its tokens */
     int64_t below;     /* values of the first of them are below this */
-    uint64_t checksum; /* of all that follows */
+    uint64_t checksum; /* of all else in the file */
     uint64_t zero;
 } TokenHead;
 

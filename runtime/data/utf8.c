@@ -34,3 +34,11 @@ int64_t utf8_valid(const char *text, int64_t length) {
     }
     return place;
 }
+
+size_t utf8_put(char *out, uint32_t code) {
+    if (code < 0x80) return out[0] = (char)code, 1;
+    size_t follow = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+    out[0] = (char)((follow == 1 ? 0xC0 : follow == 2 ? 0xE0 : 0xF0) | code >> 6 * follow);
+    for (size_t i = 1; i <= follow; i++) out[i] = (char)(0x80 | (code >> 6 * (follow - i) & 63));
+    return follow + 1;
+}

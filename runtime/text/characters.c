@@ -2,6 +2,7 @@
 #include "runtime/text/internal.h"
 
 #include "runtime/core/core.h"
+#include "runtime/data/utf8.h"
 
 #include <stdlib.h>
 
@@ -16,14 +17,6 @@ static int32_t characters_take(void *context, const char *word, int32_t bytes) {
     for (int32_t i = 1; i < bytes; i++) code = code << 6 | ((uint8_t)word[i] & 63);
     if (bytes > 1 || code < 0x80) seen[code / 8] |= (uint8_t)(1 << code % 8); /* else a zero byte */
     return 0;
-}
-
-size_t text_utf8(uint32_t code, char out[4]) {
-    if (code < 0x80) return out[0] = (char)code, 1;
-    size_t follow = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-    out[0] = (char)((follow == 1 ? 0xC0 : follow == 2 ? 0xE0 : 0xF0) | code >> 6 * follow);
-    for (size_t i = 1; i <= follow; i++) out[i] = (char)(0x80 | (code >> 6 * (follow - i) & 63));
-    return follow + 1;
 }
 
 void tokenizer_set_characters(SelfcTokenizer *tokenizer) {
@@ -42,7 +35,7 @@ static bool characters_fill(SelfcTokenizer *tokenizer, const char *text, int64_t
     for (uint32_t code = 1; good && code < UNICODE_CODES; code++) {
         char token[4];
         if (!(seen->seen[code / 8] >> code % 8 & 1)) continue;
-        good = vocabulary_put(&tokenizer->vocabulary, id++, token, text_utf8(code, token));
+        good = vocabulary_put(&tokenizer->vocabulary, id++, token, utf8_put(token, code));
     }
     free(seen);
     if (!good) selfc_fail("no memory for a vocabulary of characters");

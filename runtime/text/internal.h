@@ -34,7 +34,6 @@ bool tokenizer_finish(SelfcTokenizer *tokenizer, const char *name);
 
 /* characters.c: the rules of a tokenizer of characters. */
 void tokenizer_set_characters(SelfcTokenizer *tokenizer);
-size_t text_utf8(uint32_t code, char out[4]); /* writes a character and returns its length */
 
 /* tables.c: false: no memory. */
 bool tables_build(SelfcTokenizer *tokenizer);

@@ -9,10 +9,11 @@ typedef struct {
     int32_t begin, end, padding, mask; /* [CLS], [SEP], [PAD], [MASK] */
 } SelfcMarks;
 
-/* Writes `room` ids to `ids` and 0 for the text and padding, 1 for the pair and its [SEP], to `segments`; `tokens` is
- * scratch for `room` of them. pair NULL: there is none. What is too long is cut: the longer of the two first. *mask: where
- * the first [MASK] stands, or -1. Returns how many tokens are not padding. `room` is at least 3. */
+/* Writes `room` ids to `ids` and 0 for the text and padding, 1 for the pair and its [SEP], to `segments`. Returns how
+ * many of them are not padding; as many `tokens`, which have room for `room`, say where in its own text each stands, -1
+ * for [CLS] and [SEP]. pair NULL: there is none. has_specials: as selfc_tokenize has it. What is too long is cut: the
+ * longer of the two first. *mask: where the first [MASK] stands, or -1. */
 int64_t selfc_text_row(const SelfcTables *tables, const SelfcMarks *marks, const char *text, int64_t length,
-                       const char *pair, int64_t pair_length, int64_t room, SelfcToken *tokens, int32_t *ids,
-                       int32_t *segments, int32_t *mask);
+                       const char *pair, int64_t pair_length, int32_t has_specials, int64_t room, SelfcToken *tokens,
+                       int32_t *ids, int32_t *segments, int32_t *mask);
 #endif

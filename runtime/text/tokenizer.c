@@ -194,6 +194,16 @@ bool selfc_tokenizer_continues(const SelfcTokenizer *tokenizer, int32_t id) {
 
 bool selfc_tokenizer_is_characters(const SelfcTokenizer *tokenizer) { return tokenizer->rules.is_characters; }
 
+SelfcMarks selfc_tokenizer_marks(const SelfcTokenizer *tokenizer) {
+    SelfcMarks marks = {-1, -1, -1, -1};
+    if (tokenizer->rules.is_characters) return marks;
+    marks.padding = selfc_tokenizer_find(tokenizer, "[PAD]");
+    marks.mask = selfc_tokenizer_find(tokenizer, "[MASK]");
+    int32_t begin = selfc_tokenizer_find(tokenizer, "[CLS]"), end = selfc_tokenizer_find(tokenizer, "[SEP]");
+    if (begin >= 0 && end >= 0) marks.begin = begin, marks.end = end;
+    return marks;
+}
+
 const SelfcTables *selfc_tokenizer_tables(const SelfcTokenizer *tokenizer, size_t *size) {
     *size = tokenizer->tables_size;
     return tokenizer->tables;

@@ -4,7 +4,7 @@
  * A tokenizer does not change once it is opened, and may be used by several threads at once. */
 #ifndef SELFC_RUNTIME_TOKENIZER_H
 #define SELFC_RUNTIME_TOKENIZER_H
-#include "runtime/text/tokenize.h"
+#include "runtime/text/row.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,6 +34,8 @@ bool selfc_tokenizer_is_special(const SelfcTokenizer *tokenizer, int32_t id);   
 /* Whether it goes on with the word before: "##ing". So ids alone say where words begin. */
 bool selfc_tokenizer_continues(const SelfcTokenizer *tokenizer, int32_t id);
 bool selfc_tokenizer_is_characters(const SelfcTokenizer *tokenizer);
+/* What stands around the text in a row: both of [CLS] and [SEP], or none of them where the vocabulary has but one. */
+SelfcMarks selfc_tokenizer_marks(const SelfcTokenizer *tokenizer);
 
 /* The first `room` tokens of the text, without [CLS] and [SEP]; returns how many. There are never more than bytes.
  * has_specials: special tokens written in the text, as "[MASK]", are recognised; else they are text. */

@@ -287,6 +287,9 @@ static bool read_model(Reading *reading) {
             reading_unsupported(reading, "the model", "BPE", "\"WordPiece\" (and \"BPE\" without merges, characters)");
     else if (good && !is_pieces && !is_characters)
         good = reading_unsupported(reading, "the model", model.type ? model.type : "", "\"WordPiece\"");
+    if (good && is_characters && model.unknown)
+        good = reading_unsupported(reading, "for characters, the unk_token", model.unknown,
+                                   "null: what is unknown is left out");
     if (good && !model.has_vocabulary) good = reading_bad(reading, "the model has no \"vocab\"");
     if (good && is_characters) tokenizer_set_characters(reading->tokenizer);
     if (good && is_pieces) {

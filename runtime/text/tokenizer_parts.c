@@ -10,20 +10,6 @@
 
 static const char *parts_bool(bool value) { return value ? "true" : "false"; }
 
-/* An id without a token takes a line, too, so that those behind it keep theirs. */
-static int parts_save_vocabulary(const SelfcTokenizer *tokenizer, const char *path) {
-    FileWriter writer;
-    if (!file_begin(&writer, path)) return -1;
-    for (int32_t id = 0; id < tokenizer->vocabulary.size; id++) {
-        const char *token = tokenizer->vocabulary.token[id];
-        if (token)
-            file_print(&writer, "%s\n", token);
-        else
-            file_print(&writer, "[unused-%d]\n", id);
-    }
-    return file_commit(&writer);
-}
-
 static int parts_save_config(const SelfcTokenizer *tokenizer, const char *path, int64_t longest) {
     static const char *const specials[][2] = {{"unk_token", "[UNK]"},
                                               {"sep_token", "[SEP]"},
@@ -53,7 +39,7 @@ static bool parts_fit_lines(const SelfcTokenizer *tokenizer) {
 int selfc_tokenizer_save_parts(const SelfcTokenizer *tokenizer, const char *folder, int64_t longest) {
     char *vocabulary = file_join(folder, "vocab.txt"), *config = file_join(folder, "tokenizer_config.json");
     int failed = parts_save_config(tokenizer, config, longest);
-    if (!failed && parts_fit_lines(tokenizer)) failed = parts_save_vocabulary(tokenizer, vocabulary);
+    if (!failed && parts_fit_lines(tokenizer)) failed = selfc_tokenizer_save_lines(tokenizer, vocabulary);
     free(vocabulary);
     free(config);
     return failed;

@@ -120,6 +120,7 @@ char *selfc_tokenizer_json(const SelfcTokenizer *tokenizer) {
     return NULL;
 }
 
+/* An id without a token takes a line, too, so that those behind it keep theirs. */
 int selfc_tokenizer_save_lines(const SelfcTokenizer *tokenizer, const char *path) {
     FileWriter writer;
     if (tokenizer->rules.is_characters) {
@@ -129,7 +130,10 @@ int selfc_tokenizer_save_lines(const SelfcTokenizer *tokenizer, const char *path
     if (!file_begin(&writer, path)) return -1;
     for (int32_t id = 0; id < tokenizer->vocabulary.size; id++) {
         const char *token = selfc_tokenizer_token(tokenizer, id);
-        file_print(&writer, "%s\n", token ? token : "");
+        if (token)
+            file_print(&writer, "%s\n", token);
+        else
+            file_print(&writer, "[unused-%d]\n", id);
     }
     return file_commit(&writer);
 }

@@ -9,6 +9,7 @@
 #include "runtime/text/words.h"
 
 #include "runtime/core/core.h"
+#include "runtime/data/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -85,7 +86,7 @@ static bool put_letter(Trainer *trainer, const char *prefix, uint32_t code) {
     char token[16];
     size_t length = strlen(prefix);
     memcpy(token, prefix, length);
-    length += text_utf8(code, token + length);
+    length += utf8_put(token + length, code);
     return trainer_id(trainer, token, length) >= 0;
 }
 

@@ -99,6 +99,11 @@ static void named(const char *text) {
     int code = tiny_named_text(text, strlen(text), &y, workspace);
     printf("%d %.0f\n", code, y);
 }
+static float encoded(const char *text) {
+    float y = -1;
+    tiny_encode_text(text, strlen(text), &y, workspace);
+    return y;
+}
 int main(void) {
     encode("The capital of France is Paris."); /* 2 + 5 … 11 + 3 */
     encode("");
@@ -111,6 +116,7 @@ int main(void) {
     fill("the capital", NULL);
     printf("%s %s %d\n", tiny_word(8), tiny_word(12), tiny_word(14) == NULL && tiny_word(-1) == NULL);
     printf("%d %d\n", tiny_encode_text(NULL, 0, NULL, workspace), tiny_encode_text("a", 1, NULL, workspace));
+    printf("%d\n", encoded("a [SEP] a") == encoded("a [ SEP ] a")); /* text, where no [MASK] is asked for */
     return 0;
 }
 END
@@ -126,6 +132,7 @@ cat >"$folder/want" <<'END'
 3 -1
 france ##s 1
 2 2
+1
 END
 use() { # what to link
     "$cc" -Wall -Werror -I"$folder" "$folder/use.c" "$@" -o "$folder/use" || { fail "cannot link $*"; return; }
