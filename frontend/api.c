@@ -282,21 +282,28 @@ void selfc_close(SelfcModel *model) {
     arena_free(model->arena);
 }
 
+static const char *api_attribute(AttrKind attr) {
+    switch (attr) {
+    case ATTR_none: return "";
+    case ATTR_index: return "index";
+    case ATTR_value: return "value";
+    case ATTR_axis: return "axis";
+    case ATTR_axes: return "axes";
+    case ATTR_random: return "stream, word";
+    case ATTR_dtype: return "dtype";
+    case ATTR_permutation: return "permutation";
+    case ATTR_slice: return "start, step";
+    case ATTR_pad: return "before, value";
+    case ATTR_window: return "stride, dilation, before, value";
+    case ATTR_attention: return "scale, causal, rate, stream";
+    }
+    return "";
+}
+
 static void api_describe_ops(FILE *out) {
     fprintf(out, "| operation | operands | attribute | meaning |\n|---|---|---|---|\n");
-    static const char *const attr[] = {[ATTR_none] = "",
-                                       [ATTR_index] = "index",
-                                       [ATTR_value] = "value",
-                                       [ATTR_axis] = "axis",
-                                       [ATTR_axes] = "axes",
-                                       [ATTR_random] = "stream, word",
-                                       [ATTR_dtype] = "dtype",
-                                       [ATTR_permutation] = "permutation",
-                                       [ATTR_slice] = "start, step",
-                                       [ATTR_pad] = "before, value",
-                                       [ATTR_window] = "stride, dilation, before, value"};
     for (int op = 0; op < OP_COUNT; op++)
-        fprintf(out, "| `%s` | %u | %s | %s |\n", op_info[op].name, op_info[op].inputs, attr[op_info[op].attr],
+        fprintf(out, "| `%s` | %u | %s | %s |\n", op_info[op].name, op_info[op].inputs, api_attribute(op_info[op].attr),
                 op_info[op].meaning);
 }
 
