@@ -1,5 +1,6 @@
 /* The public C API as its users meet it: descriptions from memory, functions, tensors, training steps, files, and the
  * texts of errors. Includes nothing but selfc.h. */
+#include "tests/api_expect.h"
 #include "include/selfc.h"
 
 #include <math.h>
@@ -8,18 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static int failures;
-
-#define EXPECT(condition)                                                                                        \
-    do {                                                                                                         \
-        if (!(condition)) {                                                                                      \
-            printf("%s:%d: %s does not hold; selfc_error: %s\n", __FILE__, __LINE__, #condition, selfc_error()); \
-            failures++;                                                                                          \
-        }                                                                                                        \
-    } while (0)
-
-static bool has_error(const char *part) { return strstr(selfc_error(), part) != NULL; }
 
 /* y = 2x + w, trained to bring the mean square of y to 0 on drawn digits. */
 static const char description[] =

@@ -1,23 +1,12 @@
 /* Functions on texts through the public C API: what they give is in the order of the texts, lives until the next call,
  * and does not depend on the length that a text is filled up to. Includes nothing but selfc.h. */
+#include "tests/api_expect.h"
 #include "include/selfc.h"
 
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int failures;
-
-#define EXPECT(condition)                                                                                        \
-    do {                                                                                                         \
-        if (!(condition)) {                                                                                      \
-            printf("%s:%d: %s does not hold; selfc_error: %s\n", __FILE__, __LINE__, #condition, selfc_error()); \
-            failures++;                                                                                          \
-        }                                                                                                        \
-    } while (0)
-
-static bool has_error(const char *part) { return strstr(selfc_error(), part) != NULL; }
 
 static SelfcModel *open_language(void) {
     SelfcOptions options = {.size = sizeof options, .threads = 2, .seed = 3, .has_seed = 1, .cache = ""};

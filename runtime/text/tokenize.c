@@ -341,23 +341,30 @@ static void read_text(Reader *reader) {
     if (reader->count < reader->room) word_end(reader, 0);
 }
 
+static void reader_open(Reader *reader, const SelfcTables *tables, const char *text, int64_t length) {
+    reader->tables = tables;
+    reader->classes = tables_part(tables, tables->bytes_at);
+    reader->text = (const uint8_t *)text;
+    reader->length = length;
+    reader->at = reader->starter = 0;
+    reader->tokens = 0;
+    reader->room = 1;
+    reader->count = 0;
+    reader->word_number = 0;
+    reader->has_specials = 1;
+    reader->take = 0;
+    reader->is_ended = 0;
+    reader->bytes = 0;
+    reader->characters = 0;
+}
+
 int64_t selfc_tokenize(const SelfcTables *tables, const char *text, int64_t length, int32_t has_specials,
                        SelfcToken *tokens, int64_t room) {
     Reader reader;
-    reader.tables = tables;
-    reader.classes = tables_part(tables, tables->bytes_at);
-    reader.text = (const uint8_t *)text;
-    reader.length = length;
-    reader.at = reader.starter = 0;
+    reader_open(&reader, tables, text, length);
     reader.has_specials = has_specials;
     reader.tokens = tokens;
     reader.room = room;
-    reader.count = 0;
-    reader.word_number = 0;
-    reader.take = 0;
-    reader.is_ended = 0;
-    reader.bytes = 0;
-    reader.characters = 0;
     read_text(&reader);
     return reader.count < room ? reader.count : room;
 }
@@ -365,20 +372,8 @@ int64_t selfc_tokenize(const SelfcTables *tables, const char *text, int64_t leng
 void selfc_tokenize_words(const SelfcTables *tables, const char *text, int64_t length, SelfcTakeWord *take,
                           void *context) {
     Reader reader;
-    reader.tables = tables;
-    reader.classes = tables_part(tables, tables->bytes_at);
-    reader.text = (const uint8_t *)text;
-    reader.length = length;
-    reader.at = reader.starter = 0;
-    reader.has_specials = 1;
-    reader.tokens = 0;
-    reader.room = 1;
-    reader.count = 0;
-    reader.word_number = 0;
+    reader_open(&reader, tables, text, length);
     reader.take = take;
     reader.context = context;
-    reader.is_ended = 0;
-    reader.bytes = 0;
-    reader.characters = 0;
     read_text(&reader);
 }
