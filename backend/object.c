@@ -233,6 +233,15 @@ static bool build_check_inference(Build *build, const CompileInput *input) {
                            input->programs[k]->name, input->programs[i]->name, build->drivers[i].symbol);
                 return false;
             }
+    for (uint32_t i = 0; i < input->program_count; i++)
+        for (uint32_t k = 0; k <= build->texts.count && build->texts.count; k++) {
+            const char *taken = k < build->texts.count ? build->texts.items[k].symbol : build->texts.word;
+            if (strcmp(build->drivers[i].symbol, taken)) continue;
+            diag_error(build->diag, (Place){0},
+                       "function '%s' would be the C function %s, which the object has for texts; give it another name",
+                       input->programs[i]->name, taken);
+            return false;
+        }
     if (build->weights.embedded && build->weights.bytes > most_embedded) {
         diag_error(build->diag, (Place){0},
                    "%lld MB of weights are too many to embed (at most %lld MB): keep them in a file",
