@@ -218,6 +218,7 @@ static void row_blocks(Contract *c) {
     c->row_from = sub(c, loop.index, c->from[axis]);
     loop.step = c->row_count;
     contract_ready_a(c);
+    contract_ahead_a(c);
     all_tiles(c);
     loop_end(c->p, &loop);
 }
@@ -233,6 +234,7 @@ static void one_piece(Contract *c) {
         c->k_count = block_end(c, blocks.index, depth, c->depth_block, c->has_patch && !c->patch.rows_are_places);
     blocks.step = c->k_count;
     contract_ready_b(c);
+    contract_ahead_b(c);
     row_blocks(c);
     loop_end(c->p, &blocks);
     contract_end_sums(c);

@@ -15,6 +15,13 @@ typedef struct {
     int64_t row_run, depth_run;
 } Operand;
 
+/* Lines that will be needed: line i stands at first + i / lines · row + i % lines · 16. */
+typedef struct {
+    LLVMValueRef at; /* memory: how many were asked for so far */
+    LLVMValueRef first, row, lines, total, portion;
+} Ahead;
+enum { MOST_AHEAD = 6 };
+
 typedef struct {
     Pull *p;
     const Kernel *kernel;
@@ -45,6 +52,8 @@ typedef struct {
     int64_t tile_stride; /* elements from row to row of `tile` */
     Operand a, b;
     LLVMTypeRef f32, vector;
+    Ahead ahead[MOST_AHEAD]; /* of B first */
+    uint32_t ahead_count, ahead_b_count;
 } Contract;
 
 typedef struct {
@@ -69,6 +78,11 @@ void contract_ready_b(Contract *c); /* the piece's columns of the block of the d
 void contract_ready_a(Contract *c); /* the block of rows */
 bool contract_has_panels(const Kernel *kernel, const Target *target); /* then nothing is packed for B */
 int64_t contract_packed_a(const Kernel *kernel, const Target *target); /* elements of scratch */
+
+/* contract_ahead.c: what the next block of each operand will read, and to ask for some of it before a run of steps. */
+void contract_ahead_b(Contract *c);
+void contract_ahead_a(Contract *c);
+void contract_ask_ahead(Contract *c);
 
 /* contract_tile.c: sums of rows begin and end with their piece. */
 void contract_begin_sums(Contract *c);

@@ -170,6 +170,7 @@ static void steps_of_runs(Contract *c, const Tile *tile, LLVMValueRef a, LLVMVal
     Round runs = micro_round_begin(c->p, number(c, 0), count, sum, tile->rows * tile->vectors, false);
     LLVMValueRef at = contract_element(c, a, mul(c, runs.index, c->a.depth_jump));
     for (uint32_t i = 0; i < runs.count; i++) sum[i] = runs.phi[i];
+    contract_ask_ahead(c);
     steps(c, tile, at, contract_element(c, b, mul(c, runs.index, mul(c, number(c, run), c->b.depth))), number(c, run),
           sum);
     micro_round_end(c->p, &runs, sum);
@@ -185,6 +186,7 @@ static void micro_kernel(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValu
         sum[i] = offset ? contract_load(c, c->tile, offset, contract_vector_bytes(c), NULL) : LLVMConstNull(c->vector);
     }
     if (!run) {
+        contract_ask_ahead(c);
         steps(c, tile, tile->a, b, c->k_count, sum);
     } else if (c->takes_images && !c->patch.rows_are_places) {
         int64_t places = c->patch.OH * c->patch.OW;

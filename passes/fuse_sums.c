@@ -107,12 +107,20 @@ static bool pieces_fit(const Chain *c, NodeId sum) {
 
 static bool needs_group(Chain *c, NodeId id, const Group *group);
 
+/* A sum within pieces reads what stands under its reshape, which belongs to no group. */
+static NodeId read_by(const Graph *g, const Node *node, uint32_t i) {
+    NodeId in = node->in[i];
+    return node->op == OP_sum && g->nodes[in].op == OP_reshape ? g->nodes[in].in[0] : in;
+}
+
 /* Does what the members read from outside need the group itself? */
 static bool members_need(Chain *c, const Group *members, const Group *group) {
     for (uint32_t k = 0; k < members->count; k++) {
         const Node *node = &c->f->graph->nodes[members->nodes[k]];
-        for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
-            if (c->f->group_of[node->in[i]] != members && needs_group(c, node->in[i], group)) return true;
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) {
+            NodeId in = read_by(c->f->graph, node, i);
+            if (c->f->group_of[in] != members && needs_group(c, in, group)) return true;
+        }
     }
     return false;
 }

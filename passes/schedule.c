@@ -186,6 +186,13 @@ static const double PACK_COST = 8, READ_COST = 4, TURN_COST = 5e3 /* cycles to b
  */
 static const double WAITING = 0.3;
 
+/* Taps of a piece that see the same copied element of a picture. */
+static double taps_of(const Product *p, int64_t row_block) {
+    if (!p->has_patch) return 1;
+    int64_t all = p->patch.KH * p->patch.run / p->patch.C;
+    return (double)(p->patch.rows_are_places ? all : at_least(at_most(row_block, p->rows) / p->patch.C, 1));
+}
+
 /* Time of 1 to 4 threads, in cycles, with what packing the operands adds for each piece. */
 static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_block, int64_t column_block,
                           int64_t lanes) {
@@ -193,8 +200,7 @@ static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_bl
     double copied_b = kernel->prepared_b ? 2 * READ_COST / (double)row_block
                       : kernel->pack_b   ? 2 * PACK_COST / (kernel->depth_block ? (double)row_block : sharing)
                                          : 0;
-    double taps = p->has_patch ? (double)p->patch.KH * (double)p->patch.run / (double)p->patch.C : 1;
-    double copied_a = 2 * (kernel->pack_a ? PACK_COST : READ_COST) / (double)column_block / taps;
+    double copied_a = 2 * (kernel->pack_a ? PACK_COST : READ_COST) / (double)column_block / taps_of(p, row_block);
     double step = (double)p->depth / (2 * (double)lanes), cost = 0;
     double piece = (double)row_block * (double)column_block;
     for (int64_t threads = 1; threads <= 4; threads++) {

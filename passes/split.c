@@ -28,7 +28,7 @@ enum {
     LEVELS = 8,         /* of cheap operations that are done on the pieces */
     LEAST_DEPTH = 8192, /* of a product that is cut along it */
     DEPTH_PIECES = 16,
-    MOST_DEPTH_PIECES = 256,
+    MOST_DEPTH_PIECES = 1024,
     ROW_PIECES = 16,
     LEAST_ROWS = 96, /* in a piece of a product that makes sums of its rows */
 };
