@@ -31,6 +31,7 @@ enum { SMALL_PRODUCT = 60000 /* products that one thread does sooner than two */
 enum { LEAST_ROWS = 64 /* of A that should fit into half of L2, or the depth is cut */ };
 /* Below, sums between blocks of the depth wait in L3: pieces for which they fit into L2 would copy A too often. */
 enum { SMALL_L2 = 1 << 20, LEAST_DEPTH = 192 /* of a block that is worth reading and writing its sums */ };
+enum { LEAST_PLACES = 98 /* the same where a block is made of whole images */ };
 
 static int64_t size_of(Dim dim) { return dim_at(dim, OPEN_BATCH); }
 /* Rows of a product: where one sample has many, pieces are made for one, and a larger batch has more of them. */
@@ -260,6 +261,11 @@ static void choose_pieces(Kernel *kernel, const Product *p, const Machine *machi
 /* Row strides that are multiples of 2 KB fall into few sets of the L1 cache. */
 static bool strides_alias(Extent stride) { return stride.per_n == 0 && stride.fixed && stride.fixed * 4 % 2048 == 0; }
 
+/* Elements of the picture that a line of places adds to what those before it see. */
+static int64_t seen_of_line(const Patch *patch) {
+    return at_most(patch_width(patch), patch->OW * patch->run) * at_most(patch->stride[0], patch->KH);
+}
+
 /* What of A is made ready at once, with the panel of B that it meets, stays in L2; the depth is cut where less than a
  * few tiles of rows would. Where A's rows lie side by side, a step along k is far from the next: such a product is done
  * in thin slices, whose operands and sums fit together. */
@@ -269,8 +275,9 @@ static void choose_depth(Kernel *kernel, const Product *p, const Machine *machin
     if (p->has_patch && !p->patch.rows_are_places) {
         int64_t places = p->patch.OH * p->patch.OW,
                 panels = at_most(p->columns, 128) * p->patch.OW; /* of B, for a line */
-        int64_t lines =
-            at_least(machine->l2 / 4 / (4 * at_least(patch_width(&p->patch) * p->patch.stride[0], panels)), 1);
+        int64_t bytes = 4 * at_least(seen_of_line(&p->patch), panels), lines = at_least(machine->l2 / 4 / bytes, 1);
+        if (lines * p->patch.OW < LEAST_DEPTH)
+            lines = at_least(at_most(machine->l2 / 2 / bytes, ceil_div(LEAST_DEPTH, p->patch.OW)), 1);
         kernel->depth_block = even_block(p->patch.OH, at_most(lines, p->patch.OH)) * p->patch.OW;
         if (p->images > 1)
             kernel->depth_block =
@@ -321,6 +328,15 @@ static void choose_packing(Kernel *kernel, const Product *p, bool *aliases, bool
     if (p->has_patch) kernel->pack_a = p->patch.is_padded || !patch_is_in_memory(kernel->body, &p->patch, &picture);
 }
 
+/* As many as a block may take: their lines in a quarter of L2, or in more of it where their places would be so few that
+ * sums are read and written all the time. */
+static int64_t images_of(const Product *p, int64_t bytes, const Machine *machine) {
+    int64_t places = p->patch.OH * p->patch.OW, images = machine->l2 / 4 / bytes;
+    if (!p->patch.rows_are_places && images * places < LEAST_PLACES)
+        images = at_most(3 * machine->l2 / 4 / bytes, ceil_div(LEAST_PLACES, places));
+    return at_least(at_most(images, p->depth + p->rows), 1);
+}
+
 static Product product_of(const Kernel *kernel, const Machine *machine) {
     const Node *product = &kernel->body->nodes[kernel->product];
     const Type *a = &kernel->body->nodes[product->in[0]].type;
@@ -337,8 +353,7 @@ static Product product_of(const Kernel *kernel, const Machine *machine) {
     p.row_run = kernel_sum_rows(kernel);
     if (!p.has_patch) return p;
     int64_t places = p.patch.OH * p.patch.OW, image = patch_lines(&p.patch, p.patch.OH) * patch_width(&p.patch);
-    if (p.patch.image_axis == MAX_RANK)
-        p.images = at_least(at_most(machine->l2 / 4 / (4 * image), p.depth + p.rows), 1);
+    if (p.patch.image_axis == MAX_RANK) p.images = images_of(&p, 4 * image, machine);
     if (p.patch.rows_are_places) {
         p.row_run = p.patch.OW;
         p.row_unit = p.images > 1 ? places : p.patch.OW;
