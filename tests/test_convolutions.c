@@ -4,6 +4,7 @@
 #include "ir/build.h"
 #include "ir/build_conv.h"
 #include "passes/choice.h"
+#include "passes/passes.h"
 #include "tests/compiled.h"
 
 #include <stdlib.h>
@@ -244,6 +245,30 @@ static int sum_of_one(const Target *target) {
     return check_kernel(g, product, target, "sum of one");
 }
 
+/* Both statistics of a batch norm are made with the tiles of the convolution before it, which stores its result once.
+ */
+static int statistics_with_tiles(const Target *target) {
+    Graph *g = graph_new("statistics"), *stopped = NULL;
+    Layer layer = {.N = 16, .size = {32, 32}, .C = 8, .O = 16, .kernel = {3, 3}, .groups = 1};
+    layer.sliding = (Sliding){.stride = {1, 1}, .dilation = {1, 1}, .before = {1, 1}, .after = {1, 1}};
+    NodeId x = data(g, "x", 4, (Dim[]){layer.N, 32, 32, layer.C}),
+           w = input(g, "w", INPUT_parameter, 4, (Dim[]){3, 3, layer.C, layer.O});
+    graph_add_output(g, "y", batch_norm(g, build_conv2d(g, x, w, &layer.sliding, 1)), -1);
+    Program *program = NULL;
+    pipeline_run(g, &(PipelineOptions){.machine = target->machine}, &stopped, &program);
+    uint32_t sums = 0, others = 0;
+    for (uint32_t k = 0; k < program->kernel_count; k++) {
+        const Kernel *kernel = &program->kernels[k];
+        for (uint32_t i = 0; i < kernel->body->output_count && kernel->kind == KERNEL_contract; i++)
+            *(kernel_sums_rows(kernel, i) ? &sums : &others) += 1;
+    }
+    bool good = sums == 2 && others == 1;
+    if (!good) printf("FAIL statistics with tiles: %u sums and %u other results of the product\n", sums, others);
+    program_free(program);
+    graph_free(g);
+    return !good;
+}
+
 /* Depth that lies contiguous in runs of its own, while its blocks end with images whose places no vector divides. */
 static int turned_runs(const Target *target) {
     Graph *g = graph_new("turned");
@@ -288,7 +313,7 @@ int main(int argc, char **argv) {
             failed += parts_of_pictures(&target) + beside_the_picture(&target) + turned_runs(&target) +
                       blocks(&target, 16 * scale);
             failed += sum_of_one(&target) + updated_source(&target) + sums_of_parts(&target) + crossed_sums(&target) +
-                      many_sums(&target);
+                      many_sums(&target) + statistics_with_tiles(&target);
             printf("%s: %d failed so far\n", target.cpu, failed);
         } else {
             printf("skipped %s: %s\n", cpus[i], is_known ? "this machine cannot run it" : diag.text);
