@@ -43,6 +43,8 @@ static bool leads_with_images(const Digits *digits, uint32_t rank) {
     return true;
 }
 
+/* One tap that sees every other pixel is no patch: nothing is seen twice, and rows so far apart fall into few sets of the
+ * L1 cache. They are better copied one by one, like others that do not lie in memory as they are. */
 bool patch_of(const Graph *graph, NodeId operand, Patch *patch) {
     Digits digits = digits_of(graph, operand);
     const Node *window = &graph->nodes[digits.base];
@@ -58,7 +60,8 @@ bool patch_of(const Graph *graph, NodeId operand, Patch *patch) {
                      .KH = to->dim[3],
                      .run = to->dim[4] * to->dim[5]};
     bool one_tap = from->dim[3] == 1 && from->dim[4] == 1;
-    if (!one_tap || (to->dim[4] > 1 && window->attr.window.dilation[1] != 1)) return false;
+    bool is_apart = to->dim[3] * to->dim[4] == 1 && window->attr.window.stride[1] > 1;
+    if (!one_tap || is_apart || (to->dim[4] > 1 && window->attr.window.dilation[1] != 1)) return false;
     if (!leads_with_images(&digits, rank) || !find_sides(&digits, rank, patch)) return false;
     patch->dilation = window->attr.window.dilation[0];
     for (uint32_t i = 0; i < 2; i++) {
