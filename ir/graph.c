@@ -221,10 +221,10 @@ Graph *graph_copy(const Graph *from) {
 
 uint32_t *graph_count_users(const Graph *graph, Arena *arena) {
     uint32_t *users = arena_array(arena, uint32_t, graph->count);
-    for (NodeId id = 0; id < graph->count; id++) {
-        const Node *node = &graph->nodes[id];
-        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) users[node->in[i]]++;
-    }
     for (uint32_t i = 0; i < graph->output_count; i++) users[graph->outputs[i].node]++;
+    for (NodeId id = graph->count; id--;) {
+        const Node *node = &graph->nodes[id];
+        for (uint32_t i = 0; users[id] && i < op_info[node->op].inputs; i++) users[node->in[i]]++;
+    }
     return users;
 }

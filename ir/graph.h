@@ -179,7 +179,7 @@ NodeId graph_copy_node(Graph *to, const Node *node, const NodeId *new_id);
 void graph_copy_inputs(Graph *to, const Graph *from);
 void graph_copy_outputs(Graph *to, const Graph *from, const NodeId *new_id);
 Graph *graph_copy(const Graph *from); /* node for node */
-/* users[id] is how many nodes and outputs read node id. */
+/* users[id] is how many outputs read node id, and nodes that outputs need. */
 uint32_t *graph_count_users(const Graph *graph, Arena *arena);
 
 /* shape.c: the type that follows from the inputs, or false with a reason a person can act on. */

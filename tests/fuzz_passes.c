@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     diag_init(&diag);
     Graph *graph = graph_parse(text, "fuzz", &diag);
     if (graph && is_moderate(graph) && autodiff_check(graph, &diag))
-        graph = run("split", run("dce", run("flatten", run("simplify", run("autodiff", graph)))));
+        graph = run("split", run("dce", run("fold", run("flatten", run("simplify", run("autodiff", graph))))));
     graph_free(graph);
     diag_free(&diag);
     free(text);
