@@ -28,24 +28,6 @@ void api_progress(ApiProgress *progress, int64_t done, int64_t total) {
 
 /* --- which function --- */
 
-static bool embed_takes(const SelfcTensor *tensor, const SelfcTensor *sample) {
-    if (tensor->rank < 1 || tensor->dim[0] != -1) return false;
-    for (int32_t i = 1; i < tensor->rank; i++)
-        if (tensor->dim[i] < 0) return false;
-    bool is_number = sample->dtype == SELFC_u8 || sample->dtype == SELFC_i8 || sample->dtype == SELFC_i32;
-    return (tensor->dtype == sample->dtype || (tensor->dtype == SELFC_f32 && is_number)) &&
-           selfc_tensor_elements(tensor, 1) == selfc_tensor_elements(sample, 0);
-}
-
-/* The field of the same name; else the first, which is the sample itself. */
-static uint32_t embed_field(const SelfcSource *source, const char *name) {
-    const SelfcField *fields;
-    uint32_t count = selfc_source_fields(source, &fields);
-    for (uint32_t i = 0; i < count; i++)
-        if (!strcmp(fields[i].name, name)) return i;
-    return 0;
-}
-
 /* What the training multiplies this field with. */
 static double embed_scale(const SelfcModel *model, const SelfcSource *source, uint32_t field) {
     const DataSpec *specs;
@@ -53,42 +35,20 @@ static double embed_scale(const SelfcModel *model, const SelfcSource *source, ui
     uint32_t count = model_data(model->description, &specs);
     selfc_source_fields(source, &fields);
     for (uint32_t i = 0; i < count; i++)
-        if (embed_field(source, specs[i].field) == field)
+        if (wanted_field(source, specs[i].field) == field)
             return model_data_scale(model->description, i, (DType)fields[field].sample.dtype);
     return fields[field].sample.dtype == SELFC_u8 ? 1.0 / 255 : 1;
 }
 
 /* Whether the function takes samples of the data and gives a row for each; if not, api_fail says why. */
 static bool embed_bind(Embed *embed) {
-    const SelfcProgram *program = embed->program;
-    const SelfcField *fields;
     const SelfcSource *source = embed->source[SELFC_TRAIN];
-    char want[128], have[128];
-    bool has_sample = false;
-    selfc_source_fields(source, &fields);
-    embed->input_count = 0;
-    for (uint32_t i = 0; i < program->input_count; i++) {
-        const SelfcTensor *tensor = &program->io[i];
-        if (api_is_hidden(tensor)) continue;
-        uint32_t field = embed_field(source, tensor->name), at = embed->input_count;
-        const SelfcTensor *sample = &fields[field].sample;
-        if (at == EMBED_MOST_INPUTS || (field == 0 && has_sample))
-            return api_fail("function \"%s\": its input \"%s\" is none of the data's fields", embed->function,
-                            tensor->name),
-                   false;
-        if (!embed_takes(tensor, sample))
-            return api_fail("function \"%s\" takes %s %s, but the data's \"%s\" is %s a sample", embed->function,
-                            tensor->name, selfc_tensor_print(tensor, want), fields[field].name,
-                            selfc_tensor_print(sample, have)),
-                   false;
-        has_sample |= field == 0;
-        embed->input[at].tensor = tensor;
-        embed->input[at].field = field;
-        embed->input[at].scale = tensor->dtype == SELFC_f32 ? embed_scale(embed->model, source, field) : 1;
-        embed->input_count++;
-    }
-    embed->output = &program->io[program->input_count];
-    if (!has_sample) return api_fail("function \"%s\" takes no samples of the data", embed->function), false;
+    Wanted *wanted = &embed->wanted;
+    char have[128];
+    embed->output = &embed->program->io[embed->program->input_count];
+    if (!wanted_find(wanted, embed->program, embed->function, source)) return api_fail("%s", selfc_failure()), false;
+    for (uint32_t i = 0; i < wanted->count; i++)
+        wanted->input[i].scale = embed_scale(embed->model, source, wanted->input[i].field);
     if (embed->output->dtype == SELFC_f32 && embed->output->rank && embed->output->dim[0] == -1) return true;
     api_fail("function \"%s\" gives %s %s, which is no row of f32 numbers for each sample", embed->function,
              embed->output->name, selfc_tensor_print(embed->output, have));
@@ -150,12 +110,8 @@ static int embed_open_source(Embed *embed) {
 
 /* What is filled and run is this copy of a function on texts. */
 static void embed_use(Embed *embed, uint32_t copy) {
-    const SelfcProgram *program = embed->lengths.program[copy];
-    uint32_t input = 0;
-    for (uint32_t i = 0; i < program->input_count; i++)
-        if (!api_is_hidden(&program->io[i])) embed->input[input++].tensor = &program->io[i];
-    embed->program = program;
-    embed->output = &program->io[program->input_count];
+    embed->program = embed->lengths.program[copy];
+    embed->output = &embed->program->io[embed->program->input_count];
 }
 
 /* Its only copy, or all of them if it takes texts, the longest to begin with. */
@@ -211,17 +167,7 @@ int embed_load(Embed *embed, SelfcSplit split) {
     return selfc_source_load(embed->source[split]) ? api_fail("%s", selfc_failure()) : 0;
 }
 
-int embed_label_field(const Embed *embed) {
-    uint32_t field = embed_field(embed->source[SELFC_TRAIN], "label");
-    return field ? (int)field : -1;
-}
-
-int64_t embed_batch(const SelfcProgram *program) {
-    enum { EMBED_BYTES = 256 << 20 };
-    int64_t per_sample = program->arena_bytes.per_n > 0 ? program->arena_bytes.per_n : 1,
-            most = EMBED_BYTES / per_sample;
-    return most < 1 ? 1 : most < EMBED_MOST_BATCH ? most : EMBED_MOST_BATCH;
-}
+int embed_label_field(const Embed *embed) { return wanted_label(embed->source[SELFC_TRAIN]); }
 
 int embed_open(Embed *embed, SelfcModel *model, const char *function) {
     embed->model = model;
@@ -235,7 +181,7 @@ int embed_open(Embed *embed, SelfcModel *model, const char *function) {
     if (!name && !(name = embed_choose(embed))) return 1;
     if (!embed_try(embed, name)) return 1;
     embed->features = selfc_tensor_elements(embed->output, 1);
-    embed->batch = embed_batch(embed->program);
+    embed->batch = wanted_batch(embed->program);
     for (uint32_t i = 0; i < embed->lengths.count; i++) {
         const SelfcProgram *program = embed->lengths.program[i];
         if (selfc_tensor_elements(&program->io[program->input_count], 1) != embed->features)
@@ -247,66 +193,15 @@ int embed_open(Embed *embed, SelfcModel *model, const char *function) {
 
 /* --- running --- */
 
-typedef struct {
-    const Embed *embed;
-    SelfcSplit split;
-    const int32_t *index;
-    int64_t n;
-    void *const *inputs;
-} Fill;
-
-/* Stored numbers, which stand where the last quarter or all of the f32 ones will, become those. */
-static void embed_widen(const void *stored, int32_t dtype, int64_t count, float scale, float *to) {
-    for (int64_t i = 0; i < count; i++) {
-        float number = 0;
-        switch (dtype) {
-        case SELFC_u8: number = ((const uint8_t *)stored)[i]; break;
-        case SELFC_i8: number = ((const int8_t *)stored)[i]; break;
-        case SELFC_i32: number = (float)((const int32_t *)stored)[i]; break;
-        case SELFC_f32: number = ((const float *)stored)[i]; break;
-        }
-        to[i] = number * scale;
-    }
-}
-
-static void embed_fill_input(const Fill *fill, uint32_t input, int64_t first, int64_t end) {
-    const Embed *embed = fill->embed;
-    const SelfcSource *source = embed->source[fill->split];
-    const SelfcField *fields;
-    selfc_source_fields(source, &fields);
-    uint32_t field = embed->input[input].field;
-    const SelfcTensor *sample = &fields[field].sample, *tensor = embed->input[input].tensor;
-    int64_t elements = selfc_tensor_elements(tensor, 1);
-    size_t bytes = selfc_tensor_bytes(sample, 0), out_bytes = selfc_tensor_bytes(tensor, 1);
-    for (int64_t i = first; i < end; i++) {
-        char *to = (char *)fill->inputs[input] + (size_t)i * out_bytes, *stored = to + out_bytes - bytes;
-        if (out_bytes < bytes) { /* a text that is filled up to a smaller length */
-            int32_t whole[bytes / sizeof(int32_t)];
-            selfc_source_gather(source, field, fill->index + i, 1, whole);
-            stored = memcpy(to, whole, out_bytes);
-        } else {
-            selfc_source_gather(source, field, fill->index + i, 1, stored);
-        }
-        if (tensor->dtype == SELFC_f32)
-            embed_widen(stored, sample->dtype, elements, (float)embed->input[input].scale, (float *)to);
-    }
-}
-
-static void embed_fill_share(void *context, int thread, int threads) {
-    const Fill *fill = context;
-    for (uint32_t i = 0; i < fill->embed->input_count; i++)
-        embed_fill_input(fill, i, fill->n * thread / threads, fill->n * (thread + 1) / threads);
-}
-
 void embed_fill(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t n, void *const *inputs) {
-    Fill fill = {embed, split, index, n, inputs};
-    selfc_pool_run(embed->model->compiled.session->pool, embed_fill_share, &fill);
+    wanted_fill(&embed->wanted, embed->program, embed->source[split], index, n, inputs,
+                embed->model->compiled.session->pool);
 }
 
 /* How long the sample is, if it is a text; else 0. */
 static int64_t embed_tokens(const Embed *embed, SelfcSplit split, int32_t index) {
     const SelfcSource *source = embed->source[split];
-    uint32_t field = embed_field(source, "count");
+    uint32_t field = wanted_field(source, "count");
     int32_t count = 0;
     if (embed->lengths.count && field) selfc_source_gather(source, field, &index, 1, &count);
     return count;
@@ -326,7 +221,7 @@ int embed_shorten(Embed *embed, const int32_t *index, int64_t count, double shar
 
 /* Memory for a batch: what goes in, what comes out, and which samples they are. */
 typedef struct {
-    void *inputs[EMBED_MOST_INPUTS], **outputs;
+    void *inputs[WANTED_MOST], **outputs;
     int32_t *sample;
     /* Texts: samples are taken in stretches, whose rows are put back in order. */
     int64_t stretch;
@@ -340,8 +235,8 @@ static bool embed_reserve(const Embed *embed, EmbedMemory *memory) {
     memory->outputs = calloc(program->output_count + 1, sizeof *memory->outputs);
     memory->sample = calloc((size_t)embed->batch, sizeof *memory->sample);
     bool is_fine = memory->outputs && memory->sample;
-    for (uint32_t i = 0; is_fine && i < embed->input_count; i++)
-        is_fine = (memory->inputs[i] = api_memory(selfc_tensor_bytes(embed->input[i].tensor, embed->batch)));
+    for (uint32_t i = 0; is_fine && i < embed->wanted.count; i++)
+        is_fine = (memory->inputs[i] = api_memory(selfc_tensor_bytes(wanted_tensor(program, i), embed->batch)));
     for (uint32_t i = 0; is_fine && i < program->output_count; i++)
         is_fine =
             (memory->outputs[i] = api_memory(selfc_tensor_bytes(&program->io[program->input_count + i], embed->batch)));
@@ -353,7 +248,7 @@ static bool embed_reserve(const Embed *embed, EmbedMemory *memory) {
 }
 
 static void embed_release(const Embed *embed, EmbedMemory *memory) {
-    for (uint32_t i = 0; i < embed->input_count; i++) free(memory->inputs[i]);
+    for (uint32_t i = 0; i < embed->wanted.count; i++) free(memory->inputs[i]);
     for (uint32_t i = 0; memory->outputs && i < embed->program->output_count; i++) free(memory->outputs[i]);
     free(memory->outputs);
     free(memory->sample);
@@ -372,7 +267,7 @@ static int embed_run_batch(Embed *embed, SelfcSplit split, EmbedMemory *memory, 
 /* Those of samples first + 0..n) that go to one copy; their rows come to their places. */
 static int embed_run_copy(Embed *embed, SelfcSplit split, const int32_t *index, int64_t first, int64_t n, uint32_t copy,
                           EmbedMemory *memory) {
-    int64_t place[EMBED_MOST_BATCH], count = 0;
+    int64_t place[WANTED_MOST_BATCH], count = 0;
     for (int64_t i = 0; i < n; i++) {
         if (memory->copy[i] == copy) {
             place[count] = i;

@@ -2,9 +2,7 @@
 #ifndef SELFC_FRONTEND_API_EMBED_H
 #define SELFC_FRONTEND_API_EMBED_H
 #include "frontend/api_rows.h"
-#include "runtime/data/data.h"
-
-enum { EMBED_MOST_INPUTS = 8, EMBED_MOST_BATCH = 256 };
+#include "runtime/data/wanted.h"
 
 /* A function and the data that it is run on. */
 typedef struct {
@@ -16,12 +14,7 @@ typedef struct {
     const char *data;            /* path or kind of the source */
     bool needs_labels;           /* lines of text begin with labels, whether the training reads them or not */
     bool takes_all;              /* texts without a test split of their own are not cut into splits */
-    uint32_t input_count;
-    struct {
-        const SelfcTensor *tensor;
-        uint32_t field;
-        double scale; /* what stored numbers are multiplied with */
-    } input[EMBED_MOST_INPUTS];
+    Wanted wanted;
     const SelfcTensor *output; /* the first: features of a sample */
     int64_t features;          /* how many */
     int64_t batch;             /* samples to run at once */
@@ -32,8 +25,7 @@ typedef struct {
 int embed_open(Embed *embed, SelfcModel *model, const char *function);
 void embed_close(Embed *embed);
 int embed_load(Embed *embed, SelfcSplit split);
-int64_t embed_batch(const SelfcProgram *program); /* samples at once that keep temporaries small */
-int embed_label_field(const Embed *embed);        /* -1: no labels */
+int embed_label_field(const Embed *embed); /* -1: no labels */
 /* From now on texts are no longer than the smallest of the function's lengths that holds `share` of samples
  * index[0..count) of the training data, loaded ones, and what is longer is cut. 0, or 1 after api_fail. */
 int embed_shorten(Embed *embed, const int32_t *index, int64_t count, double share);

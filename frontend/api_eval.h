@@ -33,7 +33,7 @@ int32_t eval_best(const float *scores, int64_t classes); /* position of the larg
 typedef struct {
     SelfcModel *made;
     const char *what;
-    const char *input[EMBED_MOST_INPUTS + 1];
+    const char *input[WANTED_MOST + 1];
     uint32_t input_count;
     int64_t count, batch, epochs;
     uint64_t seed;

@@ -33,8 +33,8 @@ static cJSON *made_module(const Eval *eval, const cJSON *function) {
     cJSON *module = cJSON_CreateObject();
     if (cJSON_GetObjectItemCaseSensitive(function, "module")) {
         cJSON *inputs = cJSON_AddArrayToObject(module, "inputs");
-        for (uint32_t i = 0; i < embed->input_count; i++)
-            cJSON_AddItemToArray(inputs, cJSON_CreateString(embed->input[i].tensor->name));
+        for (uint32_t i = 0; i < embed->wanted.count; i++)
+            cJSON_AddItemToArray(inputs, cJSON_CreateString(wanted_tensor(embed->program, i)->name));
         cJSON_AddItemToArray(cJSON_AddArrayToObject(module, "layers"), cJSON_Duplicate(function, true));
     } else {
         static const char *const kept[] = {"inputs", "layers", "outputs"};
@@ -61,7 +61,7 @@ static cJSON *made_shape(const SelfcTensor *tensor, bool has_batch) {
 
 /* Adds {"shape", "type"} under the input's name. */
 static cJSON *add_input(const Eval *eval, cJSON *inputs, uint32_t input, bool has_batch) {
-    const SelfcTensor *tensor = eval->embed.input[input].tensor;
+    const SelfcTensor *tensor = wanted_tensor(eval->embed.program, input);
     cJSON *item = cJSON_AddObjectToObject(inputs, input_name(eval, input));
     cJSON_AddItemToObject(item, "shape", made_shape(tensor, has_batch));
     cJSON_AddStringToObject(item, "type", selfc_dtype_name(tensor->dtype));
@@ -71,8 +71,8 @@ static cJSON *add_input(const Eval *eval, cJSON *inputs, uint32_t input, bool ha
 /* The function's inputs as it takes them. Training makes f32 numbers of u8 data; a function of bytes gets them back. */
 static cJSON *made_arguments(const Eval *eval, bool is_training) {
     cJSON *arguments = cJSON_CreateArray();
-    for (uint32_t i = 0; i < eval->embed.input_count; i++) {
-        int32_t dtype = eval->embed.input[i].tensor->dtype;
+    for (uint32_t i = 0; i < eval->embed.wanted.count; i++) {
+        int32_t dtype = wanted_tensor(eval->embed.program, i)->dtype;
         const char *name = input_name(eval, i);
         if (is_training && dtype != SELFC_f32 && dtype != SELFC_i32 && dtype != SELFC_i64)
             name = arena_printf(eval->model->arena, "cast(%s, '%s')", name, selfc_dtype_name(dtype));
@@ -110,11 +110,11 @@ static cJSON *made_layers(const Eval *eval, bool is_training) {
 
 static cJSON *made_training(const Eval *eval, int64_t batch, int64_t steps) {
     cJSON *training = cJSON_CreateObject(), *data = cJSON_AddObjectToObject(training, "data"), *item;
-    for (uint32_t i = 0; i < eval->embed.input_count; i++) {
+    for (uint32_t i = 0; i < eval->embed.wanted.count; i++) {
         item = add_input(eval, data, i, false);
         cJSON_AddStringToObject(item, "source", "npy");
         cJSON_AddNumberToObject(item, "scale", 1);
-        int32_t dtype = eval->embed.input[i].tensor->dtype;
+        int32_t dtype = wanted_tensor(eval->embed.program, i)->dtype;
         if (dtype == SELFC_i32 || dtype == SELFC_i64) cJSON_DeleteItemFromObjectCaseSensitive(item, "scale");
     }
     const DataSpec *text = model_text(eval->model->description);
@@ -156,7 +156,7 @@ static SelfcModel *finetune_open(const Eval *eval, int64_t batch, int64_t steps)
     cJSON_DeleteItemFromObjectCaseSensitive(made, "optimizers"); /* they may take the names of the library's */
     replace(made, "training", made_training(eval, batch, steps));
     cJSON *classify = cJSON_CreateObject(), *inputs = cJSON_AddObjectToObject(classify, "inputs");
-    for (uint32_t i = 0; i < eval->embed.input_count; i++) add_input(eval, inputs, i, true);
+    for (uint32_t i = 0; i < eval->embed.wanted.count; i++) add_input(eval, inputs, i, true);
     cJSON_AddItemToObject(classify, "layers", made_layers(eval, false));
     replace(made, "functions", cJSON_CreateObject());
     cJSON_AddItemToObject(cJSON_GetObjectItemCaseSensitive(made, "functions"), "classify", classify);
@@ -211,7 +211,7 @@ static int finetune_begin(Eval *eval, SelfcModel *made) {
 
 static void finetune_fill(void *context, const int32_t *index, int64_t n, void *const *inputs) {
     const Eval *eval = context;
-    int32_t *label = inputs[eval->embed.input_count];
+    int32_t *label = inputs[eval->embed.wanted.count];
     for (int64_t i = 0; i < n; i++) label[i] = eval->chosen[index[i]];
     embed_fill(&eval->embed, SELFC_TRAIN, label, n, inputs);
     for (int64_t i = 0; i < n; i++) label[i] = eval->train_label[index[i]];
@@ -220,7 +220,7 @@ static void finetune_fill(void *context, const int32_t *index, int64_t n, void *
 static int finetune_train(Eval *eval, SelfcModel *made, int64_t batch, int64_t epochs) {
     Fit fit = {.made = made,
                .what = "fine-tuning",
-               .input_count = eval->embed.input_count + 1,
+               .input_count = eval->embed.wanted.count + 1,
                .count = eval->train_count,
                .batch = batch,
                .epochs = epochs,
@@ -228,8 +228,8 @@ static int finetune_train(Eval *eval, SelfcModel *made, int64_t batch, int64_t e
                .shown_for = eval->model,
                .fill = finetune_fill,
                .context = eval};
-    for (uint32_t i = 0; i < eval->embed.input_count; i++) fit.input[i] = input_name(eval, i);
-    fit.input[eval->embed.input_count] = "selfc_label";
+    for (uint32_t i = 0; i < eval->embed.wanted.count; i++) fit.input[i] = input_name(eval, i);
+    fit.input[eval->embed.wanted.count] = "selfc_label";
     return eval_fit(&fit);
 }
 

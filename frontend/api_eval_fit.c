@@ -19,15 +19,15 @@ int64_t eval_epochs(int64_t count, int64_t batch, int64_t least_steps, int64_t m
 }
 
 typedef struct {
-    void *filled[EMBED_MOST_INPUTS + 1];       /* as fit->fill wants them */
-    const void *inputs[EMBED_MOST_INPUTS + 1]; /* as the step does */
+    void *filled[WANTED_MOST + 1];       /* as fit->fill wants them */
+    const void *inputs[WANTED_MOST + 1]; /* as the step does */
     int32_t *order;
 } FitMemory;
 
 static int fit_reserve(const Fit *fit, FitMemory *memory) {
-    SelfcTensorInfo infos[EMBED_MOST_INPUTS + 2];
+    SelfcTensorInfo infos[WANTED_MOST + 2];
     size_t inputs, outputs;
-    if (selfc_function_info(fit->made, "train", infos, EMBED_MOST_INPUTS + 2, &inputs, &outputs)) return 1;
+    if (selfc_function_info(fit->made, "train", infos, WANTED_MOST + 2, &inputs, &outputs)) return 1;
     memory->order = malloc((size_t)fit->count * sizeof *memory->order);
     bool is_fine = memory->order && inputs == fit->input_count;
     for (uint32_t i = 0; is_fine && i < fit->input_count; i++)

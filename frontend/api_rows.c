@@ -1,7 +1,7 @@
 /* Texts as rows of ids: which copy of a function takes them, and running it on rows of one length at a time. */
 #include "frontend/api_rows.h"
 
-#include "frontend/api_embed.h"
+#include "runtime/data/wanted.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -239,7 +239,7 @@ static int rows_run_batch(const RowsBatch *batch) {
         rows_fill(batch, input, batch->inputs[input], rows->lengths.length[batch->copy]);
         inputs[count++] = batch->inputs[input];
     }
-    static const int32_t sample[EMBED_MOST_BATCH];
+    static const int32_t sample[WANTED_MOST_BATCH];
     if (api_execute(rows->model, program, batch->n, sample, inputs, batch->outputs)) return 1;
     for (int64_t i = 0; i < batch->n; i++) {
         const float *row[2];
@@ -254,7 +254,7 @@ static int rows_run_batch(const RowsBatch *batch) {
 /* Runs the rows index[0..count) on one copy. */
 static int rows_run_copy(RowsBatch *batch, const size_t *index, size_t count) {
     const SelfcProgram *program = batch->rows->lengths.program[batch->copy];
-    int64_t most = embed_batch(program), length = batch->rows->lengths.length[batch->copy];
+    int64_t most = wanted_batch(program), length = batch->rows->lengths.length[batch->copy];
     batch->outputs = calloc(program->output_count + 1, sizeof *batch->outputs);
     bool is_fine = batch->outputs != NULL;
     for (int i = 0; is_fine && i < ROWS_INPUTS; i++)
