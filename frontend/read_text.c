@@ -68,7 +68,9 @@ static void text_follow(Reader *r, Data *data, const Data *first) {
     data->mask = first->mask;
 }
 
+/* Where neighbours judge they have to, too. */
 bool read_text_has_labels(const Training *training) {
+    if (training->knn.every) return true;
     for (uint32_t i = 0; i < training->data_count; i++)
         if (training->data[i].is_text && !strcmp(training->data[i].field, "label")) return true;
     return false;

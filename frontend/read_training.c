@@ -289,12 +289,16 @@ static void read_knn(Reader *r, const Json *json, Training *training) {
     };
 }
 
+/* A function for several lengths is called as in the description; or as one of its copies. */
 void read_knn_function(Reader *r) {
     const Json *json = r->model->training.knn_function;
+    const char **names = arena_array(r->arena, const char *, r->model->function_count + 1);
     bool is_there = !json;
-    for (uint32_t i = 0; json && i < r->model->function_count; i++)
-        is_there |= !strcmp(r->model->function_names[i], json->text);
-    if (!is_there) read_unknown(r, json, "function", json->text, r->model->function_names, r->model->function_count);
+    for (uint32_t i = 0; json && i < r->model->function_count; i++) {
+        names[i] = model_family(r->model, i);
+        is_there |= !strcmp(names[i], json->text) || !strcmp(r->model->function_names[i], json->text);
+    }
+    if (!is_there) read_unknown(r, json, "function", json->text, names, r->model->function_count);
 }
 
 /* {"encode.bert": "bert"}: pairs. */

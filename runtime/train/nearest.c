@@ -13,18 +13,17 @@ typedef struct {
 
 bool nearest_open(Trainer *trainer) {
     const SelfcJudge *judge = &trainer->module->training.knn;
+    const char *name = trainer->module->name;
+    Features features;
     if (!judge->every) return true;
-    int32_t *labels = NULL;
-    const char *wrong = NULL;
-    if (!features_function(trainer, judge->function))
-        wrong = "a function that takes a sample of the first data input and gives features f32[n,d]";
-    else if (trainer->feed.count[SELFC_TEST] == 0)
-        wrong = "test data";
-    else if (!(labels = features_labels(trainer, SELFC_TEST, 1)))
-        wrong = "data with labels";
+    if (!features_find(trainer, judge->function, &features))
+        return selfc_fail("%s: training.knn: %s", name, selfc_failure()), false;
+    if (trainer->feed.count[SELFC_TEST] == 0) return selfc_fail("%s: training.knn needs test data", name), false;
+    int32_t *labels = features_labels(trainer, SELFC_TEST, 1);
+    bool has_labels = labels != NULL;
     free(labels);
-    if (wrong) selfc_fail("%s: training.knn needs %s", trainer->module->name, wrong);
-    return !wrong;
+    if (!has_labels) selfc_fail("%s: training.knn needs data with labels", name);
+    return has_labels;
 }
 
 bool nearest_is_due(const Trainer *trainer) {
@@ -32,10 +31,10 @@ bool nearest_is_due(const Trainer *trainer) {
     return every > 0 && trainer->step % trainer->epoch_steps == 0 && trainer->step / trainer->epoch_steps % every == 0;
 }
 
-static bool nearest_side(Trainer *trainer, const SelfcProgram *function, SelfcSplit split, int64_t count, Side *side) {
+static bool nearest_side(Trainer *trainer, const Features *features, SelfcSplit split, int64_t count, Side *side) {
     *side = (Side){.count = count, .labels = features_labels(trainer, split, count)};
-    side->rows = malloc((size_t)(count * features_width(function)) * sizeof *side->rows);
-    if (side->rows && side->labels) return features_run(trainer, function, split, count, side->rows);
+    side->rows = malloc((size_t)(count * features->width) * sizeof *side->rows);
+    if (side->rows && side->labels) return features_run(trainer, features, split, count, side->rows);
     return selfc_fail("no memory for the features of %lld samples", (long long)count), false;
 }
 
@@ -54,12 +53,13 @@ static int64_t nearest_classes(const Side *side, int64_t classes) {
 
 bool nearest_measure(Trainer *trainer, double *accuracy) {
     const SelfcJudge *judge = &trainer->module->training.knn;
-    const SelfcProgram *function = features_function(trainer, judge->function);
+    Features features;
     int64_t count = trainer->feed.count[SELFC_TRAIN];
     Side train = {0}, test = {0};
     bool is_fine =
-        nearest_side(trainer, function, SELFC_TRAIN, count < judge->samples ? count : judge->samples, &train) &&
-        nearest_side(trainer, function, SELFC_TEST, trainer->feed.count[SELFC_TEST], &test);
+        features_find(trainer, judge->function, &features) &&
+        nearest_side(trainer, &features, SELFC_TRAIN, count < judge->samples ? count : judge->samples, &train) &&
+        nearest_side(trainer, &features, SELFC_TEST, trainer->feed.count[SELFC_TEST], &test);
     int64_t classes = is_fine ? nearest_classes(&train, 1) : 0;
     classes = classes ? nearest_classes(&test, classes) : 0;
     SelfcKnn knn = {.train = train.rows,
@@ -68,7 +68,7 @@ bool nearest_measure(Trainer *trainer, double *accuracy) {
                     .test_label = test.labels,
                     .train_count = train.count,
                     .test_count = test.count,
-                    .features = features_width(function),
+                    .features = features.width,
                     .classes = classes,
                     .k = judge->k,
                     .temperature = judge->temperature};

@@ -32,6 +32,7 @@ static const char report_style[] =
     ".k7{fill:#8a6a3f}.k8{fill:#7f8288}.k9{fill:#17b3e6}\n"
     ".neighbours{overflow-x:auto;white-space:nowrap}.neighbours .thumb{margin:1px 2px;outline:2px solid transparent}"
     ".neighbours .other{outline-color:var(--test)}.neighbours b{display:inline-block;width:10px}\n"
+    "table.neighbours{white-space:normal;font-size:.9rem}.neighbours div.other{color:var(--test)}\n"
     ".bar{height:.35rem;background:var(--train);border-radius:2px}.profile th,.profile td{width:auto}"
     ".profile td:nth-child(2){width:30%}.profile "
     "td:nth-child(3){width:4rem;text-align:right;white-space:nowrap}small{color:var(--faint)}\n"

@@ -1,7 +1,7 @@
 /* The map of features in report.html: samples as points in the plane, by principal components (PCA) and by t-SNE, and
  * the nearest neighbours of a dozen. Which of the two is shown is a radio button and a line of style, so it works
  * without scripts; a small script shows the picture of the point that is touched. All pictures stand in one PNG, of
- * which each place shows its part. */
+ * which each place shows its part. Texts stand as words: what the tokenizer makes of a sample's tokens. */
 #include "runtime/train/eigen.h"
 #include "runtime/train/features.h"
 #include "runtime/train/health.h"
@@ -25,7 +25,7 @@ enum {
 
 typedef struct {
     Trainer *trainer;
-    const SelfcProgram *function;
+    Features features;
     SelfcSplit split;
     int64_t n, d;
     float *rows;
@@ -155,6 +155,15 @@ static void map_put_style(FileWriter *out, const Map *map) {
     file_print(out, ")}</style>\n");
 }
 
+/* "7: cat" of a picture, "7: 1: It was a film to remember." of a text; without a class where there are none. */
+static void map_put_name(FileWriter *out, const Map *map, int64_t i) {
+    int32_t number = map_number(map, i);
+    char label[32], text[FEATURES_MOST_TEXT];
+    file_print(out, "%d", (int)number);
+    if (map->labels) file_print(out, ": "), report_text(out, features_class(map->trainer, map->labels[i], label));
+    if (features_text(map->trainer, map->split, number, text)) file_print(out, ": "), report_text(out, text);
+}
+
 static void map_put_points(FileWriter *out, const Map *map, int kind) {
     const double *places = map->places[kind];
     double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY};
@@ -165,7 +174,6 @@ static void map_put_points(FileWriter *out, const Map *map, int kind) {
     file_print(out, "<g class=\"%s\">\n", kind ? "tsne" : "pca");
     for (int64_t i = 0; i < map->n; i++) {
         double at[2];
-        char text[32];
         for (int k = 0; k < 2; k++) {
             double span = high[k] - low[k];
             at[k] = MAP_EDGE + (MAP_SIZE - 2 * MAP_EDGE) * (span > 0 ? (places[2 * i + k] - low[k]) / span : 0.5);
@@ -173,8 +181,8 @@ static void map_put_points(FileWriter *out, const Map *map, int kind) {
         int colour = map->labels ? (int)((uint32_t)map->labels[i] % MAP_COLOURS) : 0;
         file_print(out, "<circle class=\"k%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\" data-i=\"%d\"><title>", colour, at[0],
                    MAP_SIZE - at[1], (int)i);
-        file_print(out, "%s %d", map->split == SELFC_TEST ? "test sample" : "sample", (int)map_number(map, i));
-        if (map->labels) file_print(out, ": "), report_text(out, features_class(map->trainer, map->labels[i], text));
+        file_print(out, "%s ", map->split == SELFC_TEST ? "test sample" : "sample");
+        map_put_name(out, map, i);
         file_print(out, "</title></circle>\n");
     }
     file_print(out, "</g>\n");
@@ -210,7 +218,7 @@ static void map_put_map(FileWriter *out, const Map *map) {
     double height = map->side_x ? (double)LARGE * map->side_y / map->side_x : 0;
     file_print(out, "<h2>Map of features</h2>\n<p>%d %s by the function ", (int)map->n,
                map->split == SELFC_TEST ? "test samples" : "training samples");
-    report_text(out, map->function->name);
+    report_text(out, map->features.name);
     file_print(out,
                ", %d numbers each. Touch a point to see what it is.</p>\n<div id=\"map\">"
                "<input type=\"radio\" name=\"map\" id=\"show-tsne\" checked><label for=\"show-tsne\">t-SNE</label>"
@@ -253,32 +261,46 @@ static void map_find_neighbours(const Map *map, int64_t query, int64_t *found) {
 }
 
 static void map_put_picture(FileWriter *out, const Map *map, int64_t i, bool is_other) {
-    char text[32];
     file_print(out, "<span class=\"thumb%s\" style=\"", is_other ? " other" : "");
     map_put_position(out, i, 40, 40.0 * map->side_y / map->side_x);
-    file_print(out, "\" title=\"%d", (int)map_number(map, i));
-    if (map->labels) file_print(out, ": "), report_text(out, features_class(map->trainer, map->labels[i], text));
+    file_print(out, "\" title=\"");
+    map_put_name(out, map, i);
     file_print(out, "\"></span>");
 }
 
+/* A text as a line of the table. */
+static void map_put_text(FileWriter *out, const Map *map, int64_t i, bool is_other) {
+    file_print(out, "<div%s>", is_other ? " class=\"other\"" : "");
+    map_put_name(out, map, i);
+    file_print(out, "</div>");
+}
+
 static void map_put_neighbours(FileWriter *out, const Map *map) {
-    if (!map->picture) return;
+    char text[FEATURES_MOST_TEXT];
+    bool is_text = features_text(map->trainer, map->split, 0, text);
+    const char *begin = is_text ? "<tr><th>" : "<div>", *between = is_text ? "</th><td>" : "<b></b>",
+               *end = is_text ? "</td></tr>\n" : "</div>\n";
+    void (*put)(FileWriter *, const Map *, int64_t, bool) = is_text ? map_put_text : map_put_picture;
+    if (!is_text && !map->picture) return;
     file_print(
         out,
         "<h2>Nearest neighbours</h2>\n<p>Left a sample, then those of the others on the map whose features have the "
-        "smallest angle to its own%s.</p>\n<div class=\"neighbours\">\n",
-        map->labels ? "; those of another class are framed" : "");
+        "smallest angle to its own%s.</p>\n<%s class=\"neighbours\">\n",
+        !map->labels ? ""
+        : is_text    ? "; those of another class are coloured"
+                     : "; those of another class are framed",
+        is_text ? "table" : "div");
     for (int64_t i = 0; i < MAP_QUERIES; i++) {
         int64_t found[MAP_NEIGHBOURS], query = i * map->n / MAP_QUERIES;
         map_find_neighbours(map, query, found);
-        file_print(out, "<div>");
-        map_put_picture(out, map, query, false);
-        file_print(out, "<b></b>");
+        file_print(out, "%s", begin);
+        put(out, map, query, false);
+        file_print(out, "%s", between);
         for (int k = 0; k < MAP_NEIGHBOURS; k++)
-            map_put_picture(out, map, found[k], map->labels && map->labels[found[k]] != map->labels[query]);
-        file_print(out, "</div>\n");
+            put(out, map, found[k], map->labels && map->labels[found[k]] != map->labels[query]);
+        file_print(out, "%s", end);
     }
-    file_print(out, "</div>\n");
+    file_print(out, is_text ? "</table>\n" : "</div>\n");
 }
 
 static bool map_make(Map *map) {
@@ -288,7 +310,7 @@ static bool map_make(Map *map) {
     for (int k = 0; k < 2; k++) map->places[k] = malloc((size_t)(2 * map->n) * sizeof *map->places[k]);
     if (!map->rows || !map->unit || !map->places[0] || !map->places[1])
         return selfc_fail("no memory for the map of features"), false;
-    if (!features_run(map->trainer, map->function, map->split, map->n, map->rows)) return false;
+    if (!features_run(map->trainer, &map->features, map->split, map->n, map->rows)) return false;
     health_normalise(map->rows, map->n, map->d, map->unit);
     map->labels = features_labels(map->trainer, map->split, map->n);
     if (map_place(map) && map_draw(map)) return true;
@@ -296,11 +318,11 @@ static bool map_make(Map *map) {
 }
 
 bool report_map(FileWriter *out, Trainer *trainer) {
-    Map map = {.trainer = trainer, .function = features_function(trainer, trainer->module->training.knn.function)};
-    if (!map.function) return true;
+    Map map = {.trainer = trainer};
+    if (!features_find(trainer, trainer->module->training.knn.function, &map.features)) return true;
     map.split = trainer->feed.count[SELFC_TEST] >= MAP_LEAST ? SELFC_TEST : SELFC_TRAIN;
     map.n = trainer->feed.count[map.split] < MAP_POINTS ? trainer->feed.count[map.split] : MAP_POINTS;
-    map.d = features_width(map.function);
+    map.d = map.features.width;
     if (map.n < MAP_LEAST) return true;
     bool is_fine = map_make(&map);
     if (is_fine) {

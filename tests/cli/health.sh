@@ -102,7 +102,7 @@ gives 0 "$selfc" train "$contrastive" --epochs 4 --set 'training.knn={"every": 2
 grep -q 'accuracy of nearest neighbours' "$folder/judged4/report.html" || fail "the report has no curve of neighbours"
 [ "$(grep -o '"knn_accuracy": [0-9.]*' "$folder/judged/metrics.jsonl")" = "$(grep -o '"knn_accuracy": [0-9.]*' "$folder/judged4/metrics.jsonl" | head -n 1)" ] || fail "threads change what neighbours say"
 gives 1 "$selfc" train examples/gan/model.json --steps 1 --set 'training.knn={"every": 1}' --out "$folder/nobody"
-says "training.knn needs a function that"
+says "training.knn: no function takes samples of the data and gives features f32[n,d]"
 
 # Two views that only attract each other collapse. It is said once.
 sed 's/"health"/"batch": 16, "optimizer": { "name": "adam", "learning_rate": 0.003 }, "health"/; s/"batch": 64,//; s/{ "module": "nt_xent".*/{ "expr": "mean(sum((a - b)^2, axis=1))", "name": "loss" }/' "$folder/watched.json" >"$folder/collapses.json"
