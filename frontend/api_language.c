@@ -87,7 +87,7 @@ static int fill_read(Fill *fill, const char *const *texts, size_t count) {
                         rows->model->options.file);
     Row *whole = arena_array(fill->arena, Row, count + 1);
     for (size_t i = 0; i < count; i++) {
-        if (rows_make(rows, texts[i], NULL, true, fill->arena, &whole[i])) return 1;
+        if (rows_make(rows, texts[i], true, fill->arena, &whole[i])) return 1;
         fill->filled[i].mask_count = fill_rows(&whole[i], mask, NULL, NULL);
         if (!fill->filled[i].mask_count)
             return api_fail("\"%s\" has no [MASK]: write it where the word is wanted, as in \"The capital of France is "
@@ -160,7 +160,7 @@ const SelfcClassified *selfc_classify(SelfcModel *model, const char *function, c
     Classify classify = {model, arena_array(arena, SelfcClassified, count + 1), arena};
     if (rows_open(&rows, model, ROWS_classify, function)) return NULL;
     for (size_t i = 0; i < count; i++)
-        if (rows_make(&rows, texts[i], NULL, false, arena, &list[i])) return NULL;
+        if (rows_make(&rows, texts[i], false, arena, &list[i])) return NULL;
     names_find(model);
     return rows_run(&rows, list, count, classify_take, &classify) ? NULL : classify.classified;
 }
@@ -170,42 +170,44 @@ const SelfcClassified *selfc_classify(SelfcModel *model, const char *function, c
 enum { ANSWER_MOST_TOKENS = 30 };
 
 typedef struct {
-    const Row *row;
-    int64_t from, to; /* its first and last token */
+    const Row *list;             /* windows of the context, or the whole of it */
+    const SelfcToken *from, *to; /* its first and last token; NULL: there is none yet */
     double start, end;
 } Answer;
 
-/* The span of the context with the highest sum of both log-probabilities (Devlin et al. 2019, section 4.2). */
+/* The span of the context with the highest sum of both log-probabilities (Devlin et al. 2019, section 4.2). Those of a
+ * window are among its own tokens and [CLS], which stands for "the answer is not here". */
 static void answer_take(void *context, size_t row, const float *const *outputs, int64_t width) {
     Answer *answer = context;
-    const SelfcToken *tokens = answer->row->tokens;
-    (void)row, (void)width;
-    for (int64_t i = answer->row->second; i < answer->row->count; i++)
-        for (int64_t k = i; k < answer->row->count && k < i + ANSWER_MOST_TOKENS; k++) {
+    const Row *window = &answer->list[row];
+    const SelfcToken *tokens = window->tokens;
+    (void)width;
+    for (int64_t i = window->from; i < window->to; i++)
+        for (int64_t k = i; k < window->count && k < i + ANSWER_MOST_TOKENS; k++) {
             double start = outputs[0][i], end = outputs[1][k];
             if (tokens[i].from < 0 || tokens[k].from < 0 || !isfinite(start) || !isfinite(end)) continue;
-            if (answer->to >= 0 && start + end <= answer->start + answer->end) continue;
-            *answer = (Answer){answer->row, i, k, start, end};
+            if (answer->to && start + end <= answer->start + answer->end) continue;
+            *answer = (Answer){answer->list, tokens + i, tokens + k, start, end};
         }
 }
 
 const SelfcAnswer *selfc_answer(SelfcModel *model, const char *function, const char *question, const char *context) {
     Arena *arena = language_begin(model);
     Rows rows;
-    Row row;
-    Answer best = {.row = &row, .to = -1};
-    if (rows_open(&rows, model, ROWS_answer, function) || rows_make(&rows, question, context, false, arena, &row))
+    Row *list;
+    size_t count;
+    if (rows_open(&rows, model, ROWS_answer, function) ||
+        rows_make_windows(&rows, question, context, arena, &list, &count))
         return NULL;
-    if (rows_run(&rows, &row, 1, answer_take, &best)) return NULL;
-    if (best.to < 0)
+    Answer best = {.list = list};
+    if (rows_run(&rows, list, count, answer_take, &best)) return NULL;
+    if (!best.to)
         return api_fail("\"%s\" cannot be answered: the context has no words, or the probabilities are not finite",
                         api_shorten(question, arena)),
                NULL;
     SelfcAnswer *answer = arena_array(arena, SelfcAnswer, 1);
-    *answer = (SelfcAnswer){.from = (size_t)row.tokens[best.from].from,
-                            .to = (size_t)row.tokens[best.to].to,
-                            .start = best.start,
-                            .end = best.end};
+    *answer =
+        (SelfcAnswer){.from = (size_t)best.from->from, .to = (size_t)best.to->to, .start = best.start, .end = best.end};
     answer->text = arena_printf(arena, "%.*s", (int)(answer->to - answer->from), context + answer->from);
     return answer;
 }

@@ -1,4 +1,5 @@
-/* Texts as rows of ids: which copy of a function takes them, and running it on rows of one length at a time. */
+/* Texts as rows of ids: which copy of a function takes them, windows of what is too long, and running it on rows of one
+ * length at a time. */
 #include "frontend/api_rows.h"
 
 #include "runtime/data/wanted.h"
@@ -171,20 +172,96 @@ static Row rows_encode(const Rows *rows, const char *text, const char *second, b
     return row;
 }
 
-int rows_make(const Rows *rows, const char *text, const char *second, bool has_specials, Arena *arena, Row *row) {
-    int64_t longest = rows->lengths.length[rows->lengths.count - 1];
+static SelfcToken *rows_keep(const SelfcToken *tokens, int64_t count, Arena *arena) {
+    SelfcToken *kept = arena_array(arena, SelfcToken, count + 1);
+    memcpy(kept, tokens, (size_t)count * sizeof *kept);
+    return kept;
+}
+
+static int64_t rows_longest(const Rows *rows) { return rows->lengths.length[rows->lengths.count - 1]; }
+
+int rows_make(const Rows *rows, const char *text, bool has_specials, Arena *arena, Row *row) {
     SelfcToken *tokens;
-    *row = rows_encode(rows, text, second, has_specials, &tokens);
-    if (row->count <= longest) {
-        SelfcToken *kept = arena_array(arena, SelfcToken, row->count + 1);
-        memcpy(kept, tokens, (size_t)row->count * sizeof *kept);
-        row->tokens = kept;
-    }
+    *row = rows_encode(rows, text, NULL, has_specials, &tokens);
+    bool fits = row->count <= rows_longest(rows);
+    if (fits) row->tokens = rows_keep(tokens, row->count, arena);
     free(tokens);
-    if (row->tokens) return 0;
-    return api_fail("\"%s\"%s %s %lld tokens long, but function \"%s\" takes %lld at most", api_shorten(text, arena),
-                    second ? " with its context" : "", second ? "are" : "is", (long long)row->count, rows->function,
-                    (long long)longest);
+    if (fits) return 0;
+    return api_fail("\"%s\" is %lld tokens long, but function \"%s\" takes %lld at most", api_shorten(text, arena),
+                    (long long)row->count, rows->function, (long long)rows_longest(rows));
+}
+
+/* --- windows --- */
+
+/* A row that is too long, as parts: what stands before the context, the context, and [SEP] or nothing. */
+typedef struct {
+    const Row *row;
+    int64_t end;    /* of the context, behind its last token */
+    int64_t width;  /* tokens of the context in a window */
+    int64_t stride; /* from a window's beginning to the next one's */
+    int64_t count;
+} Windows;
+
+/* The last window ends where the context does, so that all are equally wide. */
+static int64_t windows_begin(const Windows *windows, int64_t i) {
+    int64_t begin = windows->row->second + i * windows->stride, last = windows->end - windows->width;
+    return begin < last ? begin : last;
+}
+
+/* Where two windows overlap, a token belongs to the one that shows more of what is around it: the first token that
+ * belongs to window i (_check_is_max_context in Devlin and others' run_squad.py). */
+static int64_t windows_border(const Windows *windows, int64_t i) {
+    if (!i) return windows->row->second;
+    if (i == windows->count) return windows->end;
+    return (windows_begin(windows, i - 1) + windows->width + windows_begin(windows, i) + 1) / 2;
+}
+
+static Row windows_row(const Windows *windows, int64_t i, Arena *arena) {
+    const Row *row = windows->row;
+    int64_t begin = windows_begin(windows, i), behind = row->count - windows->end, shift = begin - row->second;
+    SelfcToken *tokens = arena_array(arena, SelfcToken, row->second + windows->width + behind);
+    memcpy(tokens, row->tokens, (size_t)row->second * sizeof *tokens);
+    memcpy(tokens + row->second, row->tokens + begin, (size_t)windows->width * sizeof *tokens);
+    memcpy(tokens + row->second + windows->width, row->tokens + windows->end, (size_t)behind * sizeof *tokens);
+    return (Row){.count = row->second + windows->width + behind,
+                 .tokens = tokens,
+                 .second = row->second,
+                 .from = windows_border(windows, i) - shift,
+                 .to = windows_border(windows, i + 1) - shift};
+}
+
+/* A window begins every half of one, so that each token has a quarter of one around it on either side, as long as the
+ * text goes on there (Devlin and others 2019; doc_stride in their run_squad.py). */
+static int64_t windows_split(const Row *row, int64_t longest, Arena *arena, Row **list) {
+    Windows windows = {.row = row, .end = row->count};
+    if (row->tokens[windows.end - 1].from < 0) windows.end--;
+    windows.width = longest - row->second - (row->count - windows.end);
+    windows.stride = windows.width / 2 > 0 ? windows.width / 2 : 1;
+    windows.count = 1 + (windows.end - row->second - windows.width + windows.stride - 1) / windows.stride;
+    *list = arena_array(arena, Row, windows.count);
+    for (int64_t i = 0; i < windows.count; i++) (*list)[i] = windows_row(&windows, i, arena);
+    return windows.count;
+}
+
+int rows_make_windows(const Rows *rows, const char *question, const char *context, Arena *arena, Row **list,
+                      size_t *count) {
+    int64_t longest = rows_longest(rows);
+    SelfcToken *tokens;
+    Row row = rows_encode(rows, question, context, false, &tokens);
+    row.tokens = rows_keep(tokens, row.count, arena);
+    row.from = row.second;
+    row.to = row.count;
+    free(tokens);
+    *count = 1;
+    *list = arena_array(arena, Row, 1);
+    **list = row;
+    if (row.count <= longest) return 0;
+    if (row.second > longest / 2) /* a data set cuts such a question off */
+        return api_fail("the question \"%s\" is %lld tokens long with its marks, but may take half of the %lld that "
+                        "function \"%s\" takes at most, for the windows of its context, which is longer, need the rest",
+                        api_shorten(question, arena), (long long)row.second, (long long)longest, rows->function);
+    *count = (size_t)windows_split(&row, longest, arena, list);
+    return 0;
 }
 
 /* --- running --- */

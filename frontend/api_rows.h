@@ -13,6 +13,7 @@ typedef struct {
     const SelfcToken *tokens; /* from, to: bytes of their own text; special ones that no text has: -1 */
     int64_t second;           /* the first token of the second text; count: there is none */
     int32_t position;
+    int64_t from, to; /* of a window: an answer begins at one of these tokens */
 } Row;
 
 /* A function, and what it is compiled for. */
@@ -43,9 +44,13 @@ uint32_t lengths_for(const Lengths *lengths, int64_t count);
 /* Finds and compiles the function (NULL: the one of the kind's name) and checks that it takes texts and gives what is
  * asked of it. 0, or 1 after api_fail. */
 int rows_open(Rows *rows, SelfcModel *model, RowsKind kind, const char *function);
-/* has_specials: special tokens written in the text, as "[MASK]", are such tokens. second: NULL, there is none. 1 after
- * api_fail: it is longer than the longest length. */
-int rows_make(const Rows *rows, const char *text, const char *second, bool has_specials, Arena *arena, Row *row);
+/* has_specials: special tokens written in the text, as "[MASK]", are such tokens. 1 after api_fail: it is longer than
+ * the longest length. */
+int rows_make(const Rows *rows, const char *text, bool has_specials, Arena *arena, Row *row);
+/* A question before its context: one row if both fit, else one for each window of the context. 1 after api_fail: the
+ * question is too long. */
+int rows_make_windows(const Rows *rows, const char *question, const char *context, Arena *arena, Row **list,
+                      size_t *count);
 /* Runs all rows, in any order, and hands over what came out for each: a row of each output, the first of `width`
  * numbers.
  */

@@ -94,6 +94,31 @@ if raw[answer["from"]:answer["to"]].decode() != answer["answer"]: sys.exit(f"{an
 if ids(answer["answer"]) != tokens[-i:1 - k]: sys.exit(f"{answer} has not the tokens {-i} to {-k}")
 open("context.txt", "w").write(context)
 if asked("answer", "model.json", "--question", question, "--context", "context.txt") != [answer]: sys.exit("a file is another context")
+
+# A long context in windows that begin every half of one; a token's answers count in the first window of those that
+# show most of what is around it.
+alphabet = "abcdefghijklmnopqrstuvw"
+for length in 16, 64:
+    question = "what is it ?"
+    q = ids(question)
+    width = length - len(q) - 3
+    for words in width + 1, 2 * width, 131:
+        context = " ".join(alphabet[i * i // 3 * 7 % 23] for i in range(words))
+        c = ids(context)
+        begins = [b for b in range(0, words - width, width // 2)] + [words - width]
+        room = lambda b, p: min(p - b, b + width - 1 - p)
+        found = []
+        for b in begins:
+            tokens = [CLS, *q, SEP, *c[b:b + width], SEP]
+            run("answer", length, text=tokens, count=length, segment=[0] * (len(q) + 2) + [1] * (width + 1))
+            start, end = (floats(f"{name}.npy")[len(q) + 2:-1] for name in ("start", "end"))
+            for i in range(width):
+                if b != max(begins, key=lambda other: (room(other, b + i), -other)): continue
+                found += [(start[i] + end[k], b + i, b + k, start[i]) for k in range(i, min(width, i + 30))]
+        score, i, k, start = max(found)
+        answer, = asked("answer", "model.json", "--function", f"answer_{length}", "--question", question, "--context", context)
+        near(answer["start"], start, f"start in {words} words"), near(answer["start"] + answer["end"], score, f"both in {words} words")
+        if (answer["from"], answer["to"]) != (2 * i, 2 * k + 1): sys.exit(f"{answer} is not from word {i} to {k} of {words}, {length} at a time")
 END2
 python3 check.py "$selfc" || fail "what is printed is not what the functions give"
 gives 0 "$selfc" answer model.json --question "what ?" --context "paris"; prints "paris"; prints "bytes 0 to 5"
@@ -184,7 +209,7 @@ gives 0 "$selfc" classify named "paris" "a b"; grep -qE '^(bad|good|fair "so") '
 gives 1 "$selfc" fill-mask model.json "The capital of France is Paris."; says '"The capital of France is Paris." has no [MASK]'
 gives 1 "$selfc" fill-mask model.json "[MASK] $(printf 'a %.0s' $(seq 100))"; says "103 tokens"; says "64 at most"
 gives 1 "$selfc" fill-mask model.json "[MASK] a b c d e f g h" --function fill_mask_8; says "11 tokens"; says "8 at most"
-gives 1 "$selfc" answer model.json --question "what ?" --context "$(printf 'a %.0s' $(seq 100))"; says "64 at most"
+gives 1 "$selfc" answer model.json --question "$(printf 'a %.0s' $(seq 40))" --context "$(printf 'a %.0s' $(seq 100))"; says "42 tokens"; says "half of the 64"
 gives 1 "$selfc" answer model.json --question "what ?" --context "  "; says "no words"
 gives 1 "$selfc" fill-mask model.json "$sentence" --function fill; says "there is no function \"fill\""
 gives 1 "$selfc" fill-mask model.json "$sentence" --function encode; says '"positions"'
