@@ -2,15 +2,15 @@
  * [COUNTRIES]]`.
  *
  * Who travels where, when, and buys what is drawn anew for every story, so that an answer can be found by reading
- * alone. The stories of test.jsonl take place in countries that no story of train.jsonl is about. A line is a JSON
- * object with question, context, answer, and start, the character of the context at which the answer begins. The same
- * seed gives the same files. */
+ * alone. In test.jsonl nobody travels to a country that he or she travels to in train.jsonl. A line is a JSON object with
+ * question, context, answer, null if there is none, and start, the character of the context at which the answer begins.
+ * The same seed gives the same files. */
 #include <string.h>
 
 #define PROGRAM "questions"
 #include "common.h"
 
-enum { TRAVELLERS = 3, TRAIN_STORIES = 40000, TEST_STORIES = 1000, TEST_COUNTRIES = 20, LONGEST = 1024 };
+enum { FEWEST = 2, MOST = 4, UNTOLD = 8, TRAIN_STORIES = 40000, TEST_STORIES = 1000, APART = 5, LONGEST = 1024 };
 
 static const char *const people[] = {"Ada",  "Ben",  "Clara", "David", "Emma", "Felix", "Greta",
                                      "Hugo", "Ida",  "Jonas", "Karla", "Leo",  "Maria", "Noah",
@@ -30,7 +30,7 @@ enum {
 enum { PERSON, PLACE, MONTH, THING, MONEY, PARTS };
 static const char *const part_names[PARTS] = {"person", "place", "month", "thing", "money"};
 
-/* A story tells of each traveller in two sentences, which need not follow each other. */
+/* A story has a sentence about each traveller, of one of these kinds. */
 enum { JOURNEY, PURCHASE, TOLD };
 enum { FORMS = 3 };
 static const char *const forms[TOLD][FORMS] = {
@@ -56,17 +56,16 @@ typedef struct {
     const char *parts[PARTS];
 } Traveller;
 
-/* `count` different numbers below `limit`. */
-static void draw(int *numbers, int count, int limit) {
-    for (int i = 0; i < count; i++) {
-        int is_new = 0;
-        while (!is_new) {
-            numbers[i] = random_below(limit);
-            is_new = 1;
-            for (int j = 0; j < i; j++) is_new &= numbers[j] != numbers[i];
-        }
-    }
+/* A number below `limit` that is none of the `count` before it. */
+static int draw_other(const int *numbers, int count, int limit) {
+    int number = random_below(limit);
+    for (int i = 0; i < count; i++)
+        if (numbers[i] == number) return draw_other(numbers, count, limit);
+    return number;
 }
+
+/* Of each person the countries that he or she travels to in test.jsonl alone: every fifth. */
+static int is_held_out(int person, int place) { return (person + place) % APART == 0; }
 
 /* The part that stands at `at`, "{person}…", or PARTS. */
 static int part_at(const char *at) {
@@ -94,48 +93,58 @@ static void add_form(char text[LONGEST], const char *form, const Traveller *trav
     }
 }
 
-static void draw_travellers(Traveller travellers[TRAVELLERS], const int *places, int place_count) {
-    int person[TRAVELLERS], place[TRAVELLERS], month[TRAVELLERS], thing[TRAVELLERS];
-    draw(person, TRAVELLERS, PEOPLE);
-    draw(place, TRAVELLERS, place_count);
-    draw(month, TRAVELLERS, MONTHS);
-    draw(thing, TRAVELLERS, THINGS);
-    for (int i = 0; i < TRAVELLERS; i++) {
-        const char *const *country = countries[places[place[i]]];
+static void draw_travellers(Traveller travellers[MOST + 1], int is_test) {
+    int person[MOST + 1], place[MOST + 1], month[MOST + 1], thing[MOST + 1];
+    for (int i = 0; i <= MOST; i++) {
+        person[i] = draw_other(person, i, PEOPLE);
+        month[i] = draw_other(month, i, MONTHS);
+        thing[i] = draw_other(thing, i, THINGS);
+        do place[i] = draw_other(place, i, country_count);
+        while (is_held_out(person[i], place[i]) != is_test);
+        const char *const *country = countries[place[i]];
         travellers[i] =
             (Traveller){{people[person[i]], country[COUNTRY], months[month[i]], things[thing[i]], country[CURRENCY]}};
     }
 }
 
-static void write_story(FILE *file, const int *places, int place_count) {
-    Traveller travellers[TRAVELLERS];
-    char context[LONGEST] = "", question[LONGEST] = "";
-    int order[TRAVELLERS * TOLD], where[TRAVELLERS][TOLD][PARTS];
-    draw_travellers(travellers, places, place_count);
-    draw(order, TRAVELLERS * TOLD, TRAVELLERS * TOLD);
-    for (int i = 0; i < TRAVELLERS * TOLD; i++) {
-        int who = order[i] / TOLD, told = order[i] % TOLD;
-        if (i) strcat(context, " ");
-        add_form(context, forms[told][random_below(FORMS)], &travellers[who], where[who][told]);
-    }
-    int asked = random_below(QUESTIONS), who = random_below(TRAVELLERS), answer = questions[asked].answer;
-    add_form(question, questions[asked].text, &travellers[who], NULL);
-    fprintf(file, "{\"question\": \"%s\", \"context\": \"%s\", \"answer\": \"%s\", \"start\": %d}\n", question, context,
-            travellers[who].parts[answer], where[who][questions[asked].told_in][answer]);
+/* A question that a sentence of this kind answers. */
+static int draw_question(int told) {
+    int asked = random_below(QUESTIONS);
+    while (questions[asked].told_in != told) asked = random_below(QUESTIONS);
+    return asked;
 }
 
-static void write_stories(const char *folder, const char *name, int count, const int *places, int place_count) {
+/* Every eighth question has no answer: it is about what is not told of a traveller, or about one who does not occur. */
+static void write_story(FILE *file, int is_test) {
+    Traveller travellers[MOST + 1];
+    char context[LONGEST] = "", question[LONGEST] = "";
+    int told[MOST + 1], where[MOST][PARTS], count = FEWEST + random_below(MOST - FEWEST + 1);
+    draw_travellers(travellers, is_test);
+    for (int i = 0; i <= MOST; i++) told[i] = random_below(TOLD);
+    for (int i = 0; i < count; i++) {
+        if (i) strcat(context, " ");
+        add_form(context, forms[told[i]][random_below(FORMS)], &travellers[i], where[i]);
+    }
+    int is_told = random_below(UNTOLD) > 0, who = random_below(is_told ? count : count + 1);
+    int asked = draw_question(is_told ? told[who] : TOLD - 1 - told[who]), answer = questions[asked].answer;
+    add_form(question, questions[asked].text, &travellers[who], NULL);
+    fprintf(file, "{\"question\": \"%s\", \"context\": \"%s\", \"answer\": ", question, context);
+    if (is_told)
+        fprintf(file, "\"%s\", \"start\": %d}\n", travellers[who].parts[answer], where[who][answer]);
+    else
+        fputs("null}\n", file);
+}
+
+static void write_stories(const char *folder, const char *name, int count, int is_test) {
     FILE *file = create(folder, name);
-    for (int i = 0; i < count; i++) write_story(file, places, place_count);
+    for (int i = 0; i < count; i++) write_story(file, is_test);
     finish(file, name);
 }
 
 int main(int count, char **arguments) {
     const char *folder = begin(count, arguments);
-    int places[COUNTRIES];
-    draw(places, country_count, country_count);
-    write_stories(folder, "test.jsonl", TEST_STORIES, places, TEST_COUNTRIES);
-    write_stories(folder, "train.jsonl", TRAIN_STORIES, places + TEST_COUNTRIES, country_count - TEST_COUNTRIES);
-    printf("%d stories to learn from, %d of other countries\n", TRAIN_STORIES, TEST_STORIES);
+    write_stories(folder, "train.jsonl", TRAIN_STORIES, 0);
+    write_stories(folder, "test.jsonl", TEST_STORIES, 1);
+    printf("%d stories to learn from, %d to judge by\n", TRAIN_STORIES, TEST_STORIES);
     return 0;
 }
