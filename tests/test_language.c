@@ -94,6 +94,23 @@ static void test_classes(SelfcModel *model) {
     }
 }
 
+/* Contexts that fit, that are a token too long, and that have many windows, up to the shortest length that there is. */
+static void test_long_contexts(SelfcModel *model) {
+    static const char *const functions[] = {"answer", "answer_8", "answer_16", "answer_64"};
+    static char context[2 * 200 + 1];
+    for (int count = 1; count <= 200; count = count < 70 ? count + 1 : count + 43) {
+        for (int i = 0; i < count; i++) memcpy(context + 2 * i, (char[]){(char)('a' + i * i % 23), ' '}, 2);
+        context[2 * count] = 0;
+        for (int f = 0; f < 4; f++) {
+            const SelfcAnswer *answer = selfc_answer(model, functions[f], "a b", context);
+            EXPECT(answer && answer->from % 2 == 0 && answer->to % 2 == 1 && answer->from < answer->to);
+            EXPECT(answer && answer->to < 2 * (size_t)count && isfinite(answer->start + answer->end));
+            if (answer) EXPECT(!strncmp(answer->text, context + answer->from, answer->to - answer->from));
+        }
+    }
+    EXPECT(!selfc_answer(model, "answer_8", "a b c", context) && has_error("half of the 8"));
+}
+
 static void test_answers(SelfcModel *model) {
     const char *context = "In France, \xE2\x80\x94 the CAPITAL is Paris.";
     const SelfcAnswer *answer = selfc_answer(model, NULL, "what is the capital ?", context);
@@ -103,6 +120,7 @@ static void test_answers(SelfcModel *model) {
     EXPECT(!strncmp(answer->text, context + answer->from, answer->to - answer->from));
     EXPECT(answer->start <= 0 && answer->end <= 0);
     EXPECT(!selfc_answer(model, NULL, "what ?", "") && has_error("no words"));
+    test_long_contexts(model);
     EXPECT(!selfc_answer(model, "nothing", "what ?", "a") && has_error("no function \"nothing\""));
 }
 
