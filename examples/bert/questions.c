@@ -2,9 +2,9 @@
  * [COUNTRIES]]`.
  *
  * Who travels where, when, and buys what is drawn anew for every story, so that an answer can be found by reading
- * alone. In test.jsonl nobody travels to a country that he or she travels to in train.jsonl. A line is a JSON object with
- * question, context, answer, null if there is none, and start, the character of the context at which the answer begins.
- * The same seed gives the same files. */
+ * alone. In test.jsonl nobody travels to a country that he or she travels to in train.jsonl. A line is a JSON object
+ * with question, context, answer, null if there is none, and start, the character of the context at which the answer
+ * begins. The same seed gives the same files. */
 #include <string.h>
 
 #define PROGRAM "questions"
