@@ -24,7 +24,7 @@ typedef struct {
 
 static bool is_cheap_of_positions(OpKind op) {
     return op == OP_equal || op == OP_less || op == OP_and || op == OP_or || op == OP_not || op == OP_add ||
-           op == OP_sub || op == OP_cast;
+           op == OP_sub || op == OP_cast || op == OP_select;
 }
 
 /* Little work on positions and constants alone, such as the mask of a diagonal: sooner computed than loaded. */
