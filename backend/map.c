@@ -8,6 +8,7 @@
  *       store the values that have no reduced axes
  *
  * A stage holds the reductions whose operands need only earlier stages: softmax is max | sum of exp | quotient.
+ * An argmax runs with a value and its position; where the maximum of the same elements is wanted, too, they share it.
  * Elementwise work is done again in each stage rather than stored: it is in registers or L1 anyway. Sums are kept in
  * `unroll` vectors, so that the order of additions follows from shape and machine alone.
  *
@@ -31,6 +32,7 @@ typedef struct {
     LLVMValueRef mask;
     LLVMValueRef *sums;             /* [node * MOST_UNROLL + u]: memory of the running value */
     LLVMValueRef *results;          /* the same, finished */
+    LLVMValueRef *largest;          /* the same of an argmax: memory of the element whose position the sum is */
     uint32_t now;                   /* stage that is being emitted */
     uint32_t colours;               /* size of a last axis that is interleaved, or 0 */
 } Map;
@@ -89,27 +91,54 @@ static LLVMValueRef new_variable(Map *m, LLVMTypeRef type) {
     return variable;
 }
 
+/* What no element is below. */
+static LLVMValueRef least(Map *m, DType dtype, uint32_t lanes) {
+    LLVMTypeRef type = pull_type(m->p, dtype, 1);
+    LLVMValueRef value = dtype == DTYPE_f32 ? LLVMConstReal(type, -__builtin_inf())
+                                            : LLVMConstInt(type, 1ull << (dtype_info[dtype].bytes * 8 - 1), false);
+    return pull_splat(m->p, value, lanes);
+}
+
+/* Positions are counted in whole lanes, and narrow only when they are known. */
+static DType running_dtype(const Node *node) { return node->op == OP_argmax ? DTYPE_i32 : node->type.dtype; }
+
 /* The value that changes nothing. */
 static LLVMValueRef identity(Map *m, const Node *node, uint32_t lanes) {
-    LLVMTypeRef type = pull_type(m->p, node->type.dtype, 1);
-    LLVMValueRef value = LLVMConstNull(type);
-    if (node->op == OP_reduce_max && node->type.dtype == DTYPE_f32) value = LLVMConstReal(type, -__builtin_inf());
-    else if (node->op == OP_reduce_max) value = LLVMConstInt(type, 1ull << (dtype_info[node->type.dtype].bytes * 8 - 1), false);
-    return pull_splat(m->p, value, lanes);
+    if (node->op == OP_reduce_max) return least(m, node->type.dtype, lanes);
+    return LLVMConstNull(pull_type(m->p, running_dtype(node), lanes));
 }
 
 static uint32_t sum_lanes(const Map *m) { return has_lane_axis(m) ? (lanes_are_reduced(m) ? m->width : m->lanes) : 1; }
 static uint32_t sum_count(const Map *m) { return lanes_are_reduced(m) ? m->most_unroll : m->unroll; }
 
+static LLVMValueRef new_running(Map *m, LLVMValueRef value) {
+    LLVMValueRef variable = new_variable(m, LLVMTypeOf(value));
+    LLVMBuildStore(m->p->e->builder, value, variable);
+    return variable;
+}
+
+/* The maximum of the elements whose positions `id` compares, if the kernel makes it, or NO_NODE. */
+static NodeId maximum_beside(const Map *m, NodeId id) {
+    const Node *argmax = &m->body->nodes[id];
+    for (NodeId other = 0; other < m->body->count; other++) {
+        const Node *node = &m->body->nodes[other];
+        if (node->op == OP_reduce_max && node->in[0] == argmax->in[0] && node->attr.axes == argmax->attr.axes) return other;
+    }
+    return NO_NODE;
+}
+
+static bool is_argmax(const Map *m, NodeId id) { return m->body->nodes[id].op == OP_argmax; }
+
 static void clear_sums(Map *m) {
+    for (NodeId id = 0; id < m->body->count; id++)
+        for (uint32_t u = 0; reduces_now(m, id) && u < sum_count(m); u++)
+            m->sums[id * MOST_UNROLL + u] = new_running(m, identity(m, &m->body->nodes[id], sum_lanes(m)));
     for (NodeId id = 0; id < m->body->count; id++) {
-        if (!reduces_now(m, id)) continue;
-        const Node *node = &m->body->nodes[id];
-        for (uint32_t u = 0; u < sum_count(m); u++) {
-            LLVMValueRef *sum = &m->sums[id * MOST_UNROLL + u];
-            *sum = new_variable(m, pull_type(m->p, node->type.dtype, sum_lanes(m)));
-            LLVMBuildStore(m->p->e->builder, identity(m, node, sum_lanes(m)), *sum);
-        }
+        if (!reduces_now(m, id) || !is_argmax(m, id)) continue;
+        NodeId beside = maximum_beside(m, id);
+        DType dtype = m->body->nodes[m->body->nodes[id].in[0]].type.dtype;
+        for (uint32_t u = 0; u < sum_count(m); u++)
+            m->largest[id * MOST_UNROLL + u] = beside != NO_NODE ? m->sums[beside * MOST_UNROLL + u] : new_running(m, least(m, dtype, sum_lanes(m)));
     }
 }
 
@@ -118,16 +147,62 @@ static void use_results(Map *m, uint32_t u) {
         if (is_reduction(m, id) && m->stage[id] < m->now) m->p->given[id] = m->results[id * MOST_UNROLL + (lanes_are_reduced(m) ? 0 : u)];
 }
 
+/* The operand's elements; where there is none, `none`. */
+static LLVMValueRef elements_of(Map *m, NodeId operand, const Position *at, LLVMValueRef none) {
+    LLVMValueRef value = pull_splat(m->p, pull_value(m->p, operand, at), sum_lanes(m));
+    return m->mask && lanes_are_reduced(m) ? LLVMBuildSelect(m->p->e->builder, m->mask, value, none, "") : value;
+}
+
 static void add_to_sum(Map *m, NodeId id, uint32_t u) {
     Pull *p = m->p;
     const Node *node = &m->body->nodes[id];
     Position at = position_of(m, node->in[0], u);
-    LLVMValueRef value = pull_splat(p, pull_value(p, node->in[0], &at), sum_lanes(m));
-    if (m->mask && lanes_are_reduced(m)) value = LLVMBuildSelect(p->e->builder, m->mask, value, identity(m, node, m->lanes), "");
-    LLVMTypeRef type = pull_type(p, node->type.dtype, sum_lanes(m));
+    LLVMValueRef value = elements_of(m, node->in[0], &at, identity(m, node, sum_lanes(m)));
     LLVMValueRef *sum = &m->sums[id * MOST_UNROLL + u];
-    LLVMValueRef before = LLVMBuildLoad2(p->e->builder, type, *sum, "");
+    LLVMValueRef before = LLVMBuildLoad2(p->e->builder, LLVMTypeOf(value), *sum, "");
     LLVMBuildStore(p->e->builder, pull_combine(p, node, before, value), *sum);
+}
+
+/* Which of its elements an argmax sees at a position: i32, for all lanes. */
+static LLVMValueRef place_of(Map *m, const Node *argmax, const Position *at) {
+    LLVMBuilderRef b = m->p->e->builder;
+    const Type *from = &m->body->nodes[argmax->in[0]].type;
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(m->p->e->context);
+    LLVMValueRef place = pull_i64(m->p, 0), steps[64];
+    int64_t step = 0;
+    for (uint32_t i = 0; i < from->rank; i++) {
+        if (!(argmax->attr.axes >> i & 1)) continue;
+        place = pull_add(m->p, pull_mul(m->p, place, pull_dim(m->p, from->dim[i])), at->axis[i].base);
+        step = step * from->dim[i] + at->axis[i].step;
+    }
+    uint32_t lanes = sum_lanes(m);
+    place = pull_splat(m->p, LLVMBuildTrunc(b, place, i32, ""), lanes);
+    for (uint32_t i = 0; i < lanes; i++) steps[i] = LLVMConstInt(i32, i * (uint64_t)step, false);
+    return step && lanes > 1 ? LLVMBuildAdd(b, place, LLVMConstVector(steps, lanes), "") : place;
+}
+
+static LLVMValueRef is_nan(Map *m, LLVMValueRef value) { return LLVMBuildFCmp(m->p->e->builder, LLVMRealUNO, value, value, ""); }
+
+/* Whether an argmax's next element takes the place of the one before: as pull_combine() of its maximum does. */
+static LLVMValueRef overtakes(Map *m, bool is_float, LLVMValueRef value, LLVMValueRef before) {
+    LLVMBuilderRef b = m->p->e->builder;
+    if (!is_float) return LLVMBuildICmp(b, LLVMIntSGT, value, before, "");
+    return LLVMBuildOr(b, LLVMBuildFCmp(b, LLVMRealOGT, value, before, ""), is_nan(m, value), "");
+}
+
+/* Before the maximum beside it is brought up to date. */
+static void add_to_position(Map *m, NodeId id, uint32_t u) {
+    LLVMBuilderRef b = m->p->e->builder;
+    const Node *argmax = &m->body->nodes[id];
+    DType dtype = m->body->nodes[argmax->in[0]].type.dtype;
+    Position at = position_of(m, argmax->in[0], u);
+    LLVMValueRef value = elements_of(m, argmax->in[0], &at, least(m, dtype, sum_lanes(m)));
+    LLVMValueRef place = m->sums[id * MOST_UNROLL + u], largest = m->largest[id * MOST_UNROLL + u];
+    LLVMValueRef before = LLVMBuildLoad2(b, LLVMTypeOf(value), largest, "");
+    LLVMValueRef best = LLVMBuildLoad2(b, pull_type(m->p, DTYPE_i32, sum_lanes(m)), place, "");
+    LLVMValueRef better = overtakes(m, dtype == DTYPE_f32, value, before);
+    LLVMBuildStore(b, LLVMBuildSelect(b, better, place_of(m, argmax, &at), best, ""), place);
+    if (maximum_beside(m, id) == NO_NODE) LLVMBuildStore(b, LLVMBuildSelect(b, better, value, before, ""), largest);
 }
 
 /* All of one stage at the current index: everything is computed before anything is stored, so that an update in
@@ -137,7 +212,9 @@ static void emit_elements(Map *m) {
     for (uint32_t u = 0; u < m->unroll; u++) {
         use_results(m, u);
         for (NodeId id = 0; id < m->body->count; id++)
-            if (reduces_now(m, id)) add_to_sum(m, id, u);
+            if (reduces_now(m, id) && is_argmax(m, id)) add_to_position(m, id, u);
+        for (NodeId id = 0; id < m->body->count; id++)
+            if (reduces_now(m, id) && !is_argmax(m, id)) add_to_sum(m, id, u);
         for (uint32_t i = 0; i < m->body->output_count; i++) {
             if (!stores_now(m, i)) continue;
             Position at = position_of(m, m->body->outputs[i].node, u);
@@ -205,37 +282,87 @@ static void walk_reduced(Map *m, uint32_t axis) {
     }
 }
 
+/* `count` lanes from the first on. */
+static LLVMValueRef some_lanes(Map *m, LLVMValueRef value, uint32_t first, uint32_t count) {
+    LLVMValueRef order[64];
+    for (uint32_t i = 0; i < count; i++) order[i] = LLVMConstInt(LLVMInt32TypeInContext(m->p->e->context), first + i, false);
+    return LLVMBuildShuffleVector(m->p->e->builder, value, value, LLVMConstVector(order, count), "");
+}
+
+static LLVMValueRef only_lane(Map *m, LLVMValueRef value) {
+    bool is_vector = LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMVectorTypeKind;
+    return is_vector ? LLVMBuildExtractElement(m->p->e->builder, value, pull_i64(m->p, 0), "") : value;
+}
+
 /* Halves a vector until one element is left. */
 static LLVMValueRef across_lanes(Map *m, const Node *node, LLVMValueRef value, uint32_t lanes) {
-    LLVMContextRef c = m->p->e->context;
-    LLVMBuilderRef b = m->p->e->builder;
-    for (; lanes > 1; lanes /= 2) {
-        LLVMValueRef low[64], high[64];
-        for (uint32_t i = 0; i < lanes / 2; i++) {
-            low[i] = LLVMConstInt(LLVMInt32TypeInContext(c), i, false);
-            high[i] = LLVMConstInt(LLVMInt32TypeInContext(c), i + lanes / 2, false);
-        }
-        LLVMValueRef left = LLVMBuildShuffleVector(b, value, value, LLVMConstVector(low, lanes / 2), "");
-        LLVMValueRef right = LLVMBuildShuffleVector(b, value, value, LLVMConstVector(high, lanes / 2), "");
-        value = pull_combine(m->p, node, left, right);
+    for (; lanes > 1; lanes /= 2)
+        value = pull_combine(m->p, node, some_lanes(m, value, 0, lanes / 2), some_lanes(m, value, lanes / 2, lanes / 2));
+    return only_lane(m, value);
+}
+
+/* An element and its position. */
+typedef struct {
+    LLVMValueRef value, place;
+} Placed;
+
+/* The one of two that an argmax would have kept: the larger, the first of equals, the last NaN. */
+static Placed better_of(Map *m, bool is_float, Placed a, Placed b) {
+    LLVMBuilderRef build = m->p->e->builder;
+    LLVMValueRef is_earlier = LLVMBuildICmp(build, LLVMIntSLT, b.place, a.place, "");
+    LLVMValueRef is_equal = is_float ? LLVMBuildFCmp(build, LLVMRealOEQ, b.value, a.value, "") : LLVMBuildICmp(build, LLVMIntEQ, b.value, a.value, "");
+    LLVMValueRef is_larger = is_float ? LLVMBuildFCmp(build, LLVMRealOGT, b.value, a.value, "") : LLVMBuildICmp(build, LLVMIntSGT, b.value, a.value, "");
+    LLVMValueRef takes_b = LLVMBuildOr(build, is_larger, LLVMBuildAnd(build, is_equal, is_earlier, ""), "");
+    if (is_float) {
+        LLVMValueRef earlier_nan = LLVMBuildAnd(build, is_nan(m, a.value), is_earlier, "");
+        LLVMValueRef last_nan = LLVMBuildAnd(build, is_nan(m, b.value), LLVMBuildNot(build, earlier_nan, ""), "");
+        takes_b = LLVMBuildOr(build, takes_b, last_nan, "");
     }
-    LLVMTypeRef type = LLVMTypeOf(value);
-    return LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMBuildExtractElement(b, value, pull_i64(m->p, 0), "") : value;
+    return (Placed){LLVMBuildSelect(build, takes_b, b.value, a.value, ""), LLVMBuildSelect(build, takes_b, b.place, a.place, "")};
+}
+
+/* The position among those that were found by each vector, and then by each lane. */
+static LLVMValueRef best_place(Map *m, const Node *argmax, Placed *found) {
+    bool is_float = m->body->nodes[argmax->in[0]].type.dtype == DTYPE_f32;
+    for (uint32_t u = 1; u < sum_count(m); u++) found[0] = better_of(m, is_float, found[0], found[u]);
+    for (uint32_t half = sum_lanes(m) / 2; half; half /= 2) {
+        Placed low = {some_lanes(m, found[0].value, 0, half), some_lanes(m, found[0].place, 0, half)};
+        Placed high = {some_lanes(m, found[0].value, half, half), some_lanes(m, found[0].place, half, half)};
+        found[0] = better_of(m, is_float, low, high);
+    }
+    return only_lane(m, found[0].place);
+}
+
+static void finish_argmax(Map *m, NodeId id) {
+    LLVMBuilderRef b = m->p->e->builder;
+    const Node *argmax = &m->body->nodes[id];
+    LLVMTypeRef value = pull_type(m->p, m->body->nodes[argmax->in[0]].type.dtype, sum_lanes(m));
+    LLVMTypeRef place = pull_type(m->p, DTYPE_i32, sum_lanes(m)), narrow = pull_type(m->p, DTYPE_u8, lanes_are_reduced(m) ? 1 : sum_lanes(m));
+    Placed found[MOST_UNROLL];
+    LLVMValueRef *results = &m->results[id * MOST_UNROLL];
+    for (uint32_t u = 0; u < sum_count(m); u++) {
+        found[u].value = LLVMBuildLoad2(b, value, m->largest[id * MOST_UNROLL + u], "");
+        found[u].place = LLVMBuildLoad2(b, place, m->sums[id * MOST_UNROLL + u], "");
+        results[u] = found[u].place;
+    }
+    if (lanes_are_reduced(m)) results[0] = best_place(m, argmax, found);
+    for (uint32_t u = 0; u < (lanes_are_reduced(m) ? 1 : sum_count(m)); u++) results[u] = LLVMBuildTrunc(b, results[u], narrow, "");
+}
+
+static void finish_sum(Map *m, NodeId id) {
+    const Node *node = &m->body->nodes[id];
+    LLVMTypeRef type = pull_type(m->p, node->type.dtype, sum_lanes(m));
+    LLVMValueRef *sums = &m->sums[id * MOST_UNROLL], *results = &m->results[id * MOST_UNROLL];
+    for (uint32_t u = 0; u < sum_count(m); u++) results[u] = LLVMBuildLoad2(m->p->e->builder, type, sums[u], "");
+    if (!lanes_are_reduced(m)) return;
+    for (uint32_t step = 1; step < sum_count(m); step *= 2)
+        for (uint32_t u = 0; u + step < sum_count(m); u += 2 * step) results[u] = pull_combine(m->p, node, results[u], results[u + step]);
+    results[0] = across_lanes(m, node, results[0], sum_lanes(m));
 }
 
 static void finish_sums(Map *m) {
-    LLVMBuilderRef b = m->p->e->builder;
-    for (NodeId id = 0; id < m->body->count; id++) {
-        if (!reduces_now(m, id)) continue;
-        const Node *node = &m->body->nodes[id];
-        LLVMTypeRef type = pull_type(m->p, node->type.dtype, sum_lanes(m));
-        LLVMValueRef *sums = &m->sums[id * MOST_UNROLL], *results = &m->results[id * MOST_UNROLL];
-        for (uint32_t u = 0; u < sum_count(m); u++) results[u] = LLVMBuildLoad2(b, type, sums[u], "");
-        if (!lanes_are_reduced(m)) continue;
-        for (uint32_t step = 1; step < sum_count(m); step *= 2)
-            for (uint32_t u = 0; u + step < sum_count(m); u += 2 * step) results[u] = pull_combine(m->p, node, results[u], results[u + step]);
-        results[0] = across_lanes(m, node, results[0], sum_lanes(m));
-    }
+    for (NodeId id = 0; id < m->body->count; id++)
+        if (reduces_now(m, id)) (is_argmax(m, id) ? finish_argmax : finish_sum)(m, id);
 }
 
 static void store_rows(Map *m) {
@@ -324,6 +451,7 @@ void map_emit(Pull *p) {
     m->stage = kernel_stages(m->kernel, p->e->arena);
     m->sums = arena_array(p->e->arena, LLVMValueRef, (size_t)body->count * MOST_UNROLL + 1);
     m->results = arena_array(p->e->arena, LLVMValueRef, (size_t)body->count * MOST_UNROLL + 1);
+    m->largest = arena_array(p->e->arena, LLVMValueRef, (size_t)body->count * MOST_UNROLL + 1);
     for (NodeId id = 0; id < body->count; id++)
         if (m->stage[id] + 1 > m->stages) m->stages = m->stage[id] + 1;
     m->colours = kernel_interleaved(m->kernel);

@@ -576,10 +576,11 @@ static LLVMValueRef pull_random(Pull *p, const Node *node, const Position *at) {
 
 /* ---- all together ---- */
 
-/* A reduction that was not given has only axes of size 1 to reduce. */
+/* A reduction that was not given has only axes of size 1 to reduce: the one element, or its position. */
 static LLVMValueRef pull_trivial_reduction(Pull *p, const Node *node, const Position *at) {
     const Type *from = &body(p)->nodes[node->in[0]].type;
     for (uint32_t i = 0; i < from->rank; i++) CHECK(!(node->attr.axes >> i & 1) || from->dim[i] == 1);
+    if (node->op == OP_argmax) return LLVMConstNull(pull_type(p, node->type.dtype, 1));
     return pull_value(p, node->in[0], at);
 }
 

@@ -135,6 +135,10 @@ NodeId build_reduce_max(Graph *g, NodeId a, uint32_t axes) {
     return axes ? graph_add(g, (Node){.op = OP_reduce_max, .in = {a}, .attr.axes = axes}) : a;
 }
 
+NodeId build_argmax(Graph *g, NodeId a, uint32_t axes) {
+    return graph_add(g, (Node){.op = OP_argmax, .in = {a}, .attr.axes = axes});
+}
+
 NodeId build_sum_to(Graph *g, NodeId a, Type to) {
     Type from = g->nodes[a].type;
     CHECK(from.rank >= to.rank);

@@ -30,6 +30,7 @@ NodeId build_gather(Graph *g, NodeId a, NodeId index, uint32_t axis); /* index: 
 NodeId build_scatter_add(Graph *g, NodeId base, NodeId index, NodeId updates, uint32_t axis);
 NodeId build_sum(Graph *g, NodeId a, uint32_t axes);           /* axes stay with size 1; no axes: a itself */
 NodeId build_reduce_max(Graph *g, NodeId a, uint32_t axes);
+NodeId build_argmax(Graph *g, NodeId a, uint32_t axes);        /* u8; at least one axis, at most 256 places */
 NodeId build_sum_to(Graph *g, NodeId a, Type to);              /* undoes build_broadcast: sums what it repeated */
 NodeId build_drop_axes(Graph *g, NodeId a, uint32_t axes);     /* reshape: leaves out axes, each of size 1 */
 NodeId build_matmul(Graph *g, NodeId a, NodeId b);

@@ -251,6 +251,24 @@ static void eval_reduce_max(const Shape *shape, const Shape *from, const double 
     }
 }
 
+static void eval_argmax(uint32_t axes, const Shape *shape, const Shape *from, const double *a, double *out) {
+    int64_t at[MAX_RANK], places = from->elements / shape->elements;
+    for (int64_t i = 0; i < shape->elements; i++) {
+        double most = -INFINITY;
+        position_of(shape, i, at);
+        for (int64_t place = 0; place < places; place++) {
+            int64_t rest = place;
+            for (uint32_t axis = from->rank; axis-- > 0;) {
+                if (!(axes >> axis & 1)) continue;
+                at[axis] = rest % from->size[axis];
+                rest /= from->size[axis];
+            }
+            double value = a[element_at(from, at)];
+            if (value > most || isnan(value)) most = value, out[i] = (double)place;
+        }
+    }
+}
+
 static void eval_matmul(const Shape *shape, const Shape *from, const double *a, const double *b, double *out) {
     int64_t m = shape->size[shape->rank - 2], n = shape->size[shape->rank - 1], k = from->size[from->rank - 1];
     for (int64_t row = 0; row < shape->elements / n; row++) {
@@ -339,6 +357,7 @@ static void eval_node(const Graph *graph, NodeId id, int64_t n, const double *co
     case OP_scatter_add: eval_scatter_add(node, &shape, &from_b, a, b, c, out); break;
     case OP_sum: eval_sum(dtype, &shape, &from_a, a, out); break;
     case OP_reduce_max: eval_reduce_max(&shape, &from_a, a, out); break;
+    case OP_argmax: eval_argmax(node->attr.axes, &shape, &from_a, a, out); break;
     case OP_matmul: eval_matmul(&shape, &from_a, a, b, out); break;
     case OP_attention_norm:
     case OP_attention:

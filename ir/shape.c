@@ -348,6 +348,20 @@ static bool type_reduce(Rule *rule, Type *type) {
     return true;
 }
 
+static bool type_argmax(Rule *rule, Type *type) {
+    Type from = rule->in[0]->type;
+    Dim places = 1;
+    if (!type_reduce(rule, type)) return false;
+    for (uint32_t i = 0; i < from.rank; i++) {
+        if (!(rule->node->attr.axes >> i & 1)) continue;
+        if (from.dim[i] < 1 || from.dim[i] > UINT8_MAX + 1 || (places *= from.dim[i]) > UINT8_MAX + 1)
+            return refuse(rule, "the axes of %s must have at most 256 places, so that a u8 can name each",
+                          text_of(rule, from));
+    }
+    type->dtype = DTYPE_u8;
+    return true;
+}
+
 static bool type_matmul(Rule *rule, Type *type) {
     Type a = rule->in[0]->type, b = rule->in[1]->type;
     *type = a;

@@ -328,8 +328,99 @@ static void gradient_sum(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
     (void)y;
     flow(t, in[0], build_broadcast(t->g, dy, type_of(t, in[0])));
 }
+/* ---- max pooling: the maximum of a window over its taps */
+
+enum { TAPS = 1u << 3 | 1u << 4, MOST_POSITIONS = UINT8_MAX + 1 };
+
+static bool is_pool(const Tape *t, NodeId y) {
+    const Node *node = &t->g->nodes[y], *window = &t->g->nodes[node->in[0]];
+    if (window->op != OP_window || node->attr.axes != TAPS) return false;
+    Type picture = type_of(t, window->in[0]);
+    const Dim *taps = window->type.dim + 3;
+    return picture.dim[3] == 1 && picture.dim[4] == 1 && taps[0] <= MOST_POSITIONS &&
+           taps[1] <= MOST_POSITIONS / taps[0];
+}
+
+/* What the elements of a picture [N,H,W,1,1,C] see through the taps of the windows that hold them. */
+typedef struct {
+    Node window;
+    Type seen; /* [N,H,W,KH,KW,C]; [N,H,W,1,1,C] if windows lie side by side, as each element is in one alone */
+    bool is_tiled;
+} Unpool;
+
+static Unpool unpool_of(const Tape *t, NodeId window) {
+    Unpool u = {.window = t->g->nodes[window], .is_tiled = true};
+    u.seen = grad_type(t, u.window.in[0]);
+    for (int k = 0; k < 2; k++) {
+        Dim size = u.seen.dim[1 + k], places = u.window.type.dim[1 + k], taps = u.window.type.dim[3 + k];
+        bool is_dense = u.window.attr.window.dilation[k] == 1 && u.window.attr.window.before[k] == 0;
+        u.is_tiled &= is_dense && u.window.attr.window.stride[k] == taps && size == places * taps;
+    }
+    for (int k = 0; k < 2 && !u.is_tiled; k++) u.seen.dim[3 + k] = u.window.type.dim[3 + k];
+    return u;
+}
+
+/* a[1 or N, 1 or OH, KH or 1, 1 or OW, KW or 1, 1 or C] for each element of tiles. */
+static NodeId tiled(Tape *t, const Unpool *u, NodeId a) {
+    const Dim *dim = u->window.type.dim;
+    Type from = type_of(t, a), to = type_make(from.dtype, 6, (Dim[]){dim[0], dim[1], dim[3], dim[2], dim[4], dim[5]});
+    return build_reshape(t->g, build_broadcast(t->g, a, to), u->seen.rank, u->seen.dim);
+}
+
+/* a[N,OH,OW,1,1,C], a value for each window; 0 where a tap belongs to none. */
+static NodeId of_windows(Tape *t, const Unpool *u, NodeId a) {
+    const Attr *attr = &u->window.attr;
+    const Dim *dim = u->window.type.dim;
+    DType dtype = type_of(t, a).dtype;
+    if (u->is_tiled) return tiled(t, u, build_reshape(t->g, a, 6, (Dim[]){dim[0], dim[1], 1, dim[2], 1, dim[5]}));
+    a = build_broadcast(t->g, a, type_with_dtype(u->window.type, dtype));
+    return build_unwindow(t->g, a, type_with_dtype(u->seen, dtype), attr->window.stride, attr->window.dilation,
+                          attr->window.before);
+}
+
+/* The tap before, along height or width, sees nothing in front of the picture, or there is none. */
+static NodeId is_first_inside(Tape *t, Type type, uint32_t k, int64_t dilation) {
+    NodeId place = build_iota(t->g, type, 1 + k), tap = build_iota(t->g, type, 3 + k);
+    NodeId is_near = binary(t, OP_less, place, build_constant(t->g, type, (double)dilation));
+    return binary(t, OP_or, is_near, binary(t, OP_equal, tap, build_constant(t->g, type, 0)));
+}
+
+/* The position of each element in the window, i32. */
+static NodeId own_position(Tape *t, const Unpool *u) {
+    int64_t KH = u->window.type.dim[3], KW = u->window.type.dim[4];
+    NodeId tap = build_iota(t->g, type_make(DTYPE_i32, 6, (Dim[]){1, 1, 1, KH * KW, 1, 1}), 3);
+    if (u->is_tiled) return tiled(t, u, build_reshape(t->g, tap, 6, (Dim[]){1, 1, KH, 1, KW, 1}));
+    tap = build_reshape(t->g, tap, 6, (Dim[]){1, 1, 1, KH, KW, 1});
+    return build_broadcast(t->g, tap, type_with_dtype(u->seen, DTYPE_i32));
+}
+
+/* Where nothing is above -∞, a window's first position is its largest, even if that is a pad. As in PyTorch its first
+ * element stands in for pads then: what stands before that one are pads alone. */
+static NodeId inside(Tape *t, const Unpool *u, NodeId position, NodeId own) {
+    const Attr *attr = &u->window.attr;
+    Type type = type_of(t, own);
+    if (attr->window.before[0] <= 0 && attr->window.before[1] <= 0) return position;
+    NodeId is_first = binary(t, OP_and, is_first_inside(t, type, 0, attr->window.dilation[0]),
+                             is_first_inside(t, type, 1, attr->window.dilation[1]));
+    return binary(t, OP_max, position, build_select(t->g, is_first, own, build_like(t->g, own, 0)));
+}
+
+/* The first of the largest of a window takes all, as in torch.max_pool2d. Where it stands is found beside the maximum
+ * and kept, a byte, so that the picture need not be. */
+static void flow_to_largest(Tape *t, NodeId window, NodeId dy) {
+    Unpool u = unpool_of(t, window);
+    NodeId position = build_cast(t->g, of_windows(t, &u, build_argmax(t->g, window, TAPS)), DTYPE_i32);
+    NodeId own = own_position(t, &u), is_here = binary(t, OP_equal, inside(t, &u, position, own), own);
+    NodeId taken = masked(t, is_here, of_windows(t, &u, dy));
+    flow(t, u.window.in[0], u.is_tiled ? taken : build_sum(t->g, taken, TAPS));
+}
+
 /* Every element that equals the maximum gets the same share, as in torch.amax. */
 static void gradient_reduce_max(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
+    if (is_pool(t, y)) {
+        flow_to_largest(t, in[0], dy);
+        return;
+    }
     uint32_t axes = t->g->nodes[y].attr.axes;
     Type type = type_of(t, in[0]);
     NodeId is_largest = binary(t, OP_equal, in[0], build_broadcast(t->g, y, type));

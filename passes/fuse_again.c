@@ -10,7 +10,10 @@
  *      source is made, and it is the source that needs no memory,
  *   2. nobody looks at it through windows that overlap much, which would compute it once for each; products do not
  *      count, they copy what they see once,
- *   3. it is no result of the program. */
+ *   3. it is no result of the program.
+ *
+ * A comparison of what a product reads with a constant, such as relu's gradient asks for, is computed again, too: the
+ * product's operand is kept for another product's sake, and says by itself where relu let through. */
 #include "passes/fuse.h"
 
 #include "ir/digits.h"
@@ -113,12 +116,19 @@ static int64_t overlap(const Graph *g, const Node *node) {
     return node->type.dim[3] * node->type.dim[4] / (node->attr.window.stride[0] * node->attr.window.stride[1]);
 }
 
-/* Nodes that must be stored for 2 and 3. */
-static bool *find_kept(const Fusion *f) {
+/* Left operands of products, or what they are windows of. */
+static bool *find_operands(const Fusion *f) {
     const Graph *g = f->graph;
-    bool *kept = arena_array(f->scratch, bool, g->count + 1), *of_product = arena_array(f->scratch, bool, g->count + 1);
+    bool *of_product = arena_array(f->scratch, bool, g->count + 1);
     for (NodeId id = 0; id < g->count; id++)
         if (g->nodes[id].op == OP_matmul) of_product[digits_of(g, g->nodes[id].in[0]).base] = true;
+    return of_product;
+}
+
+/* Nodes that must be stored for 2 and 3. */
+static bool *find_kept(const Fusion *f, const bool *of_product) {
+    const Graph *g = f->graph;
+    bool *kept = arena_array(f->scratch, bool, g->count + 1);
     for (NodeId id = 0; id < g->count; id++) {
         const Node *node = &g->nodes[id];
         bool looks = node->op == OP_window || node->op == OP_unwindow || node->op == OP_concat || node->op == OP_pad ||
@@ -131,14 +141,25 @@ static bool *find_kept(const Fusion *f) {
     return kept;
 }
 
+/* Compares an operand of a product, which is in memory, with a constant. */
+static bool is_told_by_operand(const Graph *g, NodeId id, NodeId source, const bool *of_product) {
+    const Node *node = &g->nodes[id];
+    bool compares = node->op == OP_less || node->op == OP_equal;
+    bool with_constant = compares && (g->nodes[behind_views(g, node->in[0])].op == OP_constant ||
+                                      g->nodes[behind_views(g, node->in[1])].op == OP_constant);
+    return with_constant && of_product[source];
+}
+
 void fuse_mark_again(Fusion *f) {
     const Graph *g = f->graph;
     Again a = {f, arena_array(f->scratch, Origin, g->count + 1), arena_array(f->scratch, uint32_t, g->count + 1), 0};
-    const bool *kept = find_kept(f);
+    const bool *of_product = find_operands(f), *kept = find_kept(f, of_product);
     for (NodeId id = 0; id < g->count; id++) {
         if (kept[id] || !is_cheap(g->nodes[id].op) || elements(g, id) < LEAST_ELEMENTS) continue;
         a.origin[id] = origin_of(&a, id);
-        f->again[id] = a.origin[id].source != NO_NODE && a.origin[id].cost <= MOST_COST &&
-                       (a.origin[id].is_behind || g->nodes[a.origin[id].source].op == OP_input);
+        NodeId source = a.origin[id].source;
+        f->again[id] = source != NO_NODE && a.origin[id].cost <= MOST_COST &&
+                       (a.origin[id].is_behind || g->nodes[source].op == OP_input ||
+                        is_told_by_operand(g, id, source, of_product));
     }
 }

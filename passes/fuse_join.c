@@ -7,7 +7,8 @@
  *    was computing at rows alone grows by the axes of the first reduction that joins.
  * 3. A product joins a group that reduces nothing and has no product: the group becomes its epilogue.
  * 4. Attention is a kernel of its own, which its siblings alone join; and so is a scatter.
- * 5. No group in between: if the group needs a result of another user of the node, joining would make a circle. */
+ * 5. No group in between: if the group needs a result of another user of the node, joining would make a circle.
+ * 6. and 7. stand below, where they are looked at. */
 #include "ir/attention.h"
 #include "passes/fuse.h"
 
@@ -23,7 +24,7 @@ typedef struct {
 
 static bool is_cheap_of_positions(OpKind op) {
     return op == OP_equal || op == OP_less || op == OP_and || op == OP_or || op == OP_not || op == OP_add ||
-           op == OP_sub || op == OP_cast;
+           op == OP_sub || op == OP_cast || op == OP_select;
 }
 
 /* Little work on positions and constants alone, such as the mask of a diagonal: sooner computed than loaded. */
@@ -416,6 +417,25 @@ static bool join_siblings(Fusion *f, NodeId id) {
         return true;
     }
     return false;
+}
+
+static bool is_maximum(OpKind op) { return op == OP_reduce_max || op == OP_argmax; }
+
+static bool are_twins(const Node *a, const Node *b) {
+    return is_maximum(a->op) && is_maximum(b->op) && a->in[0] == b->in[0] && a->attr.axes == b->attr.axes;
+}
+
+/* 7. The largest elements and where they stand come from one walk, whoever reads them. */
+void fuse_join_twin(Fusion *f, NodeId id) {
+    const Graph *g = f->graph;
+    Group *own = f->group_of[id];
+    for (NodeId other = id + 1; own && is_maximum(g->nodes[id].op) && other < g->count; other++) {
+        Group *group = f->group_of[other];
+        if (!group || group == own || !are_twins(&g->nodes[id], &g->nodes[other])) continue;
+        if (group->reduced != own->reduced || !can_merge(f, own, group)) continue;
+        merge(f, own, group);
+        return;
+    }
 }
 
 bool fuse_join(Fusion *f, NodeId id) {

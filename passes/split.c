@@ -129,8 +129,8 @@ static NodeId cut_operand(Graph *g, NodeId a, uint32_t axis, int64_t pieces, int
 }
 
 /* Reduced within the pieces, then over them. */
-static NodeId cut(Graph *g, const Node *node, NodeId a, uint32_t axis, int64_t pieces) {
-    a = cut_operand(g, a, axis, pieces, LEVELS);
+static NodeId cut(Graph *g, const Node *node, NodeId a, uint32_t axis, int64_t pieces, int levels) {
+    a = cut_operand(g, a, axis, pieces, levels);
     a = reduce(g, node->op, a, moved_axes(node->attr.axes, axis));
     a = reduce(g, node->op, a, 1u << axis);
     return build_reshape(g, a, node->type.rank, node->type.dim);
@@ -165,12 +165,12 @@ static NodeId flat_operand(Graph *g, NodeId a, Type to, int levels) {
 }
 
 /* Everything to one number: no matter where the pieces begin. A table of 30522 rows needs no pads then. */
-static NodeId cut_flat(Graph *g, const Node *node, NodeId a, int64_t pieces) {
+static NodeId cut_flat(Graph *g, const Node *node, NodeId a, int64_t pieces, int levels) {
     Type from = g->nodes[a].type;
     Dim elements = type_elements(from);
     int64_t divisor = type_elements(node->type) == 1 ? near_divisor(elements, pieces) : 0;
     if (!divisor || divisor == elements) return NO_NODE;
-    a = flat_operand(g, a, type_make(from.dtype, 2, (Dim[]){divisor, elements / divisor}), LEVELS);
+    a = flat_operand(g, a, type_make(from.dtype, 2, (Dim[]){divisor, elements / divisor}), levels);
     if (a == NO_NODE) return NO_NODE;
     a = reduce(g, node->op, reduce(g, node->op, a, 1u << 1), 1u << 0);
     return build_reshape(g, a, node->type.rank, node->type.dim);
@@ -212,7 +212,28 @@ static NodeId split_row_sum(Graph *g, const Node *node, NodeId a) {
     return build_reshape(g, sum, node->type.rank, node->type.dim);
 }
 
-static NodeId split(Graph *g, const Node *node, NodeId a) {
+/* Is an operand in memory anyway, since others need it together with what is made of the reduction? So it is in the
+ * gradient of batch norm. From there it is read in any shape: to do the work on it again, in pieces, would cost more.
+ */
+static bool is_kept(const Graph *g, NodeId reduction, Arena *scratch) {
+    NodeId a = g->nodes[reduction].in[0];
+    while (g->nodes[a].op == OP_reshape) a = g->nodes[a].in[0];
+    if (!op_is_elementwise(g->nodes[a].op)) return false;
+    bool *with = arena_array(scratch, bool, g->count), *after = arena_array(scratch, bool, g->count);
+    with[a] = after[reduction] = true;
+    for (NodeId id = a + 1; id < g->count; id++) {
+        const Node *node = &g->nodes[id];
+        bool passes_on = op_is_elementwise(node->op) || node->op == OP_reshape;
+        for (uint32_t i = 0; i < op_info[node->op].inputs; i++) {
+            with[id] |= passes_on && with[node->in[i]];
+            after[id] |= after[node->in[i]];
+        }
+        if (with[id] && after[id]) return true;
+    }
+    return false;
+}
+
+static NodeId split(Graph *g, const Node *node, NodeId a, int levels) {
     Type from = g->nodes[a].type;
     int64_t pieces = wanted_pieces(node, from);
     bool no_neutral = from.dtype == DTYPE_i64 && node->op == OP_reduce_max; /* the least i64 is no exact double */
@@ -222,10 +243,10 @@ static NodeId split(Graph *g, const Node *node, NodeId a) {
     if (pieces < 2) return NO_NODE;
     int64_t divisor = near_divisor(from.dim[axis], pieces);
     if (divisor == from.dim[axis]) return cut_apart(g, node, a, axis);
-    if (divisor) return cut(g, node, a, axis, divisor);
-    NodeId flat = cut_flat(g, node, a, pieces);
+    if (divisor) return cut(g, node, a, axis, divisor, levels);
+    NodeId flat = cut_flat(g, node, a, pieces, levels);
     if (flat != NO_NODE) return flat;
-    return cut(g, node, padded(g, node->op, a, axis, pieces), axis, pieces);
+    return cut(g, node, padded(g, node->op, a, axis, pieces), axis, pieces, levels);
 }
 
 /* Into how many pieces a product's depth is cut; 1: not at all. What the pieces add to memory's traffic, writing and
@@ -287,7 +308,8 @@ void pass_split(const Graph *from, Graph *to, Arena *scratch) {
         bool is_reduction = node->op == OP_sum || node->op == OP_reduce_max;
         to->origin = node->origin;
         new_id[id] = is_reduction ? split_row_sum(to, node, new_id[node->in[0]]) : NO_NODE;
-        if (is_reduction && new_id[id] == NO_NODE) new_id[id] = split(to, node, new_id[node->in[0]]);
+        if (is_reduction && new_id[id] == NO_NODE)
+            new_id[id] = split(to, node, new_id[node->in[0]], is_kept(from, id, scratch) ? 0 : LEVELS);
         if (node->op == OP_matmul) new_id[id] = split_product(to, node, new_id[node->in[0]], new_id[node->in[1]]);
         if (new_id[id] == NO_NODE) new_id[id] = graph_copy_node(to, node, new_id);
     }

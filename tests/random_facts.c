@@ -124,6 +124,7 @@ static Fact fact_of(const Maker *m, const Node *node, Fact a, Fact b, Fact c) {
                                                        : c.fraction,
                       trained};
     case OP_sum: return (Fact){a.bound * reduced_count(node, from), a.fraction, trained};
+    case OP_argmax: return (Fact){255, 0, false};
     case OP_matmul:
         return (Fact){a.bound * b.bound * (double)dim_at(from.dim[from.rank - 1], LARGEST_BATCH), product, trained};
     case OP_attention_norm:

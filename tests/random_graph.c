@@ -21,7 +21,7 @@ uint32_t random_below(uint64_t *state, uint32_t limit) { return (uint32_t)((rand
 /* ---- operations ---- */
 
 static bool jumps(OpKind op) {
-    return op == OP_floor || op == OP_sign || op == OP_less || op == OP_equal || op == OP_cast;
+    return op == OP_floor || op == OP_sign || op == OP_less || op == OP_equal || op == OP_cast || op == OP_argmax;
 }
 
 static bool has_gradient(OpKind op) { return op_info[op].gradient[0] != 'n' || op_info[op].gradient[1] != 'o'; }
@@ -186,6 +186,21 @@ static NodeId add_reduction(Maker *m, OpKind op) {
     NodeId a = random_tamed(m, random_operand(m, want));
     uint32_t rank = type_of(m, a).rank, axes = chance(m, 50) ? 1u << below(m, rank) : 1 + below(m, (1u << rank) - 1);
     return op == OP_sum ? build_sum(m->g, a, axes) : build_reduce_max(m->g, a, axes);
+}
+
+/* Of one axis, which is cut down to what a position can name. */
+static NodeId add_argmax(Maker *m) {
+    Want want = want_of(m, OP_argmax);
+    want.least_rank = 1;
+    NodeId a = random_operand(m, want);
+    Type type = type_of(m, a);
+    uint32_t axis = below(m, type.rank);
+    int64_t start[MAX_RANK] = {0}, step[MAX_RANK] = {1, 1, 1, 1, 1, 1};
+    if (type.dim[axis] < 0) return a;
+    if (type.dim[axis] > 256) type.dim[axis] = 256;
+    a = build_slice(m->g, a, type, start, step);
+    if (chance(m, 50)) build_reduce_max(m->g, a, 1u << axis); /* for whoever wants both */
+    return build_argmax(m->g, a, 1u << axis);
 }
 
 static NodeId add_matmul(Maker *m) {
@@ -389,6 +404,7 @@ static NodeId add_operation(Maker *m, OpKind op) {
     case OP_scatter_add: return add_scatter(m);
     case OP_sum:
     case OP_reduce_max: return add_reduction(m, op);
+    case OP_argmax: return add_argmax(m);
     case OP_matmul: return add_matmul(m);
     case OP_attention_norm:
     case OP_attention:

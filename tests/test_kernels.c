@@ -1,8 +1,11 @@
 /* Kernels against the evaluator: products and reductions over random shapes with awkward edges, in every form that
  * fusion makes of them, for each vector width, and with the same bits for any number of threads. */
 #include "ir/build.h"
+#include "ir/build_conv.h"
+#include "passes/passes.h"
 #include "tests/compiled.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,17 +41,22 @@ static Graph *product(int64_t m, int64_t n, int64_t k, bool a_turned, bool b_tur
     return g;
 }
 
-static int check(Graph *g, const Target *target, int64_t n, const char *what) {
-    Arena *arena = arena_new();
-    const double **inputs = compiled_draw(g, n, (uint64_t)pick(1, 1 << 20), arena);
+/* Frees the graph. */
+static int check_with(Graph *g, const Target *target, int64_t n, const double **inputs, const char *what) {
     int wrong = compiled_compare(g, target, n, inputs, (int)pick(1, 3), 2e-5);
-    arena_free(arena);
     if (wrong) {
         printf("FAIL %s, n = %lld, %u-byte vectors: %d elements differ in\n", what, (long long)n, target->machine.vector_bytes, wrong);
         graph_print(g, stdout);
     }
     graph_free(g);
     return wrong != 0;
+}
+
+static int check(Graph *g, const Target *target, int64_t n, const char *what) {
+    Arena *arena = arena_new();
+    int failed = check_with(g, target, n, compiled_draw(g, n, (uint64_t)pick(1, 1 << 20), arena), what);
+    arena_free(arena);
+    return failed;
 }
 
 static int products(const Target *target, int count) {
@@ -83,6 +91,13 @@ static NodeId softmax(Graph *g, NodeId x, uint32_t axes) {
     return build_binary(g, OP_div, e, build_broadcast(g, build_sum(g, e, axes), type));
 }
 
+/* Whether a byte can name every place of the axes; the batch is none of them. */
+static bool can_be_named(Type type, uint32_t axes) {
+    Dim places = 1;
+    for (uint32_t i = 0; i < type.rank; i++) places *= axes >> i & 1 ? type.dim[i] : 1;
+    return places > 0 && places <= 256;
+}
+
 /* Softmax and mean over every set of axes, of three axes with awkward sizes. */
 static int reductions(const Target *target, int count) {
     int failed = 0;
@@ -94,7 +109,8 @@ static int reductions(const Target *target, int count) {
         uint32_t axes = (uint32_t)pick(open ? 1 : 1, 7);
         if (pick(0, 1)) graph_add_output(g, "softmax", softmax(g, x, axes), -1);
         graph_add_output(g, "sum", build_sum(g, build_binary(g, OP_mul, x, x), axes), -1);
-        graph_add_output(g, "most", build_drop_axes(g, build_reduce_max(g, x, axes), axes), -1);
+        if (pick(0, 2)) graph_add_output(g, "most", build_drop_axes(g, build_reduce_max(g, x, axes), axes), -1);
+        if (can_be_named(g->nodes[x].type, axes)) graph_add_output(g, "where", build_argmax(g, x, axes), -1);
         failed += check(g, target, a, "reduction");
     }
     return failed;
@@ -220,6 +236,7 @@ static int windows(const Target *target, int count) {
         NodeId y = build_matmul(g, left, data(g, "w", kh * kw * c, o));
         graph_add_output(g, "y", build_unary(g, OP_tanh, y), -1);
         if (pick(0, 1)) graph_add_output(g, "pool", build_reduce_max(g, seen, 1u << 3 | 1u << 4), -1);
+        if (pick(0, 1)) graph_add_output(g, "where", build_argmax(g, seen, 1u << 3 | 1u << 4), -1);
         if (pick(0, 1)) {
             Type wide = type_make(DTYPE_f32, 6, (Dim[]){batch, h, w, kh, kw, c});
             NodeId back = build_unwindow(g, build_unary(g, OP_exp, seen), wide, stride, dilation, before);
@@ -227,6 +244,65 @@ static int windows(const Target *target, int count) {
         }
         if (!open) graph_add_output(g, "dw", build_matmul(g, build_swap_last(g, left), data(g, "dy", batch * oh * ow, o)), -1);
         failed += check(g, target, n, "window");
+    }
+    return failed;
+}
+
+/* Few different numbers for the graph's first input: equals, nothing but -inf, and NaN among others. */
+static int check_few(Graph *g, const Target *target, int64_t n, const char *what) {
+    static const double sets[][4] = {{0, 1, 0, 1}, {-INFINITY, -INFINITY, -INFINITY, -1}, {NAN, 1, -INFINITY, 2}, {3, -2, 0, 2}};
+    Arena *arena = arena_new();
+    const double **inputs = compiled_draw(g, n, (uint64_t)pick(1, 1 << 20), arena), *set = sets[pick(0, 3)];
+    int64_t elements = dim_at(type_elements(g->inputs[0].type), n);
+    double *few = arena_array(arena, double, elements);
+    bool whole = g->inputs[0].type.dtype == DTYPE_i32;
+    for (int64_t i = 0; i < elements; i++) few[i] = whole ? (double)pick(-2, 2) : set[pick(0, 3)];
+    inputs[0] = few;
+    int failed = check_with(g, target, n, inputs, what);
+    arena_free(arena);
+    return failed;
+}
+
+/* Where the largest stand, beside the maximum and alone. */
+static int positions(const Target *target, int count) {
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        Graph *g = graph_new("positions");
+        int64_t a = pick(1, 9), b = pick(1, 9), c = pick(0, 1) ? pick(1, 3) : pick(1, 90);
+        DType dtype = pick(0, 2) ? DTYPE_f32 : DTYPE_i32;
+        NodeId x = build_input(g, "x", INPUT_data, type_make(dtype, 3, (Dim[]){a, b, c}), (Init){0});
+        uint32_t axes = (uint32_t)pick(1, 7);
+        if (!can_be_named(g->nodes[x].type, axes)) axes = 2;
+        graph_add_output(g, "where", build_argmax(g, x, axes), -1);
+        if (pick(0, 1)) graph_add_output(g, "most", build_reduce_max(g, x, axes), -1);
+        failed += check_few(g, target, 1, "positions");
+    }
+    return failed;
+}
+
+/* Maxima of windows, and what flows back through them. */
+static int pools(const Target *target, int count) {
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        Graph *g = graph_new("pools");
+        Arena *arena = arena_new();
+        int64_t n = pick(1, 3), kernel[] = {pick(1, 3), pick(1, 3)}, places[] = {pick(1, 7), pick(1, 7)}, size[2];
+        Dim batch = pick(0, 1) ? -1 : n, channels = pick(0, 1) ? pick(1, 4) : pick(1, 80);
+        Sliding s = {{kernel[0], kernel[1]}, {1, 1}, {0, 0}, {0, 0}};
+        bool tiles = pick(0, 2) == 0;
+        for (int k = 0; k < 2; k++) {
+            if (!tiles) s.stride[k] = pick(1, 3), s.before[k] = pick(0, kernel[k] / 2), s.after[k] = pick(0, kernel[k] / 2);
+            size[k] = (places[k] - 1) * s.stride[k] + kernel[k] - s.before[k] - s.after[k];
+            if (size[k] < 1) size[k] += s.before[k] + s.after[k], s.before[k] = s.after[k] = 0;
+        }
+        NodeId x = build_input(g, "x", INPUT_data, type_make(DTYPE_f32, 4, (Dim[]){batch, size[0], size[1], channels}), (Init){0}), dx;
+        NodeId y = build_max_pool(g, x, kernel, &s);
+        NodeId dy = build_input(g, "dy", INPUT_data, g->nodes[y].type, (Init){0});
+        differentiate(g, y, dy, &x, 1, &dx, arena);
+        graph_add_output(g, "y", y, -1);
+        graph_add_output(g, "dx", dx, -1);
+        arena_free(arena);
+        failed += check_few(g, target, n, "pools");
     }
     return failed;
 }
@@ -299,6 +375,7 @@ int main(int argc, char **argv) {
         diag_free(&diag);
         failed += products(&target, 24 * scale) + batched_products(&target, 4 * scale) + reductions(&target, 16 * scale) + views(&target, 8 * scale);
         failed += windows(&target, 12 * scale) + gathers(&target, 16 * scale) + scatters(&target, 24 * scale) + colours(&target, 16 * scale) + narrow_tails(&target);
+        failed += positions(&target, 24 * scale) + pools(&target, 12 * scale);
         failed += same_bits(&target) + chains(&target);
         printf("%s: %d failed so far\n", target.cpu, failed);
     }
