@@ -15,10 +15,10 @@ typedef struct {
     int64_t row_run, depth_run;
 } Operand;
 
-/* Lines that will be needed: line i stands at first + i / lines · row + i % lines · 16. */
+/* Lines that will be needed: line i begins with element first + i / lines · row + i % lines · 16. */
 typedef struct {
     LLVMValueRef at; /* memory: how many were asked for so far */
-    LLVMValueRef first, row, lines, total, portion;
+    LLVMValueRef base, first, row, lines, total, portion;
 } Ahead;
 enum { MOST_AHEAD = 6 };
 

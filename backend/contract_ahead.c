@@ -1,7 +1,7 @@
 /* What the next block will read, asked for while this one is multiplied.
  *
  * To copy an operand is to wait for memory, and a product that copies, multiplies, copies, multiplies uses memory and
- * arithmetic by turns. So each run of steps along k asks for a few lines of what the next block copies: they are in L2
+ * arithmetic by turns. So each run of steps along k asks for a few lines of what the next block reads: they are in L2
  * when it begins. Next is what stands behind this block in memory: more steps along k, more rows, or the next image. An
  * operand that is computed on the way from several inputs asks for those that are as large as it is. */
 #include "backend/contract.h"
@@ -56,10 +56,15 @@ static void add_region(Contract *c, const Region *region, LLVMValueRef base, LLV
         at = LLVMBuildAlloca(builder(c), i64, "ahead");
         LLVMPositionBuilderAtEnd(builder(c), here);
     }
-    LLVMValueRef first = region->first; /* which may lie behind all that there is */
-    first = LLVMBuildGEP2(builder(c), c->f32, base, &first, 1, "");
-    *ahead = (Ahead){at, first, region->row, region->lines, total, portion};
+    *ahead = (Ahead){at, base, region->first, region->row, region->lines, total, portion};
     LLVMBuildStore(builder(c), number(c, 0), at);
+}
+
+/* An operand may be computed from one input in several ways. */
+static bool is_asked_for(const Contract *c, LLVMValueRef base, const Region *region) {
+    for (uint32_t i = 0; i < c->ahead_count; i++)
+        if (c->ahead[i].base == base && c->ahead[i].first == region->first) return true;
+    return false;
 }
 
 /* Adds the region of every input of which each element is one element of `operand`, in the same order. */
@@ -68,7 +73,8 @@ static void add_inputs(Contract *c, NodeId operand, int64_t elements, const Regi
     const Node *node = &body->nodes[operand];
     if (type_elements(node->type) != elements || c->ahead_count == MOST_AHEAD) return;
     if (node->op == OP_input) {
-        if (node->type.dtype == DTYPE_f32) add_region(c, region, c->p->args[node->attr.index], rows);
+        LLVMValueRef base = c->p->args[node->attr.index];
+        if (node->type.dtype == DTYPE_f32 && !is_asked_for(c, base, region)) add_region(c, region, base, rows);
         return;
     }
     if (!op_is_elementwise(node->op) && node->op != OP_reshape) return;
@@ -83,6 +89,17 @@ static LLVMValueRef batch(Contract *c) {
     return index;
 }
 
+/* Where the next block of B begins: with the next step along k, of the next product's if there are several, or with the
+ * first if the next piece has the same columns. */
+static LLVMValueRef next_step(Contract *c) {
+    LLVMValueRef k = add(c, c->k_from, c->k_count), depth = pull_dim(c->p, c->depth);
+    if (c->rank == 2) {
+        LLVMValueRef is_last = LLVMBuildICmp(builder(c), LLVMIntSGE, k, depth, "");
+        return LLVMBuildSelect(builder(c), is_last, number(c, 0), k, "");
+    }
+    return add(c, mul(c, batch(c), depth), k);
+}
+
 /* Of B as it lies in memory: the steps along k behind the block, of the piece's columns. */
 void contract_ahead_b(Contract *c) {
     const Graph *body = c->kernel->body;
@@ -93,9 +110,9 @@ void contract_ahead_b(Contract *c) {
     int64_t block = grid->axis[c->rank - 1].block;
     c->ahead_count = c->ahead_b_count = 0;
     if (!c->kernel->pack_b || c->has_panels || !goes_on || elements < 0) return;
-    LLVMValueRef from = c->from[c->rank - 1], k = add(c, c->k_from, c->k_count), depth = pull_dim(c->p, c->depth);
+    LLVMValueRef from = c->from[c->rank - 1];
     Region region = {.row = c->columns, .rows = c->k_count};
-    region.first = add(c, mul(c, add(c, mul(c, batch(c), depth), k), c->columns), from);
+    region.first = add(c, mul(c, next_step(c), c->columns), from);
     region.lines = lines_of_elements(c, sub(c, c->to[c->rank - 1], from));
     if (!block || block >= grid->axis[c->rank - 1].extent)
         region = stretch(c, region.first, mul(c, c->k_count, c->columns));
@@ -182,7 +199,8 @@ void contract_ask_ahead(Contract *c) {
             offset = mul(c, LLVMBuildUDiv(builder(c), line, ahead->lines, ""), ahead->row);
             line = LLVMBuildURem(builder(c), line, ahead->lines, "");
         }
-        contract_fetch(c, ahead->first, c->f32, add(c, offset, mul(c, line, number(c, LINE))), TO_READ);
+        offset = add(c, offset, mul(c, line, number(c, LINE)));
+        contract_fetch(c, ahead->base, c->f32, add(c, ahead->first, offset), TO_READ);
         loop_end(c->p, &loop);
         LLVMBuildStore(builder(c), to, ahead->at);
     }

@@ -172,7 +172,7 @@ typedef struct {
     double start, end; /* log-probabilities that it begins and ends there */
 } SelfcAnswer;
 /* The best answer to a question that is a part of the context, at most 30 tokens long. function: NULL is "answer". A
- * context that is too long for the function is read in windows, each half of one behind the one before; start and end
+ * context that is too long for the function is read in windows, each at most half of one behind the one before; start and end
  * are then those of the window with the best answer. */
 const SelfcAnswer *selfc_answer(SelfcModel *model, const char *function, const char *question, const char *context);
 

@@ -19,7 +19,7 @@ typedef struct {
     bool is_padded;        /* some window reaches beyond the picture */
 } Patch;
 
-/* false: the operand is something else, or its taps lie apart. */
+/* false: the operand is something else, or its taps lie apart, or one tap sees every other pixel. */
 bool patch_of(const Graph *graph, NodeId operand, Patch *patch);
 /* Does the picture lie in memory line by line? Then *view says where. */
 bool patch_is_in_memory(const Graph *graph, const Patch *patch, Strided *view);

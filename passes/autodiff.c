@@ -328,6 +328,7 @@ static void gradient_sum(Tape *t, NodeId y, const NodeId *in, NodeId dy) {
     (void)y;
     flow(t, in[0], build_broadcast(t->g, dy, type_of(t, in[0])));
 }
+
 /* ---- max pooling: the maximum of a window over its taps */
 
 enum { TAPS = 1u << 3 | 1u << 4, MOST_POSITIONS = UINT8_MAX + 1 };

@@ -3,8 +3,9 @@
  *     (a · b + bias - centre) · factor + shift  =  a · (b · factor) + ((bias - centre) · factor + shift)
  *
  * So a batch norm in inference is a bias of the convolution before it: pass_prepare computes weights and bias once for
- * each change of the states, and one addition is left for each element. Where a program changes its states, as a
- * training step does, this would be work for each step, and nothing is done. */
+ * each change of the states, and one addition is left for each element. Where nothing is prepared, this would be work
+ * for each run, and nothing is done: in a program that changes its states, as a training step does, or has none, for a
+ * right operand as large as the batch, and (pipeline.c) where memory is limited. */
 #include "ir/build.h"
 #include "passes/passes.h"
 
@@ -25,10 +26,13 @@ typedef struct {
     uint32_t terms;
 } Scaled;
 
-static bool changes_states(const Graph *g) {
+/* Is what depends on states alone prepared? See prepare.c. */
+static bool has_fixed_states(const Graph *g) {
+    bool has_states = false;
+    for (uint32_t i = 0; i < g->input_count; i++) has_states |= g->inputs[i].kind != INPUT_data;
     for (uint32_t i = 0; i < g->output_count; i++)
-        if (g->outputs[i].updates >= 0) return true;
-    return false;
+        if (g->outputs[i].updates >= 0) return false;
+    return has_states;
 }
 
 static bool is_known(const Fold *f, const Node *node) {
@@ -51,7 +55,9 @@ static NodeId known_columns(const Fold *f, NodeId id, const Type *type) {
 /* A product with a known right operand, which nobody else reads, and no rows of which are repeated. */
 static bool is_product(const Fold *f, NodeId id) {
     const Node *node = &f->from->nodes[id];
-    return node->op == OP_matmul && f->users[id] == 1 && f->is_known[node->in[1]] && !f->is_known[id];
+    if (node->op != OP_matmul || f->users[id] != 1) return false;
+    bool is_prepared = f->is_known[node->in[1]] && !type_has_batch(f->from->nodes[node->in[1]].type);
+    return is_prepared && !f->is_known[id];
 }
 
 static bool find_terms(const Fold *f, NodeId id, Scaled *s) {
@@ -138,7 +144,7 @@ GraphPass pass_fold;
 void pass_fold(const Graph *from, Graph *to, Arena *scratch) {
     Fold f = {from, to, arena_array(scratch, NodeId, from->count), graph_count_users(from, scratch),
               arena_array(scratch, bool, from->count + 1)};
-    bool is_fixed = !changes_states(from);
+    bool is_fixed = has_fixed_states(from);
     graph_copy_inputs(to, from);
     for (NodeId id = 0; id < from->count; id++) {
         const Node *node = &from->nodes[id];

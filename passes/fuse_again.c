@@ -116,7 +116,7 @@ static int64_t overlap(const Graph *g, const Node *node) {
     return node->type.dim[3] * node->type.dim[4] / (node->attr.window.stride[0] * node->attr.window.stride[1]);
 }
 
-/* Left operands of products, or what they are windows of. */
+/* Left operands of products, or the windows that they are. */
 static bool *find_operands(const Fusion *f) {
     const Graph *g = f->graph;
     bool *of_product = arena_array(f->scratch, bool, g->count + 1);

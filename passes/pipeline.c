@@ -187,10 +187,15 @@ static void finish(State *state, Graph **graph_out, Program **program_out) {
     if (!state->program) *graph_out = state->owned ? state->owned : graph_copy(state->graph);
 }
 
+/* Weights that fold makes are worth it where they are made once for each change of the states. */
+static bool is_worth(const Pass *pass, const Machine *machine) {
+    return strcmp(pass->name, "fold") || (!machine->memory && !machine->prepares_nothing);
+}
+
 void pipeline_run(const Graph *graph, const PipelineOptions *options, Graph **graph_out, Program **program_out) {
     State state = {.graph = graph, .options = options};
     for (size_t i = 0; i < pass_count; i++) {
-        run_pass(&state, &pass_list[i]);
+        if (is_worth(&pass_list[i], &options->machine)) run_pass(&state, &pass_list[i]);
         if (options->stop_after && !strcmp(options->stop_after, pass_list[i].name)) break;
     }
     finish(&state, graph_out, program_out);

@@ -308,7 +308,7 @@ void pass_split(const Graph *from, Graph *to, Arena *scratch) {
         bool is_reduction = node->op == OP_sum || node->op == OP_reduce_max;
         to->origin = node->origin;
         new_id[id] = is_reduction ? split_row_sum(to, node, new_id[node->in[0]]) : NO_NODE;
-        if (is_reduction && new_id[id] == NO_NODE)
+        if (is_reduction && new_id[id] == NO_NODE && wanted_pieces(node, to->nodes[new_id[node->in[0]]].type) > 1)
             new_id[id] = split(to, node, new_id[node->in[0]], is_kept(from, id, scratch) ? 0 : LEVELS);
         if (node->op == OP_matmul) new_id[id] = split_product(to, node, new_id[node->in[0]], new_id[node->in[1]]);
         if (new_id[id] == NO_NODE) new_id[id] = graph_copy_node(to, node, new_id);

@@ -286,6 +286,9 @@ def compare(case, what, got, want):
     want = numpy.asarray(want)
     if numpy.array_equal(numpy.isnan(got), numpy.isnan(want)) and numpy.array_equal(got[numpy.isinf(want)], want[numpy.isinf(want)]):
         got, want = numpy.where(numpy.isfinite(want), got, 0), numpy.where(numpy.isfinite(want), want, 0)
+    if not numpy.array_equal(numpy.isnan(got), numpy.isnan(want)):
+        print(f"FAIL {what} has NaN elsewhere: x of {case.shape}, {json.dumps(case.layers)}")
+        return 1
     apart = oracle.difference(got, want) if numpy.linalg.norm(want) > 1e-12 else float(numpy.abs(got).max())
     if apart <= TOLERANCE:
         return 0

@@ -184,7 +184,10 @@ static void compare(const Layer *l, const Graph *g, const char *what, double **i
         NodeId id = g->outputs[i].node;
         double worst = 0;
         for (int64_t e = 0; e < elements(g->nodes[id].type); e++)
-            if (values[id][e] != want[i][e]) worst = fmax(worst, fabs(values[id][e] - want[i][e]));
+            if (values[id][e] != want[i][e]) {
+                double off = fabs(values[id][e] - want[i][e]);
+                worst = isnan(off) ? INFINITY : fmax(worst, off);
+            }
         EXPECT_THAT(worst < 1e-6,
                     "%s of kind %d, %s: %g off; picture %d×%d×%d, kernel %d×%d, to %d, stride %d,%d dilation %d,%d "
                     "before %d,%d after %d,%d groups %d",

@@ -44,7 +44,9 @@ bool wanted_find(Wanted *wanted, const SelfcProgram *program, const char *functi
     for (; (tensor = wanted_tensor(program, wanted->count)); wanted->count++) {
         uint32_t field = wanted_field(source, tensor->name);
         const SelfcTensor *sample = &fields[field].sample;
-        if (wanted->count == WANTED_MOST || (field == 0 && has_sample))
+        if (wanted->count == WANTED_MOST)
+            return selfc_fail("function \"%s\" has more than %d inputs", function, WANTED_MOST), false;
+        if (field == 0 && has_sample)
             return selfc_fail("function \"%s\": its input \"%s\" is none of the data's fields", function, tensor->name),
                    false;
         if (!wanted_takes(tensor, sample))

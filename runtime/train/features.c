@@ -180,7 +180,12 @@ int32_t *features_labels(const Trainer *trainer, SelfcSplit split, int64_t n) {
     if (field < 0) return NULL;
     int32_t *index = malloc((size_t)n * sizeof *index), *labels = malloc((size_t)n * sizeof *labels);
     for (int64_t k = 0; index && k < n; k++) index[k] = features_place(trainer, split, k, n);
-    if (index && labels) selfc_source_gather(source, (uint32_t)field, index, n, labels);
+    if (index && labels) {
+        selfc_source_gather(source, (uint32_t)field, index, n, labels);
+    } else {
+        free(labels);
+        labels = NULL;
+    }
     free(index);
     return labels;
 }

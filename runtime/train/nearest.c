@@ -53,7 +53,7 @@ static int64_t nearest_classes(const Side *side, int64_t classes) {
 
 bool nearest_measure(Trainer *trainer, double *accuracy) {
     const SelfcJudge *judge = &trainer->module->training.knn;
-    Features features;
+    Features features = {0};
     int64_t count = trainer->feed.count[SELFC_TRAIN];
     Side train = {0}, test = {0};
     bool is_fine =
