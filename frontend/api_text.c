@@ -12,13 +12,15 @@
 #include <string.h>
 
 /* A path of the description is relative to its folder. A tokenizer that is not there may lie with the data: who trains
- * a vocabulary on a text has both in one place. */
+ * a vocabulary on a text has both in one place. A RUN has its own, and no other will do. */
 static const char *text_path(const SelfcModel *model, const char *path, const char *data, Arena *arena) {
     const char *slash = strrchr(model->options.file, '/');
     if (path[0] == '/') return path;
     const char *beside =
         slash ? arena_printf(arena, "%.*s/%s", (int)(slash - model->options.file), model->options.file, path) : path;
     const char *with_data = data ? arena_printf(arena, "%s/%s", data, path) : NULL;
+    int stem = slash ? (int)(slash - model->options.file) : 0;
+    if (slash && file_exists(arena_printf(arena, "%.*s/weights.safetensors", stem, model->options.file))) return beside;
     return with_data && !file_exists(beside) && file_exists(with_data) ? with_data : beside;
 }
 

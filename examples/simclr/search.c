@@ -200,6 +200,7 @@ static void add_entry(Album *album, char *path) {
 
 static void find_pictures(Album *album, const char *folder) {
     DIR *directory = opendir(folder);
+    if (!directory) fprintf(stderr, "search: cannot read the folder %s\n", folder);
     for (struct dirent *entry; directory && (entry = readdir(directory));) {
         struct stat status;
         if (entry->d_name[0] == '.') continue;
@@ -314,10 +315,11 @@ int main(int count, char **arguments) {
     find_pictures(&album, arguments[2]);
     encode_all(&album);
     if (!wanted.count) return 1;
+    if (!album.count) return fprintf(stderr, "search: there are no pictures in %s\n", arguments[2]), 1;
     for (size_t i = 0; i < album.count; i++)
         for (int k = 0; k < FEATURES; k++)
             album.entries[i].similarity += wanted.entries[0].features[k] * album.entries[i].features[k];
-    if (album.count) qsort(album.entries, album.count, sizeof *album.entries, by_similarity);
+    qsort(album.entries, album.count, sizeof *album.entries, by_similarity);
     for (size_t i = 0; i < album.count && i < SHOWN; i++)
         printf("%.3f  %s\n", album.entries[i].similarity, album.entries[i].path);
     if (count == 4) write_page(arguments[3], arguments[1], &album);

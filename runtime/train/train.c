@@ -123,8 +123,9 @@ static bool train_open(Trainer *trainer) {
         return false;
     if (training->evaluate >= 0 && trainer->feed.count[SELFC_TEST] > 0) {
         const SelfcProgram *evaluate = &module->programs[training->evaluate];
-        if (!binding_make(&trainer->evaluate, trainer->session, evaluate,
-                          evaluate->batch ? evaluate->batch : training->batch))
+        bool has_batch = trainer->feed.count[SELFC_TEST] >= evaluate->batch; /* else there is nothing to measure */
+        if (has_batch && !binding_make(&trainer->evaluate, trainer->session, evaluate,
+                                       evaluate->batch ? evaluate->batch : training->batch))
             return false;
     }
     const SelfcProgram *step = trainer->train.program;
