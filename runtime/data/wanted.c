@@ -1,6 +1,9 @@
 /* Which fields of a data set a function wants: see wanted.h. */
 #include "runtime/data/wanted.h"
 
+#include "runtime/data/picture.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 const SelfcTensor *wanted_tensor(const SelfcProgram *program, uint32_t input) {
@@ -34,6 +37,14 @@ static bool wanted_takes(const SelfcTensor *tensor, const SelfcTensor *sample) {
            selfc_tensor_elements(tensor, 1) == selfc_tensor_elements(sample, 0);
 }
 
+/* Boxes of pictures, as the source tells their true sizes, and a function of pictures of another size. */
+static bool wanted_resizes(const SelfcTensor *tensor, const SelfcTensor *sample, const SelfcSource *source) {
+    bool are_pictures = sample->dtype == SELFC_u8 && sample->rank == 3 && wanted_field(source, "size") > 0;
+    bool takes_pictures = (tensor->dtype == SELFC_u8 || tensor->dtype == SELFC_f32) && tensor->rank == 4 &&
+                          tensor->dim[0] == -1 && tensor->dim[1] > 0 && tensor->dim[2] > 0;
+    return are_pictures && takes_pictures && tensor->dim[3] == sample->dim[2];
+}
+
 bool wanted_find(Wanted *wanted, const SelfcProgram *program, const char *function, const SelfcSource *source) {
     const SelfcTensor *tensor;
     const SelfcField *fields;
@@ -49,7 +60,9 @@ bool wanted_find(Wanted *wanted, const SelfcProgram *program, const char *functi
         if (field == 0 && has_sample)
             return selfc_fail("function \"%s\": its input \"%s\" is none of the data's fields", function, tensor->name),
                    false;
-        if (!wanted_takes(tensor, sample))
+        bool takes = wanted_takes(tensor, sample);
+        wanted->input[wanted->count].resizes = !takes && field == 0 && wanted_resizes(tensor, sample, source);
+        if (!takes && !wanted->input[wanted->count].resizes)
             return selfc_fail("function \"%s\" takes %s %s, but the data's \"%s\" is %s a sample", function,
                               tensor->name, selfc_tensor_print(tensor, want), fields[field].name,
                               selfc_tensor_print(sample, have)),
@@ -85,6 +98,36 @@ typedef struct {
     void *const *inputs;
 } Fill;
 
+/* The picture of a box, its lines side by side, becomes one of the function's size at `to`. False: no memory. */
+static bool fill_resized(const Fill *fill, int32_t number, const SelfcTensor *sample, const SelfcTensor *tensor,
+                         uint8_t *box, uint8_t *to) {
+    int32_t size[2], fitted[2];
+    selfc_source_gather(fill->source, 0, &number, 1, box);
+    selfc_source_gather(fill->source, wanted_field(fill->source, "size"), &number, 1, size);
+    size_t line = (size_t)(sample->dim[1] * sample->dim[2]), kept = (size_t)(size[1] * sample->dim[2]);
+    for (int32_t y = 1; y < size[0]; y++) memmove(box + (size_t)y * kept, box + (size_t)y * line, kept);
+    Picture picture = {size[0], size[1], sample->dim[2], size[0], size[1], box};
+    return picture_fit(&picture, &(PictureBox){tensor->dim[1], tensor->dim[2], tensor->dim[3], .fill = true}, to,
+                       fitted);
+}
+
+/* Black where there is no memory for it: these are features to look at. */
+static void fill_pictures(const Fill *fill, uint32_t input, int64_t first, int64_t end) {
+    const SelfcField *fields;
+    selfc_source_fields(fill->source, &fields);
+    const SelfcTensor *sample = &fields[0].sample, *tensor = wanted_tensor(fill->program, input);
+    size_t out_bytes = selfc_tensor_bytes(tensor, 1), pixels = (size_t)selfc_tensor_elements(tensor, 1);
+    uint8_t *box = malloc(selfc_tensor_bytes(sample, 0));
+    for (int64_t i = first; i < end; i++) {
+        char *to = (char *)fill->inputs[input] + (size_t)i * out_bytes;
+        uint8_t *stored = (uint8_t *)to + out_bytes - pixels;
+        if (!box || !fill_resized(fill, fill->index[i], sample, tensor, box, stored)) memset(stored, 0, pixels);
+        float scale = (float)fill->wanted->input[input].scale;
+        if (tensor->dtype == SELFC_f32) wanted_widen(stored, SELFC_u8, (int64_t)pixels, scale, (float *)to);
+    }
+    free(box);
+}
+
 static void fill_input(const Fill *fill, uint32_t input, int64_t first, int64_t end) {
     const SelfcField *fields;
     selfc_source_fields(fill->source, &fields);
@@ -108,8 +151,13 @@ static void fill_input(const Fill *fill, uint32_t input, int64_t first, int64_t 
 
 static void fill_share(void *context, int thread, int threads) {
     const Fill *fill = context;
-    for (uint32_t i = 0; i < fill->wanted->count; i++)
-        fill_input(fill, i, fill->n * thread / threads, fill->n * (thread + 1) / threads);
+    for (uint32_t i = 0; i < fill->wanted->count; i++) {
+        int64_t first = fill->n * thread / threads, end = fill->n * (thread + 1) / threads;
+        if (fill->wanted->input[i].resizes)
+            fill_pictures(fill, i, first, end);
+        else
+            fill_input(fill, i, first, end);
+    }
 }
 
 void wanted_fill(const Wanted *wanted, const SelfcProgram *program, const SelfcSource *source, const int32_t *index,

@@ -2,7 +2,8 @@
  *
  * An input takes the field of its own name, as "count" does of a text; one input of any other name may take the sample
  * itself, which is the first field. Numbers come as they are stored or, where the function has f32, as the training has
- * them. */
+ * them. Pictures that a training takes crops from, in boxes with their true sizes, become pictures of the function's size.
+ */
 #ifndef SELFC_RUNTIME_WANTED_H
 #define SELFC_RUNTIME_WANTED_H
 #include "runtime/data/data.h"
@@ -17,6 +18,7 @@ typedef struct {
     struct {
         uint32_t field;
         double scale; /* stored numbers that become f32 are multiplied with it */
+        bool resizes; /* pictures of any size in a box: to the function's size, cropped in their middle */
     } input[WANTED_MOST];
 } Wanted;
 

@@ -56,6 +56,19 @@ gives 0 "$selfc" embed "$folder/whole" "${data[@]}" -o "$folder/features.npy"
     fail "embed wrote not all of features, labels and names"
 gives 0 "$selfc" eval "$folder/whole" "${data[@]}" --protocol knn --k 5 -o "$folder/result.json"
 grep -q '"protocol":.*"knn"' "$folder/result.json" || fail "the result does not name its protocol"
+for part in "Map of features" "Nearest neighbours"; do
+    grep -qF "<h2>$part" "$folder/whole/report.html" || fail "the report has no $part"
+done
+
+# Neighbours during training see what eval sees: pictures of the encoder's size, though the training's lie in larger boxes.
+knn='training.knn={"every":1,"k":5,"temperature":0.07}'
+gives 0 train --out "$folder/judged" --set "$knn"
+gives 0 "$selfc" eval "$folder/judged" "${data[@]}" --protocol knn --k 5 --temperature 0.07 -o "$folder/result.json"
+during=$(grep -o '"knn_accuracy": [0-9.]*' "$folder/judged/metrics.jsonl" | tail -n 1 | cut -d' ' -f2)
+after=$(grep -o '"accuracy":[[:space:]]*[0-9.]*' "$folder/result.json" | grep -o '[0-9.]*$')
+awk -v a="$during" -v b="$after" 'BEGIN { exit !(a != "" && (a - b) ^ 2 < 1e-8) }' ||
+    fail "neighbours are $during during training, but $after afterwards"
+
 gives 0 "$selfc" preview "$simclr/album.json" "${small[@]}" -o "$folder/views.png"
 [ -s "$folder/views.png" ] || fail "no views"
 
@@ -69,5 +82,6 @@ head -n 1 "$folder/out" | grep -qF "1.000  $wanted" || fail "a picture is not mo
 [ "$(grep -c '<figure>' "$folder/page.html")" = 13 ] || fail "the page does not show what was found"
 echo "not a picture" >"$folder/stripes/test/along/broken.png"
 gives 0 "$folder/search" "$wanted" "$folder/stripes/test"; says "broken.png is no picture"
+gives 1 "$folder/search" "$wanted" "$folder/none"; says "no pictures"
 gives 2 "$folder/search"; says "usage"
 finish
