@@ -245,6 +245,13 @@ static bool api_is_folder(const char *path) {
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+/* Bytes of a folder's path without slashes at its end. */
+static size_t api_folder_length(const char *path) {
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--;
+    return length;
+}
+
 /* The description, and (a RUN folder) where its weights are. */
 static SelfcModel *api_open_at(const char *path, const char *weights, const SelfcOptions *options) {
     void *bytes;
@@ -267,6 +274,7 @@ static SelfcModel *api_open_at(const char *path, const char *weights, const Self
 SelfcModel *selfc_open_file(const char *path, const SelfcOptions *options) {
     if (!api_is_folder(path)) return api_open_at(path, NULL, options);
     Arena *arena = arena_new();
+    path = arena_printf(arena, "%.*s", (int)api_folder_length(path), path);
     SelfcModel *model = api_open_at(arena_printf(arena, "%s/model.json", path),
                                     arena_printf(arena, "%s/weights.safetensors", path), options);
     if (model) model->folder = arena_copy(model->arena, path);

@@ -90,7 +90,10 @@ int api_need_tokenizer(const SelfcModel *model) {
     const DataSpec *text = model_text(model->description);
     bool is_needed = text && (!text->source || !strcmp(text->source, "text"));
     if (!is_needed || model->tokenizer) return 0;
-    return api_fail("%s: error: training input \"%s\": %s", model->options.file, text->input, model->tokenizer_failure);
+    return api_fail("%s: error: training input \"%s\": %s\n"
+                    "A tokenizer stands beside the description or in the folder of --data; `selfc tokenize --train TEXT "
+                    "--size 8000 -o vocab.txt` makes one",
+                    model->options.file, text->input, model->tokenizer_failure);
 }
 
 const SelfcTokenizer *api_tokenizer(SelfcModel *model) {
