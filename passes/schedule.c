@@ -31,6 +31,7 @@ enum { SMALL_PRODUCT = 60000 /* products that one thread does sooner than two */
 enum { LEAST_ROWS = 64 /* of A that should fit into half of L2, or the depth is cut */ };
 /* Below, sums between blocks of the depth wait in L3: pieces for which they fit into L2 would copy A too often. */
 enum { SMALL_L2 = 1 << 20, LEAST_DEPTH = 192 /* of a block that is worth reading and writing its sums */ };
+enum { FEW_COLUMNS = 128 /* for which rows that lie side by side are not worth a copy */ };
 enum { LEAST_PLACES = 98 /* the same where a block is made of whole images */ };
 
 static int64_t size_of(Dim dim) { return dim_at(dim, OPEN_BATCH); }
@@ -320,7 +321,7 @@ static void choose_packing(Kernel *kernel, const Product *p, bool *aliases, bool
     /* With an open batch of rows B is read where it is: to pack it for a batch of one would double the work. */
     kernel->pack_b = kernel->prepared_b || !b_strided || !strided_is_one(b.stride[rank - 1]) ||
                      (!is_open_row && ((p->rows > MANY_ROWS && p->depth > 16) || strides_alias(b_depth)));
-    kernel->pack_a = !a_strided || (reused && !*by_rows);
+    kernel->pack_a = !a_strided || (reused && !*by_rows && p->columns > FEW_COLUMNS);
     /* Rows of A that fall into few sets of the L1 cache are copied, where that is worth it, to where they do not. */
     bool is_aliased = a_strided && *by_rows && strides_alias(a_row);
     kernel->pack_a |= is_aliased && reused;
