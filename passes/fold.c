@@ -5,7 +5,7 @@
  * So a batch norm in inference is a bias of the convolution before it: pass_prepare computes weights and bias once for
  * each change of the states, and one addition is left for each element. Where nothing is prepared, this would be work
  * for each run, and nothing is done: in a program that changes its states, as a training step does, or has none, for a
- * right operand as large as the batch, and (pipeline.c) where memory is limited. */
+ * right operand as large as the batch, and where memory is limited (a PREPARED_PASS). */
 #include "ir/build.h"
 #include "passes/passes.h"
 

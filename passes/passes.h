@@ -14,6 +14,7 @@ typedef struct {
     GraphPass *graph;     /* one of the three is set */
     Program *(*lower)(const Graph *from, const Machine *machine);
     ProgramPass *program;
+    bool wants_preparing; /* skipped where nothing is prepared */
 } Pass;
 extern const Pass pass_list[];
 extern const size_t pass_count;

@@ -10,12 +10,15 @@
 #include <time.h>
 
 #define GRAPH_PASS(name, summary) GraphPass pass_##name;
+#define PREPARED_PASS(name, summary) GraphPass pass_##name;
 #define LOWER_PASS(name, summary) Program *pass_##name(const Graph *from, const Machine *machine);
 #define PROGRAM_PASS(name, summary) ProgramPass pass_##name;
 #include "passes/passes.def"
 
 const Pass pass_list[] = {
 #define GRAPH_PASS(name_, summary_) {.name = #name_, .summary = summary_, .graph = pass_##name_},
+#define PREPARED_PASS(name_, summary_) \
+    {.name = #name_, .summary = summary_, .graph = pass_##name_, .wants_preparing = true},
 #define LOWER_PASS(name_, summary_) {.name = #name_, .summary = summary_, .lower = pass_##name_},
 #define PROGRAM_PASS(name_, summary_) {.name = #name_, .summary = summary_, .program = pass_##name_},
 #include "passes/passes.def"
@@ -187,15 +190,11 @@ static void finish(State *state, Graph **graph_out, Program **program_out) {
     if (!state->program) *graph_out = state->owned ? state->owned : graph_copy(state->graph);
 }
 
-/* Weights that fold makes are worth it where they are made once for each change of the states. */
-static bool is_worth(const Pass *pass, const Machine *machine) {
-    return strcmp(pass->name, "fold") || (!machine->memory && !machine->prepares_nothing);
-}
-
 void pipeline_run(const Graph *graph, const PipelineOptions *options, Graph **graph_out, Program **program_out) {
     State state = {.graph = graph, .options = options};
+    bool prepares = !options->machine.memory && !options->machine.prepares_nothing;
     for (size_t i = 0; i < pass_count; i++) {
-        if (is_worth(&pass_list[i], &options->machine)) run_pass(&state, &pass_list[i]);
+        if (prepares || !pass_list[i].wants_preparing) run_pass(&state, &pass_list[i]);
         if (options->stop_after && !strcmp(options->stop_after, pass_list[i].name)) break;
     }
     finish(&state, graph_out, program_out);
