@@ -180,6 +180,8 @@ static void ahead_of_rows(Contract *c) {
 
 void contract_ahead_a(Contract *c) {
     c->ahead_count = c->ahead_b_count;
+    /* Pictures of an open batch are few and come from the layer before: measured, nothing is gained. */
+    if (type_elements(c->kernel->body->nodes[c->product->in[0]].type) < 0) return;
     if (c->has_patch)
         ahead_of_patch(c);
     else if (c->kernel->pack_a)
