@@ -87,6 +87,7 @@ static void key_schedule(llvm_blake3_hasher *hasher, const Kernel *kernel) {
     key_number(hasher, kernel->streams);
     key_number(hasher, kernel->pack_a);
     key_number(hasher, kernel->pack_b);
+    key_number(hasher, kernel->winograd);
     key_number(hasher, kernel->prepared_b);
 }
 

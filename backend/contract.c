@@ -24,7 +24,7 @@ static LLVMValueRef sub(Contract *c, LLVMValueRef a, LLVMValueRef b) { return co
 /* ---- layout of scratch ---- */
 
 typedef struct {
-    int64_t b, a, sums, tile, end; /* offsets in bytes */
+    int64_t b, a, sums, tile, winograd, end; /* offsets in bytes */
 } Layout;
 
 static int64_t piece_rows(const Kernel *kernel) {
@@ -39,9 +39,10 @@ Block contract_block(const Kernel *kernel, const Target *target) {
     const Type *a = &kernel->body->nodes[product->in[0]].type;
     int64_t lanes = target->machine.vector_bytes / 4;
     Block block = {piece_rows(kernel), grid->axis[grid->rank - 1].block, kernel->depth_block};
-    if (kernel->row_block && (block.rows <= 0 || kernel->row_block < block.rows)) block.rows = kernel->row_block;
+    if (kernel->row_block && !kernel->winograd && (block.rows <= 0 || kernel->row_block < block.rows))
+        block.rows = kernel->row_block;
     if (!block.columns) block.columns = grid->axis[grid->rank - 1].extent;
-    if (!block.depth) block.depth = a->dim[a->rank - 1];
+    if (!block.depth || kernel->winograd) block.depth = a->dim[a->rank - 1];
     CHECK(block.rows > 0 && block.columns > 0 && block.depth > 0); /* open axes must be cut */
     block.columns = contract_round_up(block.columns, kernel->tile_vectors * lanes);
     block.depth = contract_round_up(block.depth, lanes);
@@ -51,7 +52,7 @@ Block contract_block(const Kernel *kernel, const Target *target) {
 static bool depth_is_cut(const Kernel *kernel) {
     const Node *product = &kernel->body->nodes[kernel->product];
     const Type *a = &kernel->body->nodes[product->in[0]].type;
-    return kernel->depth_block && kernel->depth_block != a->dim[a->rank - 1];
+    return kernel->depth_block && kernel->depth_block != a->dim[a->rank - 1] && !kernel->winograd;
 }
 
 static uint32_t count_sums(const Kernel *kernel) {
@@ -69,11 +70,12 @@ static Layout layout_of(const Kernel *kernel, const Target *target) {
         tile = piece_rows(kernel) * block.columns;
     }
     Layout layout = {0};
-    bool packs_b = kernel->pack_b && !contract_has_panels(kernel, target);
+    bool packs_b = kernel->pack_b && !contract_has_panels(kernel, target) && !(kernel->winograd && kernel->depth_block);
     layout.a = packs_b ? contract_round_up(block.columns * block.depth * 4, 64) : 0;
     layout.sums = layout.a + contract_round_up(contract_packed_a(kernel, target) * 4, 64);
     layout.tile = layout.sums + 2 * count_sums(kernel) * block.columns * 4;
-    layout.end = layout.tile + contract_round_up(tile * 4, 64);
+    layout.winograd = layout.tile + contract_round_up(tile * 4, 64);
+    layout.end = layout.winograd + winograd_scratch_bytes(kernel, target);
     return layout;
 }
 
@@ -223,8 +225,25 @@ static void row_blocks(Contract *c) {
     loop_end(c->p, &loop);
 }
 
+static void winograd_piece(Contract *c) {
+    if (!c->patch.rows_are_places) {
+        winograd_weights(c);
+        return;
+    }
+    c->k_from = number(c, 0);
+    c->k_count = pull_dim(c->p, c->depth);
+    contract_begin_sums(c);
+    contract_ready_b(c);
+    winograd_places(c);
+    contract_end_sums(c);
+}
+
 static void one_piece(Contract *c) {
     LLVMValueRef depth = pull_dim(c->p, c->depth);
+    if (c->kernel->winograd) {
+        winograd_piece(c);
+        return;
+    }
     if (c->cuts_depth) clear_tile(c);
     contract_begin_sums(c);
     Loop blocks = loop_begin(c->p, number(c, 0), depth, number(c, 1));
@@ -288,12 +307,12 @@ void contract_emit(Pull *p) {
     c->rows = kernel->tile_rows;
     c->vectors = kernel->tile_vectors;
     c->depth = a->dim[a->rank - 1];
-    c->depth_block = kernel->depth_block ? kernel->depth_block : c->depth;
+    c->depth_block = depth_is_cut(kernel) ? kernel->depth_block : c->depth;
     c->cuts_depth = depth_is_cut(kernel);
     c->has_panels = contract_has_panels(kernel, p->e->target);
     c->has_patch = patch_of(kernel->body, c->product->in[0], &c->patch);
     c->in_epilogue = epilogue_inputs(kernel->body, p->e->arena);
-    c->takes_images = c->has_patch && takes_images(kernel, &c->patch);
+    c->takes_images = c->has_patch && !kernel->winograd && takes_images(kernel, &c->patch);
     c->stores_registers = contract_stores_registers(kernel);
     c->tile_stride = c->cuts_depth ? block.columns : (int64_t)c->vectors * c->lanes;
     c->columns = pull_dim(p, kernel->grid.axis[c->rank - 1].extent);
@@ -305,6 +324,7 @@ void contract_emit(Pull *p) {
     c->packed_a = pull_address(p, scratch, byte, number(c, layout.a));
     c->tile = pull_address(p, scratch, byte, number(c, layout.tile));
     c->sums = pull_address(p, scratch, byte, number(c, layout.sums));
+    c->winograd = pull_address(p, scratch, byte, number(c, layout.winograd));
     c->sum_count = count_sums(kernel);
     c->sum_stride = block.columns;
     CHECK(!c->sum_count || kernel_sum_rows(kernel) == piece_rows(kernel));

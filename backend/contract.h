@@ -44,6 +44,7 @@ typedef struct {
     LLVMValueRef columns;                      /* n */
     LLVMValueRef panels_id, packed_id;         /* which columns the piece has; memory: of which B was packed last */
     LLVMValueRef tile, packed_a, packed_b;     /* scratch */
+    LLVMValueRef winograd;                     /* scratch, of backend/winograd.h */
     LLVMValueRef panels;                       /* of B, from the piece's first on, at the block's first step */
     int64_t panel;                             /* elements from one to the next */
     LLVMValueRef sums;                         /* scratch: of the piece's columns, for each output that sums rows */
@@ -60,7 +61,13 @@ typedef struct {
     uint32_t rows, vectors;
     LLVMValueRef row, column; /* of its first element, from the start of the block of rows and of the piece */
     LLVMValueRef a;           /* its first element of the left operand */
+    LLVMValueRef is_there;    /* i1: else nothing is stored; NULL: it is */
 } Tile;
+
+/* One row of a result at some vector of columns: the row is counted from the start of the piece. */
+typedef struct {
+    LLVMValueRef row, product, is_there;
+} Finished;
 
 /* The largest block of a piece; depth rounded up to whole vectors for packing by squares. */
 typedef struct {
@@ -89,6 +96,18 @@ void contract_begin_sums(Contract *c);
 void contract_end_sums(Contract *c);
 void contract_tile(Contract *c, const Tile *tile);
 bool contract_stores_registers(const Kernel *kernel);
+/* sum[] += the tile's rows of A times B over `count` steps, from registers to registers. */
+void contract_multiply(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValueRef count, LLVMValueRef *sum);
+/* The epilogue of so many rows at the vector of columns that begins with `column` of the piece. */
+enum { MOST_FINISHED = 9 };
+void contract_finish(Contract *c, LLVMValueRef column, const Finished *places, uint32_t count);
+
+/* winograd.c, winograd_weights.c: the piece by tiles of 2x2 places. */
+void winograd_places(Contract *c);
+void winograd_weights(Contract *c);
+/* Lays the transformed filters out, behind their panels. */
+void winograd_filters(Contract *c);
+int64_t winograd_scratch_bytes(const Kernel *kernel, const Target *target);
 
 /* Small things. */
 static inline LLVMBuilderRef contract_builder(Contract *c) { return c->p->e->builder; }

@@ -197,9 +197,10 @@ static void pack_b(Contract *c) {
         pack_b_squares(c, &squares);
     else
         pack_b_rows(c);
-    loop_end(c->p, &if_new);
     c->panels = c->packed_b;
     c->panel = c->vectors * c->lanes * contract_round_up(c->depth_block, c->lanes);
+    if (c->kernel->winograd) winograd_filters(c);
+    loop_end(c->p, &if_new);
 }
 
 void contract_ready_b(Contract *c) {
@@ -467,7 +468,7 @@ void contract_ready_a(Contract *c) {
 }
 
 int64_t contract_packed_a(const Kernel *kernel, const Target *target) {
-    if (!kernel->pack_a) return 0;
+    if (!kernel->pack_a || kernel->winograd) return 0;
     Patch patch;
     Block block = contract_block(kernel, target);
     uint32_t lanes = target->machine.vector_bytes / 4;

@@ -202,6 +202,10 @@ static void micro_kernel(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValu
     }
 }
 
+void contract_multiply(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValueRef count, LLVMValueRef *sum) {
+    many_steps(c, tile, tile->a, b, number(c, 0), count, false, sum);
+}
+
 /* ---- the epilogue */
 
 /* Where output or operand `id`, an elementwise node of the epilogue, stands: its axes of a size other than 1 are the
@@ -320,6 +324,7 @@ static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint3
     LLVMValueRef at_row = add(c, add(c, c->from[c->rank - 2], c->row_from), add(c, tile->row, row));
     LLVMValueRef at_column = add(c, c->from[c->rank - 1], add(c, tile->column, number(c, v * c->lanes)));
     LLVMValueRef mask = c->ragged && v == tile->vectors - 1 ? contract_mask_below(c, at_column, c->columns) : NULL;
+    if (tile->is_there) mask = pull_splat(p, tile->is_there, c->lanes);
     uint32_t mark = pull_mark(p), sum = 0;
     p->given[c->kernel->product] = product;
     for (uint32_t i = 0; i < body->output_count; i++) {
@@ -329,6 +334,8 @@ static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint3
     }
     for (uint32_t i = 0; i < body->output_count; i++) {
         if (kernel_sums_rows(c->kernel, i)) {
+            LLVMValueRef none = LLVMConstNull(c->vector);
+            if (tile->is_there) values[i] = LLVMBuildSelect(contract_builder(c), mask, values[i], none, "");
             pairs_add(c, &pairs[sum++], values[i]);
             continue;
         }
@@ -357,6 +364,15 @@ static void epilogue(Contract *c, const Tile *tile, LLVMValueRef const *products
         add_to_sums(c, tile->column, v, sums[v]);
     }
     loop_end(c->p, &rows);
+}
+
+void contract_finish(Contract *c, LLVMValueRef column, const Finished *places, uint32_t count) {
+    Pairs sums[MOST_ROW_SUMS] = {{{0}}};
+    for (uint32_t i = 0; i < count; i++) {
+        Tile tile = {1, 1, contract_sub(c, places[i].row, c->row_from), column, .is_there = places[i].is_there};
+        finish_vector(c, &tile, number(c, 0), 0, places[i].product, sums);
+    }
+    add_to_sums(c, column, 0, sums);
 }
 
 /* The epilogue after the last block of k only. */

@@ -114,7 +114,7 @@ bool kernel_equal(const Kernel *a, const Kernel *b) {
     return a->kind == b->kind && grid_equal(&a->grid, &b->grid) && a->reduced == b->reduced &&
            (a->kind != KERNEL_contract || a->product == b->product) && a->tile_rows == b->tile_rows &&
            a->tile_vectors == b->tile_vectors && a->wide_rows == b->wide_rows && a->wide_vectors == b->wide_vectors &&
-           a->depth_block == b->depth_block && a->row_block == b->row_block && a->prepared_b == b->prepared_b &&
+           a->depth_block == b->depth_block && a->row_block == b->row_block && a->prepared_b == b->prepared_b && a->winograd == b->winograd &&
            a->streams == b->streams && a->pack_a == b->pack_a && a->pack_b == b->pack_b && body_equal(a->body, b->body);
 }
 

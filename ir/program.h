@@ -52,6 +52,7 @@ typedef struct {
     int64_t row_block;                 /* contract: rows of a piece whose left operand is made ready at once; 0: all;
                           attention: queries in a block */
     bool pack_a, pack_b;               /* contract: copy operands into panels, or read them where they are */
+    bool winograd;                     /* contract: by tiles of 2x2 places (ir/winograd.h); row_block and depth_block then count tiles */
     bool prepared_b;                   /* contract: b depends on states alone, in all calls: its panels are laid out once */
     bool streams;                      /* results are far larger than the caches: write them past these */
     double flop, bytes;                /* an estimate for n = 1 if the batch is open: for balance and profile */

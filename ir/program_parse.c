@@ -191,6 +191,8 @@ static bool parse_schedule_line(Scanner *scanner, Kernel *kernel) {
         good = scan_integer(scanner, 0, INT64_MAX >> 8, &kernel->row_block);
     else if (scan_take(scanner, "streams"))
         good = kernel->streams = true;
+    else if (scan_take(scanner, "winograd"))
+        good = kernel->winograd = true;
     else if (scan_take(scanner, "cost"))
         good = parse_cost(scanner, kernel);
     else if (scan_take(scanner, "prepared"))
@@ -201,7 +203,7 @@ static bool parse_schedule_line(Scanner *scanner, Kernel *kernel) {
         good = true;
     } else {
         good = scan_fail(scanner, "expected 'grid', 'reduced', 'product', 'tile', 'wide', 'depth', 'rows', 'pack', "
-                                  "'prepared', 'streams', 'cost' or 'body'");
+                                  "'prepared', 'winograd', 'streams', 'cost' or 'body'");
     }
     return good && scan_need_end(scanner);
 }

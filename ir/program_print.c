@@ -149,6 +149,7 @@ static void print_contract_loops(const Kernel *kernel, FILE *out) {
     if (kernel->depth_block) fprintf(out, " in blocks of %lld", (long long)kernel->depth_block);
     Panels panels;
     bool has_panels = panels_of(body, body->nodes[kernel->product].in[1], &panels);
+    if (kernel->winograd) fputs(", 16 in place of 36 for each tile of 2x2 places", out);
     fprintf(out, "; a is %s, b is %s\n", kernel->pack_a ? "packed" : "read in place",
             has_panels       ? "in panels"
             : kernel->pack_b ? "packed"
@@ -200,6 +201,7 @@ static void print_schedule(const Kernel *kernel, FILE *out) {
     if (kernel->row_block) fprintf(out, "  rows %lld\n", (long long)kernel->row_block);
     if (kernel->pack_a || kernel->pack_b)
         fprintf(out, "  pack%s%s\n", kernel->pack_a ? " a" : "", kernel->pack_b ? " b" : "");
+    if (kernel->winograd) fputs("  winograd\n", out);
     if (kernel->prepared_b) fputs("  prepared b\n", out);
     if (kernel->flop != 0 || kernel->bytes != 0) {
         fputs("  cost flop=", out);

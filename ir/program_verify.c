@@ -7,6 +7,7 @@
 #include "ir/attention.h"
 #include "ir/program.h"
 #include "ir/strided.h"
+#include "ir/winograd.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -110,6 +111,17 @@ static bool sums_its_rows(const Kernel *kernel, uint32_t output) {
            parts->type.dim[1] == kernel_sum_rows(kernel);
 }
 
+/* Pieces are what winograd_row_unit says, and blocks count tiles. */
+static const char *winograd_problem(const Kernel *kernel) {
+    Winograd winograd;
+    if (!winograd_of(kernel, &winograd)) return "only a 3x3 convolution with stride 1 is done by tiles of 2x2 places";
+    if (kernel->grid.axis[0].block % winograd_row_unit(&winograd)) return "a piece has whole lines of tiles, or all taps";
+    if (!winograd.patch.rows_are_places && kernel_sum_rows(kernel)) return "rows that are taps are not summed up";
+    int64_t block = winograd.patch.rows_are_places ? kernel->row_block : kernel->depth_block;
+    if (block < 1 || block % winograd.across) return "a block has whole lines of tiles";
+    return kernel->pack_a && kernel->pack_b && kernel->tile_rows ? NULL : "transformed operands are copies, in tiles";
+}
+
 static const char *contract_problem(const Kernel *kernel) {
     const Graph *body = kernel->body;
     if (count_products(body) != 1) return "a contraction has one product";
@@ -124,7 +136,8 @@ static const char *contract_problem(const Kernel *kernel) {
         if (kernel_sums_rows(kernel, i) && !sums_its_rows(kernel, i))
             return "a contraction sums up rows within equal pieces of its product alone";
     if (!kernel->tile_rows != !kernel->tile_vectors) return "a tile has both rows and vectors";
-    return kernel->depth_block < 0 || kernel->row_block < 0 ? "the size of a block must not be negative" : NULL;
+    if (kernel->depth_block < 0 || kernel->row_block < 0) return "the size of a block must not be negative";
+    return kernel->winograd ? winograd_problem(kernel) : NULL;
 }
 
 /* Rows are read where they lie. */
@@ -205,6 +218,7 @@ static const char *kernel_problem(const Program *program, uint32_t index) {
     if (kernel->kind == KERNEL_attention) return attention_problem(kernel);
     if (has_attention(kernel->body)) return "attention needs a kernel of its own kind";
     if (kernel->kind == KERNEL_contract) return contract_problem(kernel);
+    if (kernel->winograd) return "only a contraction is a convolution";
     if (kernel->prepared_b) return "only a contraction has a b to prepare";
     if (kernel->kind == KERNEL_scatter) return scatter_problem(kernel);
     if (count_scatters(kernel->body)) return "a map kernel cannot hold a scatter";

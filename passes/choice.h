@@ -40,6 +40,9 @@ void choice_take_tile(const Choice *choice, Kernel *kernel); /* tile and packing
 /* Schedules the kernel as was measured. false: nothing that fits is known. */
 bool choice_recall(Kernel *kernel, const Machine *machine);
 
+/* winograd.c. By tiles of 2x2 places; false: that does not pay, or cannot be. */
+bool schedule_winograd(Kernel *kernel, const Machine *machine);
+
 /* schedule.c. The cost model's schedule; with a wish, around its tile and packing. */
 void schedule_contract(Kernel *kernel, const Machine *machine, const Choice *wish);
 /* Cycles for a step along k over the whole product, for comparison; 0: the tile does not fit. */

@@ -527,7 +527,7 @@ void pass_schedule(Program *program, const Machine *machine) {
             schedule_attention(kernel, machine);
         else if (kernel->kind == KERNEL_scatter)
             cut_scatter(kernel);
-        else if (!choice_recall(kernel, machine))
+        else if (!schedule_winograd(kernel, machine) && !choice_recall(kernel, machine))
             schedule_contract(kernel, machine, NULL);
         kernel->streams = kernel->kind != KERNEL_attention && can_stream(program, i, machine);
         estimate(kernel);

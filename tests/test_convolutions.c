@@ -237,6 +237,23 @@ static int check_kernel(Graph *body, NodeId product, const Target *target, const
     return wrong != 0;
 }
 
+/* The kernel by tiles of 2x2 places, where they pay: *count says how often they did. */
+static int check_tiled(Graph *body, NodeId product, const Target *target, int *count, const char *what) {
+    Kernel kernel = {.kind = KERNEL_contract, .name = "kernel", .body = body, .product = product};
+    Type type = body->nodes[product].type;
+    kernel.grid.rank = type.rank;
+    for (uint32_t i = 0; i < type.rank; i++) kernel.grid.axis[i].extent = type.dim[i];
+    bool is_tiled = schedule_winograd(&kernel, &target->machine);
+    int wrong = is_tiled ? compiled_compare_kernel(&kernel, target, 1, (uint64_t)pick(1, 1 << 20), 2, 5e-5) : 0;
+    *count += is_tiled;
+    if (wrong) {
+        printf("FAIL %s, %u-byte vectors: %d elements\n", what, target->machine.vector_bytes, wrong);
+        graph_print(body, stdout);
+    }
+    graph_free(body);
+    return wrong != 0;
+}
+
 /* A sum that adds up nothing is no sum of rows. */
 static int sum_of_one(const Target *target) {
     Graph *g = graph_new("one");
@@ -281,6 +298,69 @@ static int turned_runs(const Target *target) {
     return check_kernel(g, product, target, "turned runs");
 }
 
+/* A 3x3 convolution with stride 1 of many channels: pads on some sides, places of odd and even counts, and behind it
+ * sums of rows, or an update by its weights. */
+typedef struct {
+    int64_t N, C, O, size[2], before[2];
+    bool turns_weights; /* by data */
+    bool has_sums;
+} Tiled;
+
+static Tiled draw_tiled(const Target *target) {
+    int64_t lanes = target->machine.vector_bytes / 4;
+    Tiled t = {.N = pick(1, 5), .turns_weights = pick(0, 1), .has_sums = pick(0, 1)};
+    t.C = lanes * pick(16 / lanes, 48 / lanes), t.O = lanes * pick(16 / lanes, 64 / lanes);
+    for (int i = 0; i < 2; i++) {
+        t.size[i] = pick(4, 13);
+        t.before[i] = pick(0, 2);
+    }
+    return t;
+}
+
+static NodeId tiled_places(Graph *g, const Tiled *t) {
+    NodeId x = data(g, "x", 4, (Dim[]){t->N, t->size[0], t->size[1], t->C});
+    if (pick(0, 1)) x = binary(g, OP_max, x, build_like(g, x, 0));
+    Dim places[] = {t->size[0] + (t->before[0] > 0) + t->before[0] - 2, t->size[1] + t->before[1] - 2};
+    return rows_of(g, x, 3, places, ones, t->before);
+}
+
+static int tiled_forward(const Target *target, int *count) {
+    Graph *g = graph_new("tiled");
+    Tiled t = draw_tiled(target);
+    NodeId rows = tiled_places(g, &t), w;
+    if (t.turns_weights) {
+        w = build_slice(g, data(g, "w", 4, (Dim[]){3, 3, t.O, t.C}), type_make(DTYPE_f32, 4, (Dim[]){3, 3, t.O, t.C}),
+                        (int64_t[]){2, 2, 0, 0}, (int64_t[]){-1, -1, 1, 1});
+        w = build_reshape(g, build_swap_last(g, w), 2, (Dim[]){9 * t.C, t.O});
+    } else {
+        w = data(g, "w", 2, (Dim[]){9 * t.C, t.O});
+    }
+    NodeId product = build_matmul(g, rows, w);
+    NodeId y = binary(g, OP_add, product, data(g, "bias", 2, (Dim[]){1, t.O}));
+    graph_add_output(g, "y", y, -1);
+    if (t.has_sums) graph_add_output(g, "sums", sums_of_rows(g, y, t.N), -1);
+    return check_tiled(g, product, target, count, "forward by tiles");
+}
+
+static int tiled_weights(const Target *target, int *count) {
+    Graph *g = graph_new("tiled");
+    Tiled t = draw_tiled(target);
+    NodeId rows = tiled_places(g, &t);
+    NodeId slopes = data(g, "dy", 2, (Dim[]){g->nodes[rows].type.dim[0], t.O});
+    if (pick(0, 1)) slopes = binary(g, OP_mul, slopes, data(g, "factor", 2, (Dim[]){1, t.O}));
+    NodeId product = build_matmul(g, build_swap_last(g, rows), slopes);
+    graph_add_output(g, "dw", pick(0, 1) ? build_unary(g, OP_neg, product) : product, -1);
+    return check_tiled(g, product, target, count, "by weights by tiles");
+}
+
+static int tiled(const Target *target, int count) {
+    int failed = 0, forward = 0, weights = 0;
+    for (int i = 0; i < count; i++) failed += tiled_forward(target, &forward) + tiled_weights(target, &weights);
+    if (forward * 2 >= count && weights * 2 >= count) return failed;
+    printf("FAIL by tiles: %d forward and %d by weights of %d\n", forward, weights, count);
+    return failed + 1;
+}
+
 /* What is computed again by each reader comes from a state that one of them overwrites. */
 static int updated_source(const Target *target) {
     Graph *g = graph_new("updated");
@@ -312,6 +392,7 @@ int main(int argc, char **argv) {
         if (is_known && target.is_host) {
             failed += parts_of_pictures(&target) + beside_the_picture(&target) + turned_runs(&target) +
                       blocks(&target, 16 * scale);
+            if (target.machine.has_fma) failed += tiled(&target, 6 * scale);
             failed += sum_of_one(&target) + updated_source(&target) + sums_of_parts(&target) + crossed_sums(&target) +
                       many_sums(&target) + statistics_with_tiles(&target);
             printf("%s: %d failed so far\n", target.cpu, failed);

@@ -1,0 +1,194 @@
+/* Convolutions forward and by data, by tiles of 2x2 places (ir/winograd.h).
+ *
+ *   for each block of tiles of the piece
+ *     their pixels into planes                                  (winograd_windows.c)
+ *     for each panel of columns
+ *       for each of the 16 elements: products[tile] = plane[tile] · filters, by the micro-kernel
+ *       for each tile: its four places, and the epilogue
+ *
+ * The filters are transformed once for all pieces that a thread has with the same columns. */
+#include "backend/winograd.h"
+
+static LLVMBuilderRef builder(Windows *w) { return contract_builder(w->c); }
+static LLVMValueRef number(Windows *w, int64_t value) { return contract_number(w->c, value); }
+static LLVMValueRef add(Windows *w, LLVMValueRef a, LLVMValueRef b) { return pull_add(w->c->p, a, b); }
+static LLVMValueRef mul(Windows *w, LLVMValueRef a, LLVMValueRef b) { return pull_mul(w->c->p, a, b); }
+
+/* ---- filters: G g G' */
+
+/* Three values by G: four. */
+static void spread_three(Windows *w, LLVMValueRef const *g, LLVMValueRef *u) {
+    LLVMValueRef half = pull_splat(w->c->p, LLVMConstReal(w->c->f32, 0.5), w->c->lanes);
+    LLVMValueRef ends = LLVMBuildFMul(builder(w), windows_plus(w, g[0], g[2]), half, ""),
+                 middle = LLVMBuildFMul(builder(w), g[1], half, "");
+    u[0] = g[0];
+    u[1] = windows_plus(w, ends, middle);
+    u[2] = windows_minus(w, ends, middle);
+    u[3] = g[2];
+}
+
+/* One vector of filters of one channel: nine taps at `from`, `tap` elements apart; 16 elements to `to`. */
+static void put_filter(Windows *w, LLVMValueRef from, int64_t tap, LLVMValueRef to, int64_t element) {
+    LLVMValueRef columns[3][WINOGRAD_SIDE];
+    for (uint32_t x = 0; x < 3; x++) {
+        LLVMValueRef g[3];
+        for (uint32_t y = 0; y < 3; y++)
+            g[y] = contract_load(w->c, from, number(w, (3 * y + x) * tap), contract_vector_bytes(w->c), NULL);
+        spread_three(w, g, columns[x]);
+    }
+    for (uint32_t i = 0; i < WINOGRAD_SIDE; i++) {
+        LLVMValueRef row[] = {columns[0][i], columns[1][i], columns[2][i]}, u[WINOGRAD_SIDE];
+        spread_three(w, row, u);
+        for (uint32_t j = 0; j < WINOGRAD_SIDE; j++)
+            contract_store(w->c, u[j], to, number(w, (WINOGRAD_SIDE * i + j) * element), contract_vector_bytes(w->c));
+    }
+}
+
+void winograd_filters(Contract *c) {
+    Windows w = windows_begin(c);
+    int64_t C = w.at.shape.patch.C, width = w.at.width;
+    LLVMValueRef columns = contract_sub(c, c->to[c->rank - 1], c->from[c->rank - 1]);
+    Loop panels = loop_begin(c->p, number(&w, 0), contract_divide(c, columns, width), number(&w, 1));
+    LLVMValueRef panel = contract_element(c, c->panels, mul(&w, panels.index, number(&w, c->panel)));
+    LLVMValueRef filters = windows_plane(&w, w.other, panels.index, WINOGRAD_ELEMENTS * C, width);
+    Loop channels = loop_begin(c->p, number(&w, 0), number(&w, C), number(&w, 1));
+    for (uint32_t v = 0; v < c->vectors; v++) {
+        LLVMValueRef at = add(&w, mul(&w, channels.index, number(&w, width)), number(&w, v * c->lanes));
+        put_filter(&w, contract_element(c, panel, at), C * width, contract_element(c, filters, at), C * width);
+    }
+    loop_end(c->p, &channels);
+    loop_end(c->p, &panels);
+}
+
+/* ---- products */
+
+static void put_products(Windows *w, LLVMValueRef filters, LLVMValueRef tiles) {
+    Contract *c = w->c;
+    int64_t C = w->at.channels, width = w->at.width;
+    Loop elements = loop_begin(c->p, number(w, 0), number(w, WINOGRAD_ELEMENTS), number(w, 1));
+    LLVMValueRef plane = windows_plane(w, w->planes, elements.index, w->at.tiles, w->at.row);
+    LLVMValueRef b = windows_plane(w, filters, elements.index, C, width);
+    LLVMValueRef to = windows_plane(w, w->products, elements.index, w->at.tiles, width);
+    Loop rows = loop_begin(c->p, number(w, 0), tiles, number(w, c->rows));
+    LLVMValueRef sum[MOST_ROWS * MOST_VECTORS];
+    Tile tile = {.rows = c->rows, .vectors = c->vectors};
+    tile.a = contract_element(c, plane, mul(w, rows.index, number(w, w->at.row)));
+    for (uint32_t i = 0; i < c->rows * c->vectors; i++) sum[i] = LLVMConstNull(c->vector);
+    contract_multiply(c, &tile, b, number(w, C), sum);
+    LLVMValueRef first = mul(w, rows.index, number(w, width));
+    for (uint32_t i = 0; i < c->rows * c->vectors; i++)
+        contract_store(c, sum[i], to, add(w, first, number(w, i * c->lanes)), contract_vector_bytes(c));
+    loop_end(c->p, &rows);
+    loop_end(c->p, &elements);
+}
+
+/* ---- places: A' m A */
+
+/* Four values by A': two. */
+static void join_four(Windows *w, LLVMValueRef const *m, LLVMValueRef *y) {
+    y[0] = windows_plus(w, windows_plus(w, m[0], m[1]), m[2]);
+    y[1] = windows_plus(w, windows_minus(w, m[1], m[2]), m[3]);
+}
+
+/* The four places of a tile, whose products of element 0 stand at `from`. */
+static void tile_places(Windows *w, LLVMValueRef from, LLVMValueRef y[2][2]) {
+    LLVMValueRef columns[WINOGRAD_SIDE][2];
+    int64_t element = w->at.tiles * w->at.width;
+    for (uint32_t j = 0; j < WINOGRAD_SIDE; j++) {
+        LLVMValueRef m[WINOGRAD_SIDE];
+        for (uint32_t i = 0; i < WINOGRAD_SIDE; i++)
+            m[i] = contract_load(w->c, from, number(w, (WINOGRAD_SIDE * i + j) * element), contract_vector_bytes(w->c),
+                                 NULL);
+        join_four(w, m, columns[j]);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        LLVMValueRef row[] = {columns[0][i], columns[1][i], columns[2][i], columns[3][i]};
+        join_four(w, row, y[i]);
+    }
+}
+
+static LLVMValueRef is_below(Windows *w, LLVMValueRef at, int64_t end) {
+    return LLVMBuildICmp(builder(w), LLVMIntSLT, at, number(w, end), "");
+}
+
+/* Is place (y, x) there, where the last tiles reach beyond the picture? NULL: tiles never do. */
+static LLVMValueRef is_there(Windows *w, uint32_t dy, LLVMValueRef y, uint32_t dx, LLVMValueRef x) {
+    const Patch *patch = &w->at.shape.patch;
+    LLVMValueRef in_y = dy && patch->OH % 2 ? is_below(w, y, patch->OH) : NULL,
+                 in_x = dx && patch->OW % 2 ? is_below(w, x, patch->OW) : NULL;
+    return in_y && in_x ? LLVMBuildAnd(builder(w), in_y, in_x, "") : in_y ? in_y : in_x;
+}
+
+/* The epilogue of `count` neighbouring tiles from number `across` of the line on. */
+static void finish_tiles(Windows *w, const TileLine *line, LLVMValueRef across, uint32_t count, LLVMValueRef column) {
+    Contract *c = w->c;
+    const Patch *patch = &w->at.shape.patch;
+    LLVMValueRef first_line = mul(w, line->image, number(w, patch->OH));
+    for (uint32_t v = 0; v < c->vectors; v++) {
+        Finished places[MOST_FINISHED];
+        for (uint32_t i = 0; i < 4 * count; i++) {
+            uint32_t dy = i / 2 % 2, dx = i % 2;
+            LLVMValueRef tile = add(w, across, number(w, i / 4)), y[2][2];
+            LLVMValueRef row = add(w, mul(w, line->line, number(w, 2)), number(w, dy)),
+                         x = add(w, mul(w, tile, number(w, 2)), number(w, dx));
+            if (i % 4 == 0) {
+                LLVMValueRef at = mul(w, add(w, line->first, tile), number(w, w->at.width));
+                tile_places(w, contract_element(c, w->products, add(w, at, number(w, v * c->lanes))), y);
+                for (uint32_t k = 0; k < 4; k++) places[i + k].product = y[k / 2][k % 2];
+            }
+            LLVMValueRef place = add(w, mul(w, add(w, first_line, row), number(w, patch->OW)), x);
+            places[i].row = contract_sub(c, place, c->from[c->rank - 2]);
+            places[i].is_there = is_there(w, dy, row, dx, x);
+        }
+        contract_finish(c, add(w, column, number(w, v * c->lanes)), places, 4 * count);
+    }
+}
+
+static void finish_line(Windows *w, const TileLine *line, LLVMValueRef column) {
+    uint32_t count = w->at.shape.across % 2 ? 1 : 2; /* sums of rows are fetched and put back for each */
+    Loop tiles = loop_begin(w->c->p, number(w, 0), number(w, w->at.shape.across), number(w, count));
+    finish_tiles(w, line, tiles.index, count, column);
+    loop_end(w->c->p, &tiles);
+}
+
+/* ---- blocks */
+
+/* The line of tiles that begins with this row of the product. */
+static LLVMValueRef line_of_row(Windows *w, LLVMValueRef row) {
+    const Patch *patch = &w->at.shape.patch;
+    int64_t image = patch->OH * patch->OW;
+    LLVMValueRef in_image = contract_divide(w->c, contract_rest(w->c, row, image), 2 * patch->OW);
+    return add(w, mul(w, contract_divide(w->c, row, image), number(w, w->at.shape.down)), in_image);
+}
+
+/* Lines [from, end) of tiles, which a block takes at once. */
+static void one_block(Windows *w, LLVMValueRef from, LLVMValueRef end) {
+    Contract *c = w->c;
+    Loop seen = loop_begin(c->p, from, end, number(w, 1));
+    TileLine line = windows_line(w, seen.index, from);
+    windows_see(w, &line, LLVMBuildICmp(builder(w), LLVMIntEQ, seen.index, from, ""));
+    loop_end(c->p, &seen);
+    LLVMValueRef tiles = mul(w, contract_sub(c, end, from), number(w, w->at.shape.across));
+    LLVMValueRef columns = contract_sub(c, c->to[c->rank - 1], c->from[c->rank - 1]);
+    Loop panels = loop_begin(c->p, number(w, 0), columns, number(w, w->at.width));
+    LLVMValueRef filters = contract_divide(c, panels.index, w->at.width);
+    put_products(w, windows_plane(w, w->other, filters, WINOGRAD_ELEMENTS * w->at.channels, w->at.width), tiles);
+    Loop done = loop_begin(c->p, from, end, number(w, 1));
+    line = windows_line(w, done.index, from);
+    finish_line(w, &line, panels.index);
+    loop_end(c->p, &done);
+    loop_end(c->p, &panels);
+}
+
+void winograd_places(Contract *c) {
+    Windows w = windows_begin(c);
+    uint32_t axis = c->rank - 2;
+    int64_t lines = c->kernel->row_block / w.at.shape.across;
+    c->a = (Operand){.row = number(&w, w.at.row), .depth = number(&w, 1)};
+    c->b = (Operand){.row = number(&w, 1), .depth = number(&w, w.at.width)};
+    c->row_from = number(&w, 0);
+    LLVMValueRef end = line_of_row(&w, c->to[axis]);
+    Loop blocks = loop_begin(c->p, line_of_row(&w, c->from[axis]), end, number(&w, lines));
+    one_block(&w, blocks.index, pull_min(c->p, add(&w, blocks.index, number(&w, lines)), end));
+    loop_end(c->p, &blocks);
+}

@@ -1,0 +1,26 @@
+/* See winograd.h. */
+#include "ir/winograd.h"
+
+static bool fits(const Patch *patch, const Type *product) {
+    bool is_small = patch->OH < 2 || patch->OW < 2;
+    return patch->KH == 3 && patch->run == 3 * patch->C && patch->stride[0] == 1 && patch->stride[1] == 1 &&
+           patch->dilation == 1 && !is_small && product->rank == 2 && patch->image_axis == MAX_RANK;
+}
+
+bool winograd_of(const Kernel *kernel, Winograd *winograd) {
+    const Graph *body = kernel->body;
+    if (kernel->kind != KERNEL_contract) return false;
+    const Node *product = &body->nodes[kernel->product];
+    Patch patch;
+    if (!patch_of(body, product->in[0], &patch) || !fits(&patch, &product->type)) return false;
+    Dim images = body->nodes[patch.picture].type.dim[0];
+    if (images < 1 || product->type.dim[0] < 1 || product->type.dim[1] < 1) return false;
+    *winograd = (Winograd){patch, images, (patch.OW + 1) / 2, (patch.OH + 1) / 2, product->type.dim[1]};
+    return true;
+}
+
+int64_t winograd_row_unit(const Winograd *winograd) {
+    const Patch *patch = &winograd->patch;
+    if (!patch->rows_are_places) return WINOGRAD_TAPS;
+    return patch->OH % 2 ? patch->OH * patch->OW : 2 * patch->OW;
+}
