@@ -2,7 +2,7 @@
  *
  *   for each block of tiles of the piece
  *     their pixels into planes                                  (winograd_windows.c)
- *     for each panel of columns
+ *     for each panel of columns, for some tiles, whose products stay in the L1 cache
  *       for each of the 16 elements: products[tile] = plane[tile] · filters, by the micro-kernel
  *       for each tile: its four places, and the epilogue
  *
@@ -62,22 +62,24 @@ void winograd_filters(Contract *c) {
 
 /* ---- products */
 
-static void put_products(Windows *w, LLVMValueRef filters, LLVMValueRef tiles) {
+/* Those of `count` tiles from number `first` of the block on, a few more if the last tile of the micro-kernel says so.
+ */
+static void put_products(Windows *w, LLVMValueRef filters, LLVMValueRef first, LLVMValueRef count) {
     Contract *c = w->c;
     int64_t C = w->at.channels, width = w->at.width;
     Loop elements = loop_begin(c->p, number(w, 0), number(w, WINOGRAD_ELEMENTS), number(w, 1));
     LLVMValueRef plane = windows_plane(w, w->planes, elements.index, w->at.tiles, w->at.row);
     LLVMValueRef b = windows_plane(w, filters, elements.index, C, width);
-    LLVMValueRef to = windows_plane(w, w->products, elements.index, w->at.tiles, width);
-    Loop rows = loop_begin(c->p, number(w, 0), tiles, number(w, c->rows));
+    LLVMValueRef to = windows_plane(w, w->products, elements.index, w->at.some, width);
+    Loop rows = loop_begin(c->p, number(w, 0), count, number(w, c->rows));
     LLVMValueRef sum[MOST_ROWS * MOST_VECTORS];
     Tile tile = {.rows = c->rows, .vectors = c->vectors};
-    tile.a = contract_element(c, plane, mul(w, rows.index, number(w, w->at.row)));
+    tile.a = contract_element(c, plane, mul(w, add(w, first, rows.index), number(w, w->at.row)));
     for (uint32_t i = 0; i < c->rows * c->vectors; i++) sum[i] = LLVMConstNull(c->vector);
     contract_multiply(c, &tile, b, number(w, C), sum);
-    LLVMValueRef first = mul(w, rows.index, number(w, width));
+    LLVMValueRef at = mul(w, rows.index, number(w, width));
     for (uint32_t i = 0; i < c->rows * c->vectors; i++)
-        contract_store(c, sum[i], to, add(w, first, number(w, i * c->lanes)), contract_vector_bytes(c));
+        contract_store(c, sum[i], to, add(w, at, number(w, i * c->lanes)), contract_vector_bytes(c));
     loop_end(c->p, &rows);
     loop_end(c->p, &elements);
 }
@@ -93,7 +95,7 @@ static void join_four(Windows *w, LLVMValueRef const *m, LLVMValueRef *y) {
 /* The four places of a tile, whose products of element 0 stand at `from`. */
 static void tile_places(Windows *w, LLVMValueRef from, LLVMValueRef y[2][2]) {
     LLVMValueRef columns[WINOGRAD_SIDE][2];
-    int64_t element = w->at.tiles * w->at.width;
+    int64_t element = w->at.some * w->at.width;
     for (uint32_t j = 0; j < WINOGRAD_SIDE; j++) {
         LLVMValueRef m[WINOGRAD_SIDE];
         for (uint32_t i = 0; i < WINOGRAD_SIDE; i++)
@@ -119,8 +121,10 @@ static LLVMValueRef is_there(Windows *w, uint32_t dy, LLVMValueRef y, uint32_t d
     return in_y && in_x ? LLVMBuildAnd(builder(w), in_y, in_x, "") : in_y ? in_y : in_x;
 }
 
-/* The epilogue of `count` neighbouring tiles from number `across` of the line on. */
-static void finish_tiles(Windows *w, const TileLine *line, LLVMValueRef across, uint32_t count, LLVMValueRef column) {
+/* The epilogue of `count` neighbouring tiles of a line: number `across` of it and those behind, of which the first has
+ * products number `index`. */
+static void finish_tiles(Windows *w, const TileLine *line, LLVMValueRef across, uint32_t count, LLVMValueRef index,
+                         LLVMValueRef column) {
     Contract *c = w->c;
     const Patch *patch = &w->at.shape.patch;
     LLVMValueRef first_line = mul(w, line->image, number(w, patch->OH));
@@ -132,7 +136,7 @@ static void finish_tiles(Windows *w, const TileLine *line, LLVMValueRef across, 
             LLVMValueRef row = add(w, mul(w, line->line, number(w, 2)), number(w, dy)),
                          x = add(w, mul(w, tile, number(w, 2)), number(w, dx));
             if (i % 4 == 0) {
-                LLVMValueRef at = mul(w, add(w, line->first, tile), number(w, w->at.width));
+                LLVMValueRef at = mul(w, add(w, index, number(w, i / 4)), number(w, w->at.width));
                 tile_places(w, contract_element(c, w->products, add(w, at, number(w, v * c->lanes))), y);
                 for (uint32_t k = 0; k < 4; k++) places[i + k].product = y[k / 2][k % 2];
             }
@@ -144,10 +148,14 @@ static void finish_tiles(Windows *w, const TileLine *line, LLVMValueRef across, 
     }
 }
 
-static void finish_line(Windows *w, const TileLine *line, LLVMValueRef column) {
-    uint32_t count = w->at.shape.across % 2 ? 1 : 2; /* sums of rows are fetched and put back for each */
-    Loop tiles = loop_begin(w->c->p, number(w, 0), number(w, w->at.shape.across), number(w, count));
-    finish_tiles(w, line, tiles.index, count, column);
+/* Tiles are finished two by two where lines have even counts: sums of rows are fetched and put back for each. */
+static void finish_some(Windows *w, LLVMValueRef line_from, LLVMValueRef first, LLVMValueRef count,
+                        LLVMValueRef column) {
+    uint32_t step = w->at.shape.across % 2 || w->at.some % 2 ? 1 : 2;
+    Loop tiles = loop_begin(w->c->p, number(w, 0), count, number(w, step));
+    LLVMValueRef tile = add(w, first, tiles.index);
+    TileLine line = windows_line(w, add(w, line_from, contract_divide(w->c, tile, w->at.shape.across)), line_from);
+    finish_tiles(w, &line, contract_rest(w->c, tile, w->at.shape.across), step, tiles.index, column);
     loop_end(w->c->p, &tiles);
 }
 
@@ -172,11 +180,12 @@ static void one_block(Windows *w, LLVMValueRef from, LLVMValueRef end) {
     LLVMValueRef columns = contract_sub(c, c->to[c->rank - 1], c->from[c->rank - 1]);
     Loop panels = loop_begin(c->p, number(w, 0), columns, number(w, w->at.width));
     LLVMValueRef filters = contract_divide(c, panels.index, w->at.width);
-    put_products(w, windows_plane(w, w->other, filters, WINOGRAD_ELEMENTS * w->at.channels, w->at.width), tiles);
-    Loop done = loop_begin(c->p, from, end, number(w, 1));
-    line = windows_line(w, done.index, from);
-    finish_line(w, &line, panels.index);
-    loop_end(c->p, &done);
+    filters = windows_plane(w, w->other, filters, WINOGRAD_ELEMENTS * w->at.channels, w->at.width);
+    Loop some = loop_begin(c->p, number(w, 0), tiles, number(w, w->at.some));
+    LLVMValueRef count = pull_min(c->p, contract_sub(c, tiles, some.index), number(w, w->at.some));
+    put_products(w, filters, some.index, count);
+    finish_some(w, from, some.index, count, panels.index);
+    loop_end(c->p, &some);
     loop_end(c->p, &panels);
 }
 

@@ -12,6 +12,7 @@
 typedef struct {
     Winograd shape;
     int64_t tiles;              /* in a block, whole tiles of the micro-kernel */
+    int64_t some;               /* of these: of as many the products are made at once */
     int64_t channels;           /* of the piece: all, or by weights a part */
     int64_t columns;            /* of a piece, at most */
     int64_t width;              /* columns of a panel */

@@ -35,11 +35,12 @@ static LLVMValueRef slope_at(Windows *w, LLVMValueRef image, LLVMValueRef y, LLV
         LLVMValueRef in_x = LLVMBuildICmp(builder(w), LLVMIntSLT, x, number(w, patch->OW), "");
         inside = inside ? LLVMBuildAnd(builder(w), inside, in_x, "") : in_x;
     }
-    LLVMValueRef line = add(w, mul(w, image, number(w, patch->OH)), y);
+    LLVMValueRef line = c->rank == 2 ? add(w, mul(w, image, number(w, patch->OH)), y) : y;
     LLVMValueRef place = add(w, mul(w, line, number(w, patch->OW)), x);
-    Position at = {.rank = 2, .lanes = c->lanes, .mask = inside ? pull_splat(c->p, inside, c->lanes) : NULL};
-    at.axis[0] = (Index){place, 0, NULL};
-    at.axis[1] = (Index){column, 1, NULL};
+    Position at = {.rank = c->rank, .lanes = c->lanes, .mask = inside ? pull_splat(c->p, inside, c->lanes) : NULL};
+    at.axis[0] = (Index){image, 0, NULL};
+    at.axis[c->rank - 2] = (Index){place, 0, NULL};
+    at.axis[c->rank - 1] = (Index){column, 1, NULL};
     LLVMValueRef value = pull_splat(c->p, pull_value(c->p, c->product->in[1], &at), c->lanes);
     return inside ? LLVMBuildSelect(builder(w), at.mask, value, LLVMConstNull(c->vector), "") : value;
 }
@@ -71,7 +72,7 @@ static void put_slopes(Windows *w, const TileLine *line) {
     Loop panels = loop_begin(c->p, number(w, 0), number(w, panels_of_piece(w)), number(w, 1));
     LLVMValueRef tile = add(w, mul(w, panels.index, number(w, w->at.tiles)), add(w, line->first, tiles.index));
     LLVMValueRef to = contract_element(c, w->other, mul(w, tile, number(w, w->at.width)));
-    LLVMValueRef column = add(w, c->from[1], mul(w, panels.index, number(w, w->at.width)));
+    LLVMValueRef column = add(w, c->from[c->rank - 1], mul(w, panels.index, number(w, w->at.width)));
     for (uint32_t v = 0; v < c->vectors; v++)
         put_slopes_of_tile(w, line, tiles.index, add(w, column, number(w, v * c->lanes)),
                            contract_element(c, to, number(w, v * c->lanes)));
@@ -161,8 +162,8 @@ static void taps_of(Windows *w, LLVMValueRef from, LLVMValueRef taps[3][3]) {
  */
 static void finish(Windows *w) {
     Contract *c = w->c;
-    LLVMValueRef piece = c->from[0];
-    c->from[0] = number(w, 0);
+    LLVMValueRef piece = c->from[c->rank - 2];
+    c->from[c->rank - 2] = number(w, 0);
     Loop panels = loop_begin(c->p, number(w, 0), number(w, panels_of_piece(w)), number(w, 1));
     Loop channels = loop_begin(c->p, number(w, 0), number(w, w->at.channels), number(w, 1));
     LLVMValueRef from = sums_of(w, number(w, 0), panels.index, channels.index);
@@ -173,25 +174,29 @@ static void finish(Windows *w) {
         taps_of(w, contract_element(c, from, number(w, v * c->lanes)), taps);
         for (uint32_t tap = 0; tap < WINOGRAD_TAPS; tap++)
             places[tap] = (Finished){.row = add(w, number(w, tap * w->at.shape.patch.C), channel),
-                                  .product = taps[tap / 3][tap % 3]};
+                                     .product = taps[tap / 3][tap % 3]};
         LLVMValueRef column = add(w, mul(w, panels.index, number(w, w->at.width)), number(w, v * c->lanes));
         contract_finish(c, column, places, WINOGRAD_TAPS);
     }
     loop_end(c->p, &channels);
     loop_end(c->p, &panels);
-    c->from[0] = piece;
+    c->from[c->rank - 2] = piece;
 }
 
 void winograd_weights(Contract *c) {
     Windows w = windows_begin(c);
     int64_t lines = c->kernel->depth_block / w.at.shape.across;
-    LLVMValueRef end = number(&w, w.at.shape.images * w.at.shape.down);
-    w.first_channel = contract_divide(c, c->from[0], WINOGRAD_TAPS);
+    LLVMValueRef from = number(&w, 0), end = number(&w, w.at.shape.images * w.at.shape.down);
+    if (c->rank == 3) { /* the lines of one image */
+        from = mul(&w, c->from[0], number(&w, w.at.shape.down));
+        end = add(&w, from, number(&w, w.at.shape.down));
+    }
+    w.first_channel = contract_divide(c, c->from[c->rank - 2], WINOGRAD_TAPS);
     c->a = (Operand){.row = number(&w, 1), .depth = number(&w, w.at.row)};
     c->b = (Operand){.row = number(&w, 1), .depth = number(&w, w.at.width)};
     c->row_from = number(&w, 0);
     clear_sums(&w);
-    Loop blocks = loop_begin(c->p, number(&w, 0), end, number(&w, lines));
+    Loop blocks = loop_begin(c->p, from, end, number(&w, lines));
     LLVMValueRef stop = pull_min(c->p, add(&w, blocks.index, number(&w, lines)), end);
     Loop seen = loop_begin(c->p, blocks.index, stop, number(&w, 1));
     TileLine line = windows_line(&w, seen.index, blocks.index);

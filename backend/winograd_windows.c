@@ -20,6 +20,13 @@ static int64_t place_bytes(int64_t *end, int64_t elements) {
 /* Tiles whose elements stand 1 KB apart, or a multiple, would fall into few sets of the L1 cache. */
 static int64_t spread(int64_t row) { return row % 256 ? row : row + 16; }
 
+/* Whole tiles of the micro-kernel whose products take half of the L1 cache at most. */
+static int64_t some_tiles(uint32_t rows, int64_t width) {
+    enum { MOST_BYTES = 16 << 10 };
+    int64_t count = MOST_BYTES / (WINOGRAD_ELEMENTS * 4 * width) / rows;
+    return (count ? count : 1) * rows;
+}
+
 WinogradLayout winograd_layout(const Kernel *kernel, const Target *target) {
     WinogradLayout at = {.width = (int64_t)kernel->tile_vectors * target->machine.vector_bytes / 4};
     Block block = contract_block(kernel, target);
@@ -35,7 +42,8 @@ WinogradLayout winograd_layout(const Kernel *kernel, const Target *target) {
     at.ring = place_bytes(&at.end, WINOGRAD_SIDE * at.pixel_row + lanes);
     if (patch->rows_are_places) {
         at.other = place_bytes(&at.end, WINOGRAD_ELEMENTS * patch->C * at.columns);
-        at.products = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.tiles * at.width);
+        at.some = some_tiles(kernel->tile_rows, at.width);
+        at.products = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.some * at.width);
     } else {
         at.other = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.tiles * at.columns);
         at.products = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.channels * at.columns);
@@ -82,6 +90,22 @@ static void put_zeros(Windows *w, LLVMValueRef line, int64_t from, int64_t to) {
     loop_end(w->c->p, &loop);
 }
 
+/* Asks for what the next line of tiles will see at this place, two lines below, in all that the picture is made of. */
+static void ask_below(Windows *w, const Position *at, int64_t elements) {
+    Contract *c = w->c;
+    const Graph *body = c->kernel->body;
+    const Type *picture = &body->nodes[w->at.shape.patch.picture].type;
+    LLVMValueRef line = add(w, mul(w, at->axis[0].base, number(w, picture->dim[1])), at->axis[1].base);
+    LLVMValueRef pixel = add(w, mul(w, add(w, line, number(w, 2)), number(w, picture->dim[2])), at->axis[2].base);
+    LLVMValueRef first = add(w, mul(w, pixel, number(w, picture->dim[5])), at->axis[5].base);
+    for (uint32_t i = 0; i < body->input_count; i++) {
+        if (body->inputs[i].type.dtype != DTYPE_f32 || c->in_epilogue[i]) continue;
+        if (type_elements(body->inputs[i].type) != type_elements(*picture)) continue;
+        for (int64_t k = 0; k < elements; k += 16)
+            contract_fetch(c, c->p->args[i], c->f32, add(w, first, number(w, k)), TO_READ);
+    }
+}
+
 /* Pixels [from, to) of the line, of which number `before` is the picture's first. */
 static void put_pixels(Windows *w, const TileLine *line, LLVMValueRef h, LLVMValueRef to_line, int64_t from,
                        int64_t to) {
@@ -99,6 +123,7 @@ static void put_pixels(Windows *w, const TileLine *line, LLVMValueRef h, LLVMVal
         at.axis[5] = (Index){add(w, w->first_channel, channel), 1, NULL};
         LLVMValueRef value = pull_splat(c->p, pull_value(c->p, w->at.shape.patch.picture, &at), c->lanes);
         contract_store(c, value, to_line, add(w, mul(w, pixels.index, number(w, w->at.channels)), channel), 4);
+        if (u == 0) ask_below(w, &at, unroll * c->lanes);
     }
     loop_end(c->p, &channels);
     loop_end(c->p, &pixels);

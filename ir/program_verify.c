@@ -115,8 +115,9 @@ static bool sums_its_rows(const Kernel *kernel, uint32_t output) {
 static const char *winograd_problem(const Kernel *kernel) {
     Winograd winograd;
     if (!winograd_of(kernel, &winograd)) return "only a 3x3 convolution with stride 1 is done by tiles of 2x2 places";
-    if (kernel->grid.axis[0].block % winograd_row_unit(&winograd)) return "a piece has whole lines of tiles, or all taps";
+    if (kernel->grid.axis[kernel->grid.rank - 2].block % winograd_row_unit(&winograd)) return "a piece has whole lines of tiles, or all taps";
     if (!winograd.patch.rows_are_places && kernel_sum_rows(kernel)) return "rows that are taps are not summed up";
+    if (kernel->grid.rank == 3 && kernel->grid.axis[0].block != 1) return "a piece has one image";
     int64_t block = winograd.patch.rows_are_places ? kernel->row_block : kernel->depth_block;
     if (block < 1 || block % winograd.across) return "a block has whole lines of tiles";
     return kernel->pack_a && kernel->pack_b && kernel->tile_rows ? NULL : "transformed operands are copies, in tiles";

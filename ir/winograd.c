@@ -3,8 +3,10 @@
 
 static bool fits(const Patch *patch, const Type *product) {
     bool is_small = patch->OH < 2 || patch->OW < 2;
+    bool is_batch = product->rank == 3 && patch->image_axis == 0 && !patch->rows_are_places;
     return patch->KH == 3 && patch->run == 3 * patch->C && patch->stride[0] == 1 && patch->stride[1] == 1 &&
-           patch->dilation == 1 && !is_small && product->rank == 2 && patch->image_axis == MAX_RANK;
+           patch->dilation == 1 && !is_small &&
+           (is_batch || (product->rank == 2 && patch->image_axis == MAX_RANK));
 }
 
 bool winograd_of(const Kernel *kernel, Winograd *winograd) {
@@ -14,8 +16,10 @@ bool winograd_of(const Kernel *kernel, Winograd *winograd) {
     Patch patch;
     if (!patch_of(body, product->in[0], &patch) || !fits(&patch, &product->type)) return false;
     Dim images = body->nodes[patch.picture].type.dim[0];
-    if (images < 1 || product->type.dim[0] < 1 || product->type.dim[1] < 1) return false;
-    *winograd = (Winograd){patch, images, (patch.OW + 1) / 2, (patch.OH + 1) / 2, product->type.dim[1]};
+    uint32_t columns = product->type.rank - 1;
+    for (uint32_t i = 0; i <= columns; i++)
+        if (product->type.dim[i] < 1) return false;
+    *winograd = (Winograd){patch, images, (patch.OW + 1) / 2, (patch.OH + 1) / 2, product->type.dim[columns]};
     return true;
 }
 

@@ -28,7 +28,7 @@ typedef struct {
 } Winograd;
 
 /* Can the kernel's product be done so? It is a 3x3 convolution with stride 1 over a batch of fixed size, forward, by
- * data (which is one, too) or by weights. */
+ * data (which is one, too) or by weights; by weights also for each image by itself. */
 bool winograd_of(const Kernel *kernel, Winograd *winograd);
 /* Rows of the product that pieces consist of: whole lines of tiles, or of whole images where their last line is half
  * a one. By weights all taps of one channel: a piece of 9·k rows stands for k channels of each tap. */

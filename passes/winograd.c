@@ -7,12 +7,13 @@
  * Blocks of tiles: their planes in half of L2, and few rows of the micro-kernel's last tile in vain. */
 #include "ir/winograd.h"
 
+#include <stdlib.h>
 #include "passes/choice.h"
 #include "passes/passes.h"
 
-static const double DIRECT_RATE = 0.92, TILED_RATE = 0.87;                    /* of what the units for FMA could do */
+static const double DIRECT_RATE = 0.92, TILED_RATE = 0.87;         /* of what the units for FMA could do */
 static const double SEE = 26, FILTER = 24, PLACE = 40, SLOPE = 22; /* cycles for a vector of channels */
-static const double GAIN = 0.93;                                              /* of the cost, that is worth it */
+static const double GAIN = 0.93;                                   /* of the cost, that is worth it */
 enum { MOST_FILTER_BYTES = 4 << 20, ROW_PIECES = 16 };
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -71,43 +72,47 @@ static bool schedule_places(Kernel *kernel, const Winograd *w, const Machine *ma
     kernel->grid.axis[1].block = panels / columns * width;
     int64_t lines = block / (w->patch.OH * w->patch.OW) * w->down;
     if (!lines) lines = block / (2 * w->patch.OW);
-    kernel->row_block = block_of(w, kernel->tile_rows, WINOGRAD_ELEMENTS * 4 * w->across * C, machine->l2 / 2, lines);
+    kernel->row_block = block_of(w, kernel->tile_rows, WINOGRAD_ELEMENTS * 4 * w->across * (C + width),
+                                 getenv("ROOM") ? atoi(getenv("ROOM")) << 10 : machine->l2 / 2, lines);
     kernel->depth_block = 0;
     return true;
 }
 
 /* ---- by weights */
 
-static double weights_cost(const Winograd *w, int64_t channels, int64_t columns, int64_t lanes,
+static double weights_cost(const Winograd *w, int64_t channels, int64_t columns, int64_t lanes, double batches,
                            const Machine *machine) {
-    double pieces = (double)(w->patch.C / channels * (w->filters / columns));
+    double pieces = (double)(w->patch.C / channels * (w->filters / columns)) * batches;
     double one = tiled_products((double)channels, (double)columns, machine) + SEE * (double)channels / (double)lanes +
                  SLOPE * (double)columns / (double)lanes;
     double threads = pieces == 1 ? 2 : (double)((int64_t)(pieces + 1) / 2) * 2 / pieces; /* what two wait for */
-    return one * pieces * threads;
+    return one * pieces / batches * threads;
 }
 
 static bool schedule_weights(Kernel *kernel, const Winograd *w, const Machine *machine) {
     int64_t lanes = machine->vector_bytes / 4, width = kernel->tile_vectors * lanes, best_rows = 0, best_columns = 0;
-    double least = 0;
+    int64_t images = kernel->grid.rank == 3 ? 1 : w->images; /* of a piece */
+    double least = 0, batches = (double)(w->images / images);
     if (kernel_sum_rows(kernel)) return false;
     for (int64_t channels = lanes; channels <= w->patch.C; channels += lanes)
         for (int64_t columns = width; columns <= w->filters; columns += width) {
             if (w->patch.C % channels || w->filters % columns) continue;
             if (WINOGRAD_ELEMENTS * 4 * channels * columns > machine->l2 / 2) continue;
-            double cost = weights_cost(w, channels, columns, lanes, machine);
+            double cost = weights_cost(w, channels, columns, lanes, batches, machine);
             if (least != 0 && cost >= least) continue;
             least = cost;
             best_rows = channels;
             best_columns = columns;
         }
     if (!best_rows || least > GAIN * direct_cost(w, machine)) return false;
-    kernel->grid.axis[0].block = best_rows * WINOGRAD_TAPS;
-    kernel->grid.axis[1].block = best_columns;
+    Grid *grid = &kernel->grid;
+    grid->axis[0].block = 1; /* of images, or rows */
+    grid->axis[grid->rank - 2].block = best_rows * WINOGRAD_TAPS;
+    grid->axis[grid->rank - 1].block = best_columns;
     int64_t room = machine->l2 * 3 / 4 - WINOGRAD_ELEMENTS * 4 * best_rows * best_columns;
     int64_t lines = room / (WINOGRAD_ELEMENTS * 4 * (best_rows + best_columns)) / w->across;
     if (lines < 1) lines = 1;
-    if (lines > w->images * w->down) lines = w->images * w->down;
+    if (lines > images * w->down) lines = images * w->down;
     kernel->depth_block = lines * w->across;
     kernel->row_block = 0;
     return true;

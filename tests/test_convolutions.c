@@ -346,8 +346,13 @@ static int tiled_weights(const Target *target, int *count) {
     Graph *g = graph_new("tiled");
     Tiled t = draw_tiled(target);
     NodeId rows = tiled_places(g, &t);
-    NodeId slopes = data(g, "dy", 2, (Dim[]){g->nodes[rows].type.dim[0], t.O});
+    int64_t places = g->nodes[rows].type.dim[0];
+    NodeId slopes = data(g, "dy", 2, (Dim[]){places, t.O});
     if (pick(0, 1)) slopes = binary(g, OP_mul, slopes, data(g, "factor", 2, (Dim[]){1, t.O}));
+    if (pick(0, 1)) { /* for each image by itself */
+        rows = build_reshape(g, rows, 3, (Dim[]){t.N, places / t.N, 9 * t.C});
+        slopes = build_reshape(g, slopes, 3, (Dim[]){t.N, places / t.N, t.O});
+    }
     NodeId product = build_matmul(g, build_swap_last(g, rows), slopes);
     graph_add_output(g, "dw", pick(0, 1) ? build_unary(g, OP_neg, product) : product, -1);
     return check_tiled(g, product, target, count, "by weights by tiles");
