@@ -50,11 +50,11 @@ void winograd_filters(Contract *c) {
     LLVMValueRef columns = contract_sub(c, c->to[c->rank - 1], c->from[c->rank - 1]);
     Loop panels = loop_begin(c->p, number(&w, 0), contract_divide(c, columns, width), number(&w, 1));
     LLVMValueRef panel = contract_element(c, c->panels, mul(&w, panels.index, number(&w, c->panel)));
-    LLVMValueRef filters = windows_plane(&w, w.other, panels.index, WINOGRAD_ELEMENTS * C, width);
+    LLVMValueRef filters = windows_part(&w, w.other, panels.index, WINOGRAD_ELEMENTS * w.at.other_plane);
     Loop channels = loop_begin(c->p, number(&w, 0), number(&w, C), number(&w, 1));
     for (uint32_t v = 0; v < c->vectors; v++) {
         LLVMValueRef at = add(&w, mul(&w, channels.index, number(&w, width)), number(&w, v * c->lanes));
-        put_filter(&w, contract_element(c, panel, at), C * width, contract_element(c, filters, at), C * width);
+        put_filter(&w, contract_element(c, panel, at), C * width, contract_element(c, filters, at), w.at.other_plane);
     }
     loop_end(c->p, &channels);
     loop_end(c->p, &panels);
@@ -66,17 +66,17 @@ void winograd_filters(Contract *c) {
  */
 static void put_products(Windows *w, LLVMValueRef filters, LLVMValueRef first, LLVMValueRef count) {
     Contract *c = w->c;
-    int64_t C = w->at.channels, width = w->at.width;
+    int64_t width = w->at.width;
     Loop elements = loop_begin(c->p, number(w, 0), number(w, WINOGRAD_ELEMENTS), number(w, 1));
-    LLVMValueRef plane = windows_plane(w, w->planes, elements.index, w->at.tiles, w->at.row);
-    LLVMValueRef b = windows_plane(w, filters, elements.index, C, width);
-    LLVMValueRef to = windows_plane(w, w->products, elements.index, w->at.some, width);
+    LLVMValueRef plane = windows_part(w, w->planes, elements.index, w->at.plane);
+    LLVMValueRef b = windows_part(w, filters, elements.index, w->at.other_plane);
+    LLVMValueRef to = windows_part(w, w->products, elements.index, w->at.product_plane);
     Loop rows = loop_begin(c->p, number(w, 0), count, number(w, c->rows));
     LLVMValueRef sum[MOST_ROWS * MOST_VECTORS];
     Tile tile = {.rows = c->rows, .vectors = c->vectors};
     tile.a = contract_element(c, plane, mul(w, add(w, first, rows.index), number(w, w->at.row)));
     for (uint32_t i = 0; i < c->rows * c->vectors; i++) sum[i] = LLVMConstNull(c->vector);
-    contract_multiply(c, &tile, b, number(w, C), sum);
+    contract_multiply(c, &tile, b, number(w, w->at.channels), sum);
     LLVMValueRef at = mul(w, rows.index, number(w, width));
     for (uint32_t i = 0; i < c->rows * c->vectors; i++)
         contract_store(c, sum[i], to, add(w, at, number(w, i * c->lanes)), contract_vector_bytes(c));
@@ -95,12 +95,11 @@ static void join_four(Windows *w, LLVMValueRef const *m, LLVMValueRef *y) {
 /* The four places of a tile, whose products of element 0 stand at `from`. */
 static void tile_places(Windows *w, LLVMValueRef from, LLVMValueRef y[2][2]) {
     LLVMValueRef columns[WINOGRAD_SIDE][2];
-    int64_t element = w->at.some * w->at.width;
     for (uint32_t j = 0; j < WINOGRAD_SIDE; j++) {
         LLVMValueRef m[WINOGRAD_SIDE];
         for (uint32_t i = 0; i < WINOGRAD_SIDE; i++)
-            m[i] = contract_load(w->c, from, number(w, (WINOGRAD_SIDE * i + j) * element), contract_vector_bytes(w->c),
-                                 NULL);
+            m[i] = contract_load(w->c, from, number(w, (WINOGRAD_SIDE * i + j) * w->at.product_plane),
+                                 contract_vector_bytes(w->c), NULL);
         join_four(w, m, columns[j]);
     }
     for (uint32_t i = 0; i < 2; i++) {
@@ -180,7 +179,7 @@ static void one_block(Windows *w, LLVMValueRef from, LLVMValueRef end) {
     LLVMValueRef columns = contract_sub(c, c->to[c->rank - 1], c->from[c->rank - 1]);
     Loop panels = loop_begin(c->p, number(w, 0), columns, number(w, w->at.width));
     LLVMValueRef filters = contract_divide(c, panels.index, w->at.width);
-    filters = windows_plane(w, w->other, filters, WINOGRAD_ELEMENTS * w->at.channels, w->at.width);
+    filters = windows_part(w, w->other, filters, WINOGRAD_ELEMENTS * w->at.other_plane);
     Loop some = loop_begin(c->p, number(w, 0), tiles, number(w, w->at.some));
     LLVMValueRef count = pull_min(c->p, contract_sub(c, tiles, some.index), number(w, w->at.some));
     put_products(w, filters, some.index, count);

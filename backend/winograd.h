@@ -18,6 +18,7 @@ typedef struct {
     int64_t width;              /* columns of a panel */
     int64_t row;                /* of a plane: from tile to tile */
     int64_t pixel_row;          /* of the ring: from line to line */
+    int64_t plane, other_plane, product_plane; /* from element to element */
     int64_t planes, ring, other, products, end; /* other: filters, or planes of the slopes */
 } WinogradLayout;
 WinogradLayout winograd_layout(const Kernel *kernel, const Target *target);
@@ -39,7 +40,8 @@ TileLine windows_line(Windows *w, LLVMValueRef line, LLVMValueRef first_of_block
 /* The planes of one line of tiles; lines of a block come one after another. */
 void windows_see(Windows *w, const TileLine *line, LLVMValueRef is_first_of_block);
 
-LLVMValueRef windows_plane(Windows *w, LLVMValueRef base, LLVMValueRef element, int64_t rows, int64_t row);
+/* base[index · stride] */
+LLVMValueRef windows_part(Windows *w, LLVMValueRef base, LLVMValueRef index, int64_t stride);
 /* Sums and differences of vectors. */
 LLVMValueRef windows_plus(Windows *w, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef windows_minus(Windows *w, LLVMValueRef a, LLVMValueRef b);

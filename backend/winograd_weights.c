@@ -15,6 +15,15 @@ static LLVMValueRef mul(Windows *w, LLVMValueRef a, LLVMValueRef b) { return pul
 
 static int64_t panels_of_piece(const Windows *w) { return w->at.columns / w->at.width; }
 
+static int64_t lines_of_piece(const Windows *w) {
+    return w->c->rank == 3 ? w->at.shape.down : w->at.shape.down * w->at.shape.images;
+}
+
+/* Then sums begin and end in registers. */
+static bool is_one_block(const Windows *w) {
+    return w->c->kernel->depth_block >= lines_of_piece(w) * w->at.shape.across;
+}
+
 /* ---- slopes: A dy A' */
 
 /* Two values by A: four. */
@@ -59,7 +68,7 @@ static void put_slopes_of_tile(Windows *w, const TileLine *line, LLVMValueRef ac
         LLVMValueRef row[] = {columns[0][i], columns[1][i]}, z[WINOGRAD_SIDE];
         spread_two(w, row, z);
         for (uint32_t j = 0; j < WINOGRAD_SIDE; j++)
-            contract_store(w->c, z[j], to, number(w, (WINOGRAD_SIDE * i + j) * w->at.tiles * w->at.columns),
+            contract_store(w->c, z[j], to, number(w, (WINOGRAD_SIDE * i + j) * w->at.other_plane),
                            contract_vector_bytes(w->c));
     }
     pull_forget(w->c->p, mark);
@@ -84,13 +93,13 @@ static void put_slopes(Windows *w, const TileLine *line) {
 
 /* Element e of the sums: [panels, channels, width]. */
 static LLVMValueRef sums_of(Windows *w, LLVMValueRef element, LLVMValueRef panel, LLVMValueRef channel) {
-    LLVMValueRef before = add(w, mul(w, element, number(w, panels_of_piece(w))), panel);
-    LLVMValueRef at = add(w, mul(w, before, number(w, w->at.channels)), channel);
-    return contract_element(w->c, w->products, mul(w, at, number(w, w->at.width)));
+    LLVMValueRef at = add(w, mul(w, panel, number(w, w->at.channels)), channel);
+    LLVMValueRef first = windows_part(w, w->products, element, w->at.product_plane);
+    return contract_element(w->c, first, mul(w, at, number(w, w->at.width)));
 }
 
 static void clear_sums(Windows *w) {
-    LLVMValueRef size = number(w, WINOGRAD_ELEMENTS * w->at.channels * w->at.columns);
+    LLVMValueRef size = number(w, WINOGRAD_ELEMENTS * w->at.product_plane);
     Loop loop = loop_begin(w->c->p, number(w, 0), size, number(w, w->c->lanes));
     contract_store(w->c, LLVMConstNull(w->c->vector), w->products, loop.index, contract_vector_bytes(w->c));
     loop_end(w->c->p, &loop);
@@ -106,7 +115,8 @@ static void add_products(Windows *w, uint32_t rows, LLVMValueRef plane, LLVMValu
     Tile tile = {.rows = rows, .vectors = c->vectors, .a = contract_element(c, plane, loop.index)};
     LLVMValueRef to = contract_element(c, sums, mul(w, loop.index, number(w, w->at.width)));
     for (uint32_t i = 0; i < rows * c->vectors; i++)
-        sum[i] = contract_load(c, to, number(w, i * c->lanes), contract_vector_bytes(c), NULL);
+        sum[i] = is_one_block(w) ? LLVMConstNull(c->vector)
+                                 : contract_load(c, to, number(w, i * c->lanes), contract_vector_bytes(c), NULL);
     contract_multiply(c, &tile, b, tiles, sum);
     for (uint32_t i = 0; i < rows * c->vectors; i++)
         contract_store(c, sum[i], to, number(w, i * c->lanes), contract_vector_bytes(c));
@@ -118,10 +128,10 @@ static void add_block(Windows *w, LLVMValueRef tiles) {
     Contract *c = w->c;
     int64_t channel = 0;
     Loop elements = loop_begin(c->p, number(w, 0), number(w, WINOGRAD_ELEMENTS), number(w, 1));
-    LLVMValueRef plane = windows_plane(w, w->planes, elements.index, w->at.tiles, w->at.row);
-    LLVMValueRef slopes = windows_plane(w, w->other, elements.index, w->at.tiles, w->at.columns);
+    LLVMValueRef plane = windows_part(w, w->planes, elements.index, w->at.plane);
+    LLVMValueRef slopes = windows_part(w, w->other, elements.index, w->at.other_plane);
     Loop panels = loop_begin(c->p, number(w, 0), number(w, panels_of_piece(w)), number(w, 1));
-    LLVMValueRef b = windows_plane(w, slopes, panels.index, w->at.tiles, w->at.width);
+    LLVMValueRef b = windows_part(w, slopes, panels.index, w->at.tiles * w->at.width);
     LLVMValueRef sums = sums_of(w, elements.index, panels.index, number(w, 0));
     add_products(w, c->rows, plane, b, sums, &channel, tiles);
     if (channel < w->at.channels)
@@ -144,12 +154,11 @@ static void join_taps(Windows *w, LLVMValueRef const *s, LLVMValueRef *g) {
 /* The nine taps of one channel, at the vector of columns whose sums of element 0 stand at `from`. */
 static void taps_of(Windows *w, LLVMValueRef from, LLVMValueRef taps[3][3]) {
     LLVMValueRef columns[WINOGRAD_SIDE][3];
-    int64_t element = w->at.channels * w->at.columns;
     for (uint32_t j = 0; j < WINOGRAD_SIDE; j++) {
         LLVMValueRef s[WINOGRAD_SIDE];
         for (uint32_t i = 0; i < WINOGRAD_SIDE; i++)
-            s[i] = contract_load(w->c, from, number(w, (WINOGRAD_SIDE * i + j) * element), contract_vector_bytes(w->c),
-                                 NULL);
+            s[i] = contract_load(w->c, from, number(w, (WINOGRAD_SIDE * i + j) * w->at.product_plane),
+                                 contract_vector_bytes(w->c), NULL);
         join_taps(w, s, columns[j]);
     }
     for (uint32_t y = 0; y < 3; y++) {
@@ -186,16 +195,13 @@ static void finish(Windows *w) {
 void winograd_weights(Contract *c) {
     Windows w = windows_begin(c);
     int64_t lines = c->kernel->depth_block / w.at.shape.across;
-    LLVMValueRef from = number(&w, 0), end = number(&w, w.at.shape.images * w.at.shape.down);
-    if (c->rank == 3) { /* the lines of one image */
-        from = mul(&w, c->from[0], number(&w, w.at.shape.down));
-        end = add(&w, from, number(&w, w.at.shape.down));
-    }
+    LLVMValueRef from = c->rank == 3 ? mul(&w, c->from[0], number(&w, lines_of_piece(&w))) : number(&w, 0),
+                 end = add(&w, from, number(&w, lines_of_piece(&w)));
     w.first_channel = contract_divide(c, c->from[c->rank - 2], WINOGRAD_TAPS);
     c->a = (Operand){.row = number(&w, 1), .depth = number(&w, w.at.row)};
     c->b = (Operand){.row = number(&w, 1), .depth = number(&w, w.at.width)};
     c->row_from = number(&w, 0);
-    clear_sums(&w);
+    if (!is_one_block(&w)) clear_sums(&w);
     Loop blocks = loop_begin(c->p, from, end, number(&w, lines));
     LLVMValueRef stop = pull_min(c->p, add(&w, blocks.index, number(&w, lines)), end);
     Loop seen = loop_begin(c->p, blocks.index, stop, number(&w, 1));

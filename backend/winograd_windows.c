@@ -17,8 +17,10 @@ static int64_t place_bytes(int64_t *end, int64_t elements) {
     return at;
 }
 
-/* Tiles whose elements stand 1 KB apart, or a multiple, would fall into few sets of the L1 cache. */
-static int64_t spread(int64_t row) { return row % 256 ? row : row + 16; }
+/* What is touched together and stood 1 KB apart, or a multiple, would fall into few sets of the L1 cache. */
+static int64_t spread(int64_t stride) { return stride % 256 ? stride : stride + 16; }
+/* 16 planes are written at once. */
+static int64_t spread_planes(int64_t stride) { return contract_round_up(stride, 128) + 16; }
 
 /* Whole tiles of the micro-kernel whose products take half of the L1 cache at most. */
 static int64_t some_tiles(uint32_t rows, int64_t width) {
@@ -38,16 +40,20 @@ WinogradLayout winograd_layout(const Kernel *kernel, const Target *target) {
     at.tiles = patch->rows_are_places ? contract_round_up(kernel->row_block, kernel->tile_rows) : kernel->depth_block;
     at.row = spread(at.channels);
     at.pixel_row = (2 * at.shape.across + 2) * at.channels;
-    at.planes = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.tiles * at.row);
+    at.plane = spread_planes(at.tiles * at.row);
+    at.planes = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.plane);
     at.ring = place_bytes(&at.end, WINOGRAD_SIDE * at.pixel_row + lanes);
     if (patch->rows_are_places) {
-        at.other = place_bytes(&at.end, WINOGRAD_ELEMENTS * patch->C * at.columns);
         at.some = some_tiles(kernel->tile_rows, at.width);
-        at.products = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.some * at.width);
+        at.other_plane = spread_planes(patch->C * at.width);
+        at.other = place_bytes(&at.end, at.columns / at.width * WINOGRAD_ELEMENTS * at.other_plane);
+        at.product_plane = spread_planes(at.some * at.width);
     } else {
-        at.other = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.tiles * at.columns);
-        at.products = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.channels * at.columns);
+        at.other_plane = spread_planes(at.tiles * at.columns);
+        at.other = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.other_plane);
+        at.product_plane = spread_planes(at.channels * at.columns);
     }
+    at.products = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.product_plane);
     return at;
 }
 
@@ -65,8 +71,8 @@ Windows windows_begin(Contract *c) {
     return w;
 }
 
-LLVMValueRef windows_plane(Windows *w, LLVMValueRef base, LLVMValueRef element, int64_t rows, int64_t row) {
-    return contract_element(w->c, base, mul(w, element, number(w, rows * row)));
+LLVMValueRef windows_part(Windows *w, LLVMValueRef base, LLVMValueRef index, int64_t stride) {
+    return contract_element(w->c, base, mul(w, index, number(w, stride)));
 }
 
 TileLine windows_line(Windows *w, LLVMValueRef line, LLVMValueRef first_of_block) {
@@ -166,7 +172,7 @@ static void put_row(Windows *w, uint32_t i, LLVMValueRef const *t, LLVMValueRef 
     LLVMValueRef element[] = {windows_minus(w, t[0], t[2]), windows_plus(w, t[1], t[2]), windows_minus(w, t[2], t[1]),
                               windows_minus(w, t[3], t[1])};
     for (uint32_t j = 0; j < WINOGRAD_SIDE; j++) {
-        int64_t before = (int64_t)(WINOGRAD_SIDE * i + j) * w->at.tiles * w->at.row;
+        int64_t before = (int64_t)(WINOGRAD_SIDE * i + j) * w->at.plane;
         contract_store(w->c, element[j], plane, add(w, offset, number(w, before)), 4);
     }
 }
