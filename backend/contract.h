@@ -96,6 +96,9 @@ void contract_begin_sums(Contract *c);
 void contract_end_sums(Contract *c);
 void contract_tile(Contract *c, const Tile *tile);
 bool contract_stores_registers(const Kernel *kernel);
+/* Asks for what the epilogue will read and write at `vectors` vectors of a row, if there is anything. */
+bool contract_has_results_to_ask(Contract *c);
+void contract_ask_results(Contract *c, LLVMValueRef row, LLVMValueRef column, uint32_t vectors);
 /* sum[] += the tile's rows of A times B over `count` steps, from registers to registers. */
 void contract_multiply(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValueRef count, LLVMValueRef *sum);
 /* The epilogue of so many rows at the vector of columns that begins with `column` of the piece. */

@@ -66,25 +66,20 @@ static void fetch_next_rows(Contract *c, const Tile *tile, LLVMValueRef a, LLVMV
     contract_fetch(c, first, c->f32, mul(c, number(c, tile->rows + step), c->a.row), TO_READ);
 }
 
-/* The lines that the epilogue will read and write: step k asks for those of row k, one after the other, since only so
- * many can be on their way. */
-typedef struct {
-    LLVMValueRef first; /* element of the product's type that row k begins with */
-    const Tile *tile;
-} Lines;
-
-static void fetch_lines(Contract *c, const Lines *lines, LLVMValueRef base, DType dtype, Purpose purpose) {
+/* Lines of the product's rows, of so many vectors from element `first` of the product on. */
+static void fetch_lines(Contract *c, LLVMValueRef first, uint32_t vectors, LLVMValueRef base, DType dtype,
+                        Purpose purpose) {
     LLVMTypeRef element = pull_memory_type(c->p, dtype, 1);
-    uint32_t bytes = lines->tile->vectors * c->lanes * dtype_info[dtype].bytes;
+    uint32_t bytes = vectors * c->lanes * dtype_info[dtype].bytes;
     for (uint32_t at = 0; at < bytes; at += 64)
-        contract_fetch(c, base, element, add(c, lines->first, number(c, at / dtype_info[dtype].bytes)), purpose);
+        contract_fetch(c, base, element, add(c, first, number(c, at / dtype_info[dtype].bytes)), purpose);
 }
 
 static bool has_shape_of_product(Contract *c, Type type) {
     return type_elements(type) == type_elements(c->product->type) && type.dtype != DTYPE_bool;
 }
 
-static bool has_results_to_fetch(Contract *c) {
+bool contract_has_results_to_ask(Contract *c) {
     const Graph *body = c->kernel->body;
     bool any = false;
     for (uint32_t i = 0; i < body->input_count; i++)
@@ -94,21 +89,28 @@ static bool has_results_to_fetch(Contract *c) {
     return any && !c->cuts_depth;
 }
 
-static void fetch_results(Contract *c, const Tile *tile, LLVMValueRef k) {
+void contract_ask_results(Contract *c, LLVMValueRef row, LLVMValueRef column, uint32_t vectors) {
     const Graph *body = c->kernel->body;
-    LLVMValueRef image = number(c, 0), row = add(c, add(c, c->from[c->rank - 2], c->row_from), add(c, tile->row, k));
+    LLVMValueRef image = number(c, 0);
     for (uint32_t axis = 0; axis + 2 < c->rank; axis++)
         image = add(c, mul(c, image, pull_dim(c->p, c->product->type.dim[axis])), c->from[axis]);
     row = add(c, row, mul(c, image, pull_dim(c->p, c->product->type.dim[c->rank - 2])));
-    Lines lines = {add(c, mul(c, row, c->columns), add(c, c->from[c->rank - 1], tile->column)), tile};
+    LLVMValueRef first = add(c, mul(c, row, c->columns), column);
     for (uint32_t i = 0; i < body->input_count; i++)
         if (c->in_epilogue[i] && has_shape_of_product(c, body->inputs[i].type))
-            fetch_lines(c, &lines, c->p->args[i], body->inputs[i].type.dtype, TO_READ);
+            fetch_lines(c, first, vectors, c->p->args[i], body->inputs[i].type.dtype, TO_READ);
     for (uint32_t i = 0; i < body->output_count && !c->p->streams; i++) {
         Type type = body->nodes[body->outputs[i].node].type;
         if (has_shape_of_product(c, type))
-            fetch_lines(c, &lines, c->p->args[body->input_count + i], type.dtype, TO_WRITE);
+            fetch_lines(c, first, vectors, c->p->args[body->input_count + i], type.dtype, TO_WRITE);
     }
+}
+
+/* Step k asks for what the epilogue will read and write of row k: one after the other, since only so many lines can be
+ * on their way. */
+static void fetch_results(Contract *c, const Tile *tile, LLVMValueRef k) {
+    LLVMValueRef row = add(c, add(c, c->from[c->rank - 2], c->row_from), add(c, tile->row, k));
+    contract_ask_results(c, row, add(c, c->from[c->rank - 1], tile->column), tile->vectors);
 }
 
 /* Steps [from, end) along one run of A, `unroll` of them in a round. */
@@ -155,7 +157,7 @@ static void many_steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueR
 static void steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef count,
                   LLVMValueRef *sum) {
     LLVMValueRef zero = number(c, 0), first = pull_min(c->p, number(c, tile->rows), count);
-    if (!has_results_to_fetch(c)) {
+    if (!contract_has_results_to_ask(c)) {
         many_steps(c, tile, a, b, zero, count, false, sum);
         return;
     }

@@ -62,19 +62,45 @@ void winograd_filters(Contract *c) {
 
 /* ---- products */
 
-/* Those of `count` tiles from number `first` of the block on, a few more if the last tile of the micro-kernel says so.
- */
-static void put_products(Windows *w, LLVMValueRef filters, LLVMValueRef first, LLVMValueRef count) {
+/* The micro-kernel of element `element` asks for some of what will be read and written of its tiles: two places of a
+ * tile each, as long as there are any. */
+static void ask_places(Windows *w, LLVMValueRef line_from, LLVMValueRef tile, LLVMValueRef element,
+                       LLVMValueRef column) {
+    Contract *c = w->c;
+    const Patch *patch = &w->at.shape.patch;
+    int64_t pairs = 2 * c->rows, each = (pairs + WINOGRAD_ELEMENTS - 1) / WINOGRAD_ELEMENTS;
+    for (int64_t i = 0; i < each; i++) {
+        LLVMValueRef pair = pull_min(c->p, add(w, mul(w, element, number(w, each)), number(w, i)), number(w, pairs));
+        LLVMValueRef at = add(w, tile, contract_divide(c, pair, 2));
+        TileLine line = windows_line(w, add(w, line_from, contract_divide(c, at, w->at.shape.across)), line_from);
+        LLVMValueRef y = add(w, mul(w, line.line, number(w, 2)), contract_rest(c, pair, 2)),
+                     x = mul(w, contract_rest(c, at, w->at.shape.across), number(w, 2));
+        LLVMValueRef place_line = add(w, mul(w, line.image, number(w, patch->OH)), y);
+        LLVMValueRef place = add(w, mul(w, place_line, number(w, patch->OW)), x);
+        for (uint32_t dx = 0; dx < 2; dx++) contract_ask_results(c, add(w, place, number(w, dx)), column, c->vectors);
+    }
+}
+
+/* Tiles number `first` of the block, which begins with line `line_from`, and those behind. */
+typedef struct {
+    LLVMValueRef line_from, first, count;
+    LLVMValueRef column; /* of the piece: where the panel begins */
+} Some;
+
+/* Their products, and of a few more if the last tile of the micro-kernel says so. */
+static void put_products(Windows *w, LLVMValueRef filters, const Some *some) {
     Contract *c = w->c;
     int64_t width = w->at.width;
+    LLVMValueRef column = add(w, c->from[c->rank - 1], some->column);
     Loop elements = loop_begin(c->p, number(w, 0), number(w, WINOGRAD_ELEMENTS), number(w, 1));
     LLVMValueRef plane = windows_part(w, w->planes, elements.index, w->at.plane);
     LLVMValueRef b = windows_part(w, filters, elements.index, w->at.other_plane);
     LLVMValueRef to = windows_part(w, w->products, elements.index, w->at.product_plane);
-    Loop rows = loop_begin(c->p, number(w, 0), count, number(w, c->rows));
-    LLVMValueRef sum[MOST_ROWS * MOST_VECTORS];
+    Loop rows = loop_begin(c->p, number(w, 0), some->count, number(w, c->rows));
+    LLVMValueRef sum[MOST_ROWS * MOST_VECTORS], first = add(w, some->first, rows.index);
     Tile tile = {.rows = c->rows, .vectors = c->vectors};
-    tile.a = contract_element(c, plane, mul(w, add(w, first, rows.index), number(w, w->at.row)));
+    tile.a = contract_element(c, plane, mul(w, first, number(w, w->at.row)));
+    if (contract_has_results_to_ask(c)) ask_places(w, some->line_from, first, elements.index, column);
     for (uint32_t i = 0; i < c->rows * c->vectors; i++) sum[i] = LLVMConstNull(c->vector);
     contract_multiply(c, &tile, b, number(w, w->at.channels), sum);
     LLVMValueRef at = mul(w, rows.index, number(w, width));
@@ -148,13 +174,13 @@ static void finish_tiles(Windows *w, const TileLine *line, LLVMValueRef across, 
 }
 
 /* Tiles are finished two by two where lines have even counts: sums of rows are fetched and put back for each. */
-static void finish_some(Windows *w, LLVMValueRef line_from, LLVMValueRef first, LLVMValueRef count,
-                        LLVMValueRef column) {
+static void finish_some(Windows *w, const Some *some) {
     uint32_t step = w->at.shape.across % 2 || w->at.some % 2 ? 1 : 2;
-    Loop tiles = loop_begin(w->c->p, number(w, 0), count, number(w, step));
-    LLVMValueRef tile = add(w, first, tiles.index);
-    TileLine line = windows_line(w, add(w, line_from, contract_divide(w->c, tile, w->at.shape.across)), line_from);
-    finish_tiles(w, &line, contract_rest(w->c, tile, w->at.shape.across), step, tiles.index, column);
+    Loop tiles = loop_begin(w->c->p, number(w, 0), some->count, number(w, step));
+    LLVMValueRef tile = add(w, some->first, tiles.index), across = number(w, w->at.shape.across);
+    LLVMValueRef line_at = add(w, some->line_from, LLVMBuildUDiv(builder(w), tile, across, ""));
+    TileLine line = windows_line(w, line_at, some->line_from);
+    finish_tiles(w, &line, contract_rest(w->c, tile, w->at.shape.across), step, tiles.index, some->column);
     loop_end(w->c->p, &tiles);
 }
 
@@ -180,11 +206,12 @@ static void one_block(Windows *w, LLVMValueRef from, LLVMValueRef end) {
     Loop panels = loop_begin(c->p, number(w, 0), columns, number(w, w->at.width));
     LLVMValueRef filters = contract_divide(c, panels.index, w->at.width);
     filters = windows_part(w, w->other, filters, WINOGRAD_ELEMENTS * w->at.other_plane);
-    Loop some = loop_begin(c->p, number(w, 0), tiles, number(w, w->at.some));
-    LLVMValueRef count = pull_min(c->p, contract_sub(c, tiles, some.index), number(w, w->at.some));
-    put_products(w, filters, some.index, count);
-    finish_some(w, from, some.index, count, panels.index);
-    loop_end(c->p, &some);
+    Loop parts = loop_begin(c->p, number(w, 0), tiles, number(w, w->at.some));
+    LLVMValueRef count = pull_min(c->p, contract_sub(c, tiles, parts.index), number(w, w->at.some));
+    Some some = {from, parts.index, count, panels.index};
+    put_products(w, filters, &some);
+    finish_some(w, &some);
+    loop_end(c->p, &parts);
     loop_end(c->p, &panels);
 }
 
