@@ -7,7 +7,6 @@
  * Blocks of tiles: their planes in half of L2, and few rows of the micro-kernel's last tile in vain. */
 #include "ir/winograd.h"
 
-#include <stdlib.h>
 #include "passes/choice.h"
 #include "passes/passes.h"
 
@@ -40,8 +39,16 @@ static double tiled_products(double channels, double filters, const Machine *mac
 
 /* ---- forward and by data */
 
-/* Lines of tiles in a block: planes of `most` bytes at most, and little of the last rows in vain. */
-static int64_t block_of(const Winograd *w, int64_t rows, int64_t line_bytes, int64_t most, int64_t lines) {
+/* Bytes for the planes of a block: an eighth of L2, or as many as make it worth reading all filters, or sums, again. */
+static int64_t room_of(int64_t tile_bytes, const Machine *machine) {
+    enum { LEAST_TILES = 24 };
+    int64_t share = machine->l2 / 8, least = LEAST_TILES * tile_bytes;
+    return share > least ? share : least;
+}
+
+/* Lines of tiles in a block: little of the last rows in vain. */
+static int64_t block_of(const Winograd *w, int64_t rows, int64_t lines, const Machine *machine) {
+    int64_t bytes = WINOGRAD_ELEMENTS * 4 * w->patch.C, line_bytes = w->across * bytes, most = room_of(bytes, machine);
     int64_t best = 1;
     double least = 0;
     for (int64_t i = 1; i <= lines && (i == 1 || i * line_bytes <= most); i++) {
@@ -72,8 +79,7 @@ static bool schedule_places(Kernel *kernel, const Winograd *w, const Machine *ma
     kernel->grid.axis[1].block = panels / columns * width;
     int64_t lines = block / (w->patch.OH * w->patch.OW) * w->down;
     if (!lines) lines = block / (2 * w->patch.OW);
-    kernel->row_block = block_of(w, kernel->tile_rows, WINOGRAD_ELEMENTS * 4 * w->across * (C + width),
-                                 getenv("ROOM") ? atoi(getenv("ROOM")) << 10 : machine->l2 / 2, lines);
+    kernel->row_block = block_of(w, kernel->tile_rows, lines, machine);
     kernel->depth_block = 0;
     return true;
 }
@@ -109,8 +115,8 @@ static bool schedule_weights(Kernel *kernel, const Winograd *w, const Machine *m
     grid->axis[0].block = 1; /* of images, or rows */
     grid->axis[grid->rank - 2].block = best_rows * WINOGRAD_TAPS;
     grid->axis[grid->rank - 1].block = best_columns;
-    int64_t room = machine->l2 * 3 / 4 - WINOGRAD_ELEMENTS * 4 * best_rows * best_columns;
-    int64_t lines = room / (WINOGRAD_ELEMENTS * 4 * (best_rows + best_columns)) / w->across;
+    int64_t bytes = WINOGRAD_ELEMENTS * 4 * (best_rows + best_columns);
+    int64_t lines = room_of(bytes, machine) / bytes / w->across;
     if (lines < 1) lines = 1;
     if (lines > images * w->down) lines = images * w->down;
     kernel->depth_block = lines * w->across;
