@@ -46,12 +46,14 @@ static int64_t room_of(int64_t tile_bytes, const Machine *machine) {
     return share > least ? share : least;
 }
 
-/* Lines of tiles in a block: little of the last rows in vain. */
+/* Lines of tiles in a block: little of the last rows in vain, and not more tiles than pay. */
 static int64_t block_of(const Winograd *w, int64_t rows, int64_t lines, const Machine *machine) {
-    int64_t bytes = WINOGRAD_ELEMENTS * 4 * w->patch.C, line_bytes = w->across * bytes, most = room_of(bytes, machine);
+    enum { MANY_TILES = 48 };
+    int64_t bytes = WINOGRAD_ELEMENTS * 4 * w->patch.C, most = room_of(bytes, machine) / bytes;
+    if (most < MANY_TILES && MANY_TILES * bytes <= machine->l2 * 3 / 8) most = MANY_TILES;
     int64_t best = 1;
     double least = 0;
-    for (int64_t i = 1; i <= lines && (i == 1 || i * line_bytes <= most); i++) {
+    for (int64_t i = 1; i <= lines && (i == 1 || i * w->across <= most); i++) {
         double tiles = (double)(i * w->across);
         double cost = (double)(ceil_div(i * w->across, rows) * rows) / tiles * (1 + 4 / tiles);
         if (least != 0 && cost >= least) continue;
