@@ -118,7 +118,7 @@ static bool schedule_weights(Kernel *kernel, const Winograd *w, const Machine *m
     grid->axis[grid->rank - 2].block = best_rows * WINOGRAD_TAPS;
     grid->axis[grid->rank - 1].block = best_columns;
     int64_t bytes = WINOGRAD_ELEMENTS * 4 * (best_rows + best_columns);
-    int64_t lines = room_of(bytes, machine) / bytes / w->across;
+    int64_t lines = ceil_div(room_of(bytes, machine) / bytes, w->across);
     if (lines < 1) lines = 1;
     if (lines > images * w->down) lines = images * w->down;
     kernel->depth_block = lines * w->across;
