@@ -40,6 +40,7 @@ WinogradLayout winograd_layout(const Kernel *kernel, const Target *target) {
     at.tiles = patch->rows_are_places ? contract_round_up(kernel->row_block, kernel->tile_rows) : kernel->depth_block;
     at.row = spread(at.channels);
     at.pixel_row = (2 * at.shape.across + 2) * at.channels;
+    CHECK(at.channels % lanes == 0 && at.columns % at.width == 0 && at.shape.filters % at.columns == 0);
     at.plane = spread_planes(at.tiles * at.row);
     at.planes = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.plane);
     at.ring = place_bytes(&at.end, WINOGRAD_SIDE * at.pixel_row + lanes);

@@ -96,7 +96,8 @@ static void html_shape(const Profile *profile, const ProfileKernel *row, FILE *o
         fprintf(out, "%s%lld", i ? " × " : "", (long long)dim_at(kernel->grid.axis[i].extent, profile->batch));
     fprintf(out, ", in %lld piece%s\n", (long long)row->pieces, row->pieces == 1 ? "" : "s");
     if (kernel->kind != KERNEL_contract) return;
-    fprintf(out, "<tr><th>tile<td>%u rows × %u vectors%s%s\n", kernel->tile_rows, kernel->tile_vectors,
+    fprintf(out, "<tr><th>tile<td>%u rows × %u vectors%s%s%s\n", kernel->tile_rows, kernel->tile_vectors,
+            kernel->winograd ? ", 16 products for 2×2 places (Winograd)" : "",
             kernel->pack_a ? ", packs the left operand" : "", kernel->pack_b ? ", packs the right operand" : "");
 }
 

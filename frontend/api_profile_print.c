@@ -93,9 +93,9 @@ static void json_tile(const Kernel *kernel, FILE *out) {
     }
     fprintf(out,
             ", \"tile\": {\"rows\": %u, \"vectors\": %u, \"depth_block_elements\": %lld, \"packs_left\": %s, "
-            "\"packs_right\": %s}",
+            "\"packs_right\": %s, \"winograd\": %s}",
             kernel->tile_rows, kernel->tile_vectors, (long long)kernel->depth_block, kernel->pack_a ? "true" : "false",
-            kernel->pack_b ? "true" : "false");
+            kernel->pack_b ? "true" : "false", kernel->winograd ? "true" : "false");
 }
 
 static void json_code(const ProfileKernel *row, FILE *out) {

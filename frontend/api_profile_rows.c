@@ -118,6 +118,7 @@ static const char *profile_reason(const ProfileKernel *row, const Profile *profi
         return compute > memory ? "arithmetic waits: divisions, functions or loads"
                                 : "elementary functions, reductions or cache misses";
     if (row->kernel->kind == KERNEL_attention) return "arithmetic waits: exponentials, packing and loads";
+    if (row->kernel->winograd) return "arithmetic waits: transforming pixels, filters and results, and the epilogue";
     int64_t depth = profile_depth(row->kernel, profile->batch);
     if (depth <= PROFILE_SHORT_DEPTH)
         return arena_printf(arena, "short sums: %lld terms, and each has its result to store", (long long)depth);

@@ -66,7 +66,7 @@ static Job *tune_job(Tune *tune, uint64_t key) {
 static void tune_add_program(Tune *tune, const Program *program, int64_t batch, bool counts) {
     for (uint32_t c = 0; c < program->call_count; c++) {
         const Kernel *kernel = &program->kernels[program->calls[c].kernel];
-        if (kernel->kind != KERNEL_contract) continue;
+        if (kernel->kind != KERNEL_contract || kernel->winograd) continue; /* that has no choice */
         uint64_t key = choice_key(kernel);
         Job *job = tune_job(tune, key);
         if (!job) {

@@ -5,8 +5,7 @@ static bool fits(const Patch *patch, const Type *product) {
     bool is_small = patch->OH < 2 || patch->OW < 2;
     bool is_batch = product->rank == 3 && patch->image_axis == 0 && !patch->rows_are_places;
     return patch->KH == 3 && patch->run == 3 * patch->C && patch->stride[0] == 1 && patch->stride[1] == 1 &&
-           patch->dilation == 1 && !is_small &&
-           (is_batch || (product->rank == 2 && patch->image_axis == MAX_RANK));
+           patch->dilation == 1 && !is_small && (is_batch || (product->rank == 2 && patch->image_axis == MAX_RANK));
 }
 
 bool winograd_of(const Kernel *kernel, Winograd *winograd) {
@@ -27,4 +26,11 @@ int64_t winograd_row_unit(const Winograd *winograd) {
     const Patch *patch = &winograd->patch;
     if (!patch->rows_are_places) return WINOGRAD_TAPS;
     return patch->OH % 2 ? patch->OH * patch->OW : 2 * patch->OW;
+}
+
+double winograd_share(const Kernel *kernel) {
+    Winograd w;
+    if (!kernel->winograd || !winograd_of(kernel, &w)) return 1;
+    double tiles = (double)(w.across * w.down), places = (double)(w.patch.OH * w.patch.OW);
+    return WINOGRAD_ELEMENTS * tiles / (WINOGRAD_TAPS * places);
 }

@@ -30,6 +30,9 @@ typedef struct {
 /* Can the kernel's product be done so? It is a 3x3 convolution with stride 1 over a batch of fixed size, forward, by
  * data (which is one, too) or by weights; by weights also for each image by itself. */
 bool winograd_of(const Kernel *kernel, Winograd *winograd);
+/* Of the products that the definition has, how many are made: 16/36, and more where tiles reach beyond the places; 1 if
+ * the kernel is not done so. */
+double winograd_share(const Kernel *kernel);
 /* Rows of the product that pieces consist of: whole lines of tiles, or of whole images where their last line is half
  * a one. By weights all taps of one channel: a piece of 9·k rows stands for k channels of each tap. */
 int64_t winograd_row_unit(const Winograd *winograd);

@@ -21,6 +21,7 @@
 #include "ir/patch.h"
 #include "ir/program.h"
 #include "ir/strided.h"
+#include "ir/winograd.h"
 #include "passes/choice.h"
 #include "passes/passes.h"
 
@@ -480,7 +481,7 @@ static void estimate(Kernel *kernel) {
     kernel->flop = nodes * elements;
     if (kernel->kind == KERNEL_contract) {
         const Type *a = &body->nodes[body->nodes[kernel->product].in[0]].type;
-        kernel->flop = 2 * elements * (double)dim_at(a->dim[a->rank - 1], 1);
+        kernel->flop = 2 * elements * (double)dim_at(a->dim[a->rank - 1], 1) * winograd_share(kernel);
     }
     if (kernel->kind == KERNEL_attention) kernel->flop = attention_flop(kernel);
     for (uint32_t i = 0; i < body->input_count; i++) kernel->bytes += bytes_read(body, i);

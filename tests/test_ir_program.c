@@ -110,6 +110,31 @@ static const char kinds[] = "program \"kinds\"\n"
                             "call 0: \"mix\"(b0, b1 -> b5)\n"
                             "call 1: \"add\"(b2, b3, b4 -> b2)\n";
 
+/* A convolution by Winograd's tiles. */
+static const char tiled[] = "program \"p\"\n"
+                            "input 0 \"x\" data : f32[2,8,6,1,1,16]\n"
+                            "input 1 \"w\" data : f32[144,32]\n"
+                            "buffer b0 input 0 : f32[2,8,6,1,1,16]\n"
+                            "buffer b1 input 1 : f32[144,32]\n"
+                            "buffer b2 output 0 : f32[96,32]\n"
+                            "output \"y\" b2\n"
+                            "kernel 0 contract \"conv\"\n"
+                            "  grid 96 by 24, 32 by 32\n"
+                            "  product %4\n"
+                            "  tile 6 rows 2 vectors\n"
+                            "  rows 6\n"
+                            "  pack a b\n"
+                            "  winograd\n"
+                            "  body {\n"
+                            "    %0 = input 0 \"\" data : f32[2,8,6,1,1,16]\n"
+                            "    %1 = window %0, stride=1,1 dilation=1,1 before=1,1 value=0 : f32[2,8,6,3,3,16]\n"
+                            "    %2 = reshape %1 : f32[96,144]\n"
+                            "    %3 = input 1 \"\" data : f32[144,32]\n"
+                            "    %4 = matmul %2, %3 : f32[96,32]\n"
+                            "    output \"\" %4\n"
+                            "  }\n"
+                            "call 0: \"conv\"(b0, b1 -> b2)\n";
+
 /* The text with the first `old` replaced by `new`. */
 static char *changed(const char *text, const char *old, const char *new, Arena *arena) {
     const char *at = strstr(text, old);
@@ -187,6 +212,17 @@ static const Break breaks_of_kinds[] = {
      "call 1: output 0 cannot be written over input 0 (b2)"},
 };
 
+static const Break breaks_of_tiles[] = {
+    {"x", "x", NULL},
+    {"dilation=1,1", "dilation=2,1", "only a 3x3 convolution with stride 1"},
+    {"contract \"conv\"", "map \"conv\"", "only a contraction is a convolution"},
+    {"96 by 24", "96 by 18", "a piece has whole lines of tiles, or all taps"},
+    {"96 by 24", "96", NULL},
+    {"rows 6\n", "rows 4\n", "a block has whole lines of tiles"},
+    {"rows 6\n", "depth 6\n", "a block has whole lines of tiles"},
+    {"pack a b", "pack a", "transformed operands are copies, in tiles"},
+};
+
 static void test_breaks(const char *text, const Break *list, size_t count) {
     for (const Break *b = list; b < list + count; b++) {
         Arena *arena = arena_new();
@@ -209,6 +245,7 @@ static void test_breaks(const char *text, const Break *list, size_t count) {
 static void test_verify(void) {
     test_breaks(sound, breaks, sizeof breaks / sizeof *breaks);
     test_breaks(kinds, breaks_of_kinds, sizeof breaks_of_kinds / sizeof *breaks_of_kinds);
+    test_breaks(tiled, breaks_of_tiles, sizeof breaks_of_tiles / sizeof *breaks_of_tiles);
 }
 
 static void test_text(void) {
@@ -221,6 +258,13 @@ static void test_text(void) {
     EXPECT(strstr(plan, "4 calls in 3 phases") && strstr(plan, "arena          512 + 128 n bytes"));
     EXPECT(strstr(plan, "peak           phase 1, 64 bytes alive:\n  b2 "));
     EXPECT(strstr(plan, "dense  layers[0]"));
+    program_free(again);
+    program_free(program);
+    program = parse(tiled);
+    text = printed(program, program_print, arena);
+    EXPECT(strstr(text, "\n  winograd\n") && strstr(text, "16 in place of 36"));
+    again = parse(text);
+    EXPECT(!strcmp(text, printed(again, program_print, arena)));
     program_free(again);
     program_free(program);
     program_free(NULL);
