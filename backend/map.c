@@ -35,6 +35,7 @@ typedef struct {
     LLVMValueRef *largest;          /* the same of an argmax: memory of the element whose position the sum is */
     uint32_t now;                   /* stage that is being emitted */
     uint32_t colours;               /* size of a last axis that is interleaved, or 0 */
+    NodeId condition;               /* what whole samples decide (decide.c), or NO_NODE */
 } Map;
 
 static bool has_lane_axis(const Map *m) { return m->kernel->grid.rank > 0; }
@@ -406,6 +407,21 @@ static void emit_index(Map *m) {
     store_rows(m);
 }
 
+static void walk_parallel(Map *m, uint32_t axis);
+
+/* One sample, whose condition is known where it is walked. */
+static void walk_sample(Map *m) {
+    LLVMBuilderRef b = m->p->e->builder;
+    LLVMValueRef zero = pull_i64(m->p, 0), one = pull_i64(m->p, 1);
+    LLVMValueRef is_true = LLVMBuildZExt(b, decide_ask(m->p, m->condition, m->index[0]), LLVMTypeOf(zero), "");
+    for (int answer = 1; answer >= 0; answer--) {
+        Loop if_so = answer ? loop_begin(m->p, zero, is_true, one) : loop_begin(m->p, is_true, one, one);
+        decide_answer(m->p, m->condition, answer);
+        walk_parallel(m, 1);
+        loop_end(m->p, &if_so);
+    }
+}
+
 static void walk_parallel(Map *m, uint32_t axis) {
     if (axis == m->kernel->grid.rank) {
         m->lanes = m->unroll = 1;
@@ -418,7 +434,10 @@ static void walk_parallel(Map *m, uint32_t axis) {
     } else {
         Loop loop = loop_begin(m->p, m->from[axis], m->to[axis], pull_i64(m->p, 1));
         m->index[axis] = loop.index;
-        walk_parallel(m, axis + 1);
+        if (axis == 0 && m->condition != NO_NODE)
+            walk_sample(m);
+        else
+            walk_parallel(m, axis + 1);
         loop_end(m->p, &loop);
     }
 }
@@ -455,6 +474,7 @@ void map_emit(Pull *p) {
     for (NodeId id = 0; id < body->count; id++)
         if (m->stage[id] + 1 > m->stages) m->stages = m->stage[id] + 1;
     m->colours = kernel_interleaved(m->kernel);
+    m->condition = decide_condition(m->kernel, p->e->arena);
     choose_lanes(m);
     Loop pieces = loop_begin(p, LLVMGetParam(p->e->function, 2), LLVMGetParam(p->e->function, 3), pull_i64(p, 1));
     loop_piece(p, pieces.index, m->from, m->to);

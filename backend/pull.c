@@ -654,6 +654,7 @@ static void remember(Pull *p, NodeId id, const Position *at, LLVMValueRef value)
 
 LLVMValueRef pull_value(Pull *p, NodeId id, const Position *at) {
     if (p->given[id]) return p->given[id];
+    if (p->taken[id]) return pull_value(p, body(p)->nodes[id].in[p->taken[id]], at);
     for (uint32_t i = p->known_count; i--;)
         if (p->known[i].node == id && same_position(&p->known[i].at, at)) return p->known[i].value;
     LLVMValueRef value = compute(p, id, at);
@@ -746,6 +747,7 @@ Pull *pull_begin(Emitter *e) {
     p->n = LLVMGetParam(e->function, 1);
     p->streams = e->kernel->streams;
     p->given = arena_array(e->arena, LLVMValueRef, graph->count + 1);
+    p->taken = arena_array(e->arena, uint8_t, e->kernel->body->count + 1);
     p->args = arena_array(e->arena, LLVMValueRef, count + 1);
     p->is_constant = arena_array(e->arena, bool, graph->input_count + 1);
     for (uint32_t i = 0; i < count; i++) {

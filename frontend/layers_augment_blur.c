@@ -33,18 +33,24 @@ static NodeId with_part(Lower *l, NodeId sum, NodeId part, NodeId weight) {
     return sum == NO_NODE ? part : node_add(l, sum, part);
 }
 
-/* Rows of a plane: with their mirrored ends side by side, so that each tap is a run of pixels. */
-static NodeId blurred_across(Lower *l, NodeId plane, NodeId weights, int64_t size) {
+static NodeId if_applied(Lower *l, NodeId applies, NodeId x) {
+    return where_drawn(l, applies, x, build_like(l->g, x, 0));
+}
+
+/* Rows of a plane: with their mirrored ends side by side, so that each tap is a run of pixels. Nothing is done for
+ * pictures that stay sharp. */
+static NodeId blurred_across(Lower *l, NodeId plane, NodeId applies, NodeId weights, int64_t size) {
     Type type = value_type(l, plane), one = type_make(DTYPE_i32, 3, (Dim[]){1, 1, 1}), wide = type;
     NodeId sum = NO_NODE;
     wide.dim[2] += size - 1;
     NodeId place = mirrored(l, one, 2, wide.dim[2], size / 2, type.dim[2] - 1);
-    NodeId padded = build_gather(l->g, plane, spread_to(l, place, type_with_dtype(wide, DTYPE_i32)), 2);
+    NodeId padded =
+        if_applied(l, applies, build_gather(l->g, plane, spread_to(l, place, type_with_dtype(wide, DTYPE_i32)), 2));
     for (int64_t k = 0; k < size; k++) {
         NodeId part = build_slice(l->g, padded, type, (int64_t[]){0, 0, k}, (int64_t[]){1, 1, 1});
         sum = with_part(l, sum, part, weight_of(l, weights, k, 3));
     }
-    return sum;
+    return if_applied(l, applies, sum);
 }
 
 /* Columns of pictures [n, height, width, channels]: each tap takes whole rows from where they are. */
@@ -81,7 +87,7 @@ Value layer_gaussian_blur(LayerCall *call) {
     NodeId applies = sample_chance(l, x.n, p), sigma = sample_uniform(l, x.n, range);
     NodeId across = bell(l, x.n, sigma, size[1]), down = bell(l, x.n, sigma, size[0]);
     Planes rows = planes_like(&x, x.height, x.width);
-    for (uint32_t c = 0; c < x.channels; c++) rows.plane[c] = blurred_across(l, x.plane[c], across, size[1]);
+    for (uint32_t c = 0; c < x.channels; c++) rows.plane[c] = blurred_across(l, x.plane[c], applies, across, size[1]);
     NodeId sharp = planes_joined(&x).node, soft = blurred_down(l, planes_joined(&rows).node, down, size[0]);
     return value_tensor(where_drawn(l, applies, soft, sharp));
 }
