@@ -8,7 +8,7 @@
  * 3. A product joins a group that reduces nothing and has no product: the group becomes its epilogue.
  * 4. Attention is a kernel of its own, which its siblings alone join; and so is a scatter.
  * 5. No group in between: if the group needs a result of another user of the node, joining would make a circle.
- * 6. and 7. stand below, where they are looked at. */
+ * 6., 7. and 8. stand below, where they are looked at. */
 #include "ir/attention.h"
 #include "passes/fuse.h"
 
@@ -425,10 +425,44 @@ static bool are_twins(const Node *a, const Node *b) {
     return is_maximum(a->op) && is_maximum(b->op) && a->in[0] == b->in[0] && a->attr.axes == b->attr.axes;
 }
 
-/* 7. The largest elements and where they stand come from one walk, whoever reads them. */
+static NodeId behind_views(const Graph *g, NodeId id) {
+    while (op_info[g->nodes[id].op].class == CLASS_index) id = g->nodes[id].in[0];
+    return id;
+}
+
+/* Do both take elements of one value from the same places of their own parts of it? */
+static bool take_alike(const Graph *g, const Node *a, const Node *b) {
+    return a->op == OP_gather && b->op == OP_gather && a->in[1] == b->in[1] && a->attr.axis == b->attr.axis &&
+           a->in[0] != b->in[0] && behind_views(g, a->in[0]) == behind_views(g, b->in[0]);
+}
+
+static bool reads_alike(const Graph *g, const Node *a, const Node *b) {
+    for (uint32_t i = 0; i < op_info[a->op].inputs; i++)
+        for (uint32_t k = 0; k < op_info[b->op].inputs; k++)
+            if (take_alike(g, &g->nodes[a->in[i]], &g->nodes[b->in[k]])) return true;
+    return false;
+}
+
+/* 7. Colours of a picture that are taken from the same places are taken in one walk: places are found once, and what
+ *    one colour read is at hand for the next. */
+static void join_takers(Fusion *f, NodeId id) {
+    const Graph *g = f->graph;
+    bool takes = false;
+    for (uint32_t i = 0; i < op_info[g->nodes[id].op].inputs; i++)
+        takes |= g->nodes[g->nodes[id].in[i]].op == OP_gather;
+    for (NodeId other = id + 1; takes && other < g->count; other++) {
+        Group *group = f->group_of[other], *own = f->group_of[id];
+        if (!group || group == own || !reads_alike(g, &g->nodes[id], &g->nodes[other])) continue;
+        if (group->reduced == own->reduced && can_merge(f, own, group)) merge(f, own, group);
+    }
+}
+
+/* 8. The largest elements and where they stand come from one walk, whoever reads them. */
 void fuse_join_twin(Fusion *f, NodeId id) {
     const Graph *g = f->graph;
     Group *own = f->group_of[id];
+    if (own) join_takers(f, id);
+    own = f->group_of[id];
     for (NodeId other = id + 1; own && is_maximum(g->nodes[id].op) && other < g->count; other++) {
         Group *group = f->group_of[other];
         if (!group || group == own || !are_twins(&g->nodes[id], &g->nodes[other])) continue;
