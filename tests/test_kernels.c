@@ -218,6 +218,52 @@ static int colours(const Target *target, int count) {
     return failed;
 }
 
+/* Work that whole samples need or do not: behind one or two conditions, of pictures with colours or without, summed or not. */
+static int decisions(const Target *target, int count) {
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        Graph *g = graph_new("decisions");
+        bool open = pick(0, 2) == 0;
+        int64_t n = pick(2, 9);
+        Dim batch = open ? -1 : n, size[] = {batch, pick(2, 6), pick(1, 70), pick(0, 1) ? pick(2, 4) : 1}, one[] = {batch, 1, 1, 1};
+        uint32_t rank = size[3] == 1 ? 3 : 4;
+        NodeId x = build_input(g, "x", INPUT_data, type_make(DTYPE_f32, rank, size), (Init){0}), y = x;
+        Type type = g->nodes[x].type;
+        for (int k = 0; k < 2; k++) {
+            NodeId chance = build_input(g, "chance", INPUT_data, type_make(DTYPE_f32, rank, one), (Init){0});
+            NodeId condition = build_broadcast(g, build_binary(g, OP_less, chance, build_like(g, chance, 0)), type_with_dtype(type, DTYPE_bool));
+            NodeId work = y, other = pick(0, 1) ? build_like(g, y, 0) : y;
+            for (int step = (int)pick(2, 14); step; step--) work = build_binary(g, step % 2 ? OP_add : OP_mul, build_unary(g, OP_abs, work), build_like(g, x, 0.9));
+            y = pick(0, 1) ? build_select(g, condition, work, other) : build_select(g, condition, other, work);
+        }
+        if (pick(0, 2) == 0) y = build_sum(g, y, 1u << (rank - 1 - (uint32_t)pick(0, 1)));
+        graph_add_output(g, "y", y, -1);
+        failed += check(g, target, n, "decision");
+    }
+    return failed;
+}
+
+/* Colours of a picture from the same places: one kernel. */
+static int takers(const Target *target) {
+    Graph *g = graph_new("takers"), *stopped = NULL;
+    Dim size[] = {3, 7, 50, 3}, plane[] = {3, 7, 40};
+    NodeId x = build_input(g, "x", INPUT_data, type_make(DTYPE_f32, 4, size), (Init){0});
+    NodeId place = build_cast(g, build_input(g, "place", INPUT_data, type_make(DTYPE_f32, 3, (Dim[]){3, 1, 40}), (Init){0}), DTYPE_i32);
+    NodeId where = build_broadcast(g, build_binary(g, OP_add, place, build_iota(g, g->nodes[place].type, 2)), type_make(DTYPE_i32, 3, plane));
+    for (int64_t c = 0; c < 3; c++) {
+        NodeId part = build_slice(g, x, type_make(DTYPE_f32, 4, (Dim[]){3, 7, 50, 1}), (int64_t[]){0, 0, 0, c}, (int64_t[]){1, 1, 1, 1});
+        NodeId taken = build_gather(g, build_reshape(g, part, 3, size), where, 2);
+        graph_add_output(g, "y", build_binary(g, OP_mul, taken, build_like(g, taken, 2)), -1);
+    }
+    Program *program = NULL;
+    pipeline_run(g, &(PipelineOptions){.machine = target->machine}, &stopped, &program);
+    uint32_t kernels = 0;
+    for (uint32_t k = 0; k < program->kernel_count; k++) kernels += program->kernels[k].body->output_count == 3;
+    program_free(program);
+    if (kernels != 1) printf("FAIL takers: %u kernels make three colours\n", kernels);
+    return check(g, target, 1, "takers") + (kernels != 1);
+}
+
 /* A convolution as the graph has it: a window, its taps and channels joined, and a product; and the sums that arise in
  * pooling and gradients. */
 static int windows(const Target *target, int count) {
@@ -375,6 +421,7 @@ int main(int argc, char **argv) {
         diag_free(&diag);
         failed += products(&target, 24 * scale) + batched_products(&target, 4 * scale) + reductions(&target, 16 * scale) + views(&target, 8 * scale);
         failed += windows(&target, 12 * scale) + gathers(&target, 16 * scale) + scatters(&target, 24 * scale) + colours(&target, 16 * scale) + narrow_tails(&target);
+        failed += decisions(&target, 24 * scale) + takers(&target);
         failed += positions(&target, 24 * scale) + pools(&target, 12 * scale);
         failed += same_bits(&target) + chains(&target);
         printf("%s: %d failed so far\n", target.cpu, failed);
