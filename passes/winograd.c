@@ -4,7 +4,9 @@
  * channels enough on both sides. Costs are counted in cycles for one tile: products at the rates that the micro-kernel
  * reaches, and for each vector of channels what its transformation takes, measured.
  *
- * Blocks of tiles: their planes in half of L2, and few rows of the micro-kernel's last tile in vain. */
+ * Blocks of tiles are small, so that planes are still at hand when they are multiplied, but large enough to read all
+ * filters again, or all sums. Pieces: of rows like those of other products; by weights of channels and filters, whose
+ * sums stay in half of L2. */
 #include "ir/winograd.h"
 
 #include "passes/choice.h"
@@ -63,65 +65,92 @@ static int64_t block_of(const Winograd *w, int64_t rows, int64_t lines, const Ma
     return best * w->across;
 }
 
+/* Into how many pieces the columns are cut, so that the transformed filters of one are not too much. */
+static int64_t column_pieces(const Winograd *w, int64_t width) {
+    int64_t panels = w->filters / width, panel_bytes = WINOGRAD_ELEMENTS * 4 * width * w->patch.C, pieces = 1;
+    while (pieces < panels && (panels % pieces || panels / pieces * panel_bytes > MOST_FILTER_BYTES)) pieces++;
+    return pieces;
+}
+
+static double places_cost(const Winograd *w, int64_t pieces, const Machine *machine) {
+    double lanes = machine->vector_bytes / 4.0, channels = (double)w->patch.C, filters = (double)w->filters;
+    double tiles = (double)(w->images * w->across * w->down);
+    return tiled_products(channels, filters, machine) + (double)pieces * channels / lanes * SEE +
+           filters / lanes * (PLACE + 2 * channels * FILTER / tiles);
+}
+
 static bool schedule_places(Kernel *kernel, const Winograd *w, const Machine *machine) {
-    int64_t lanes = machine->vector_bytes / 4, C = w->patch.C, unit = winograd_row_unit(w);
-    int64_t width = kernel->tile_vectors * lanes, panels = w->filters / width, columns = 1;
-    while (columns < panels &&
-           (panels % columns || panels / columns * width * C * WINOGRAD_ELEMENTS * 4 > MOST_FILTER_BYTES))
-        columns++;
-    int64_t rows = kernel->grid.axis[0].extent, summed = kernel_sum_rows(kernel);
-    if (summed % unit) return false;
-    double tiles = (double)(w->images * w->across * w->down), cv = (double)C / (double)lanes,
-           fv = (double)w->filters / (double)lanes;
-    double cost = tiled_products((double)C, (double)w->filters, machine) + (double)columns * cv * SEE + fv * PLACE +
-                  (double)C * fv * FILTER / tiles * 2;
-    if (cost > GAIN * direct_cost(w, machine)) return false;
+    int64_t unit = winograd_row_unit(w), rows = kernel->grid.axis[0].extent, summed = kernel_sum_rows(kernel);
+    int64_t pieces = column_pieces(w, kernel->tile_vectors * machine->vector_bytes / 4);
+    if (summed % unit || places_cost(w, pieces, machine) > GAIN * direct_cost(w, machine)) return false;
     int64_t block = summed ? summed : ceil_div(rows / unit, ROW_PIECES) * unit;
+    int64_t images = block / (w->patch.OH * w->patch.OW);
     kernel->grid.axis[0].block = block;
-    kernel->grid.axis[1].block = panels / columns * width;
-    int64_t lines = block / (w->patch.OH * w->patch.OW) * w->down;
-    if (!lines) lines = block / (2 * w->patch.OW);
-    kernel->row_block = block_of(w, kernel->tile_rows, lines, machine);
+    kernel->grid.axis[1].block = w->filters / pieces;
+    kernel->row_block = block_of(w, kernel->tile_rows, images ? images * w->down : block / (2 * w->patch.OW), machine);
     kernel->depth_block = 0;
     return true;
 }
 
 /* ---- by weights */
 
-static double weights_cost(const Winograd *w, int64_t channels, int64_t columns, int64_t lanes, double batches,
-                           const Machine *machine) {
-    double pieces = (double)(w->patch.C / channels * (w->filters / columns)) * batches;
-    double one = tiled_products((double)channels, (double)columns, machine) + SEE * (double)channels / (double)lanes +
-                 SLOPE * (double)columns / (double)lanes;
-    double threads = pieces == 1 ? 2 : (double)((int64_t)(pieces + 1) / 2) * 2 / pieces; /* what two wait for */
-    return one * pieces / batches * threads;
+/* How much longer several threads take with so many pieces than if they could be parted evenly. */
+static double waiting(double pieces) {
+    static const double threads[] = {1, 2, 4, 8}, often[] = {1, 4, 1, 0.1};
+    double sum = 0, all = 0;
+    for (int i = 0; i < 4; i++) {
+        int64_t busiest = ceil_div((int64_t)pieces, (int64_t)threads[i]);
+        sum += often[i] * (double)busiest * threads[i] / pieces;
+        all += often[i];
+    }
+    return sum / all;
+}
+
+/* Channels and filters of a piece; `batches`: images that are done each by itself. */
+typedef struct {
+    int64_t channels, filters;
+} Part;
+
+static double weights_cost(const Winograd *w, Part part, double batches, const Machine *machine) {
+    double pieces = (double)(w->patch.C / part.channels * (w->filters / part.filters)),
+           lanes = machine->vector_bytes / 4.0;
+    double one = tiled_products((double)part.channels, (double)part.filters, machine) +
+                 SEE * (double)part.channels / lanes + SLOPE * (double)part.filters / lanes;
+    return one * pieces * waiting(pieces * batches);
+}
+
+static int64_t sum_bytes(Part part) { return WINOGRAD_ELEMENTS * 4 * part.channels * part.filters; }
+
+/* The part that costs least; *cost: what it does. */
+static Part choose_part(const Winograd *w, int64_t width, double batches, const Machine *machine, double *cost) {
+    int64_t lanes = machine->vector_bytes / 4;
+    Part best = {0};
+    *cost = 0;
+    for (int64_t channels = lanes; channels <= w->patch.C; channels += lanes)
+        for (int64_t filters = width; filters <= w->filters; filters += width) {
+            Part part = {channels, filters};
+            if (w->patch.C % channels || w->filters % filters || sum_bytes(part) > machine->l2 / 2) continue;
+            double one = weights_cost(w, part, batches, machine);
+            if (*cost != 0 && one >= *cost) continue;
+            *cost = one;
+            best = part;
+        }
+    return best;
 }
 
 static bool schedule_weights(Kernel *kernel, const Winograd *w, const Machine *machine) {
-    int64_t lanes = machine->vector_bytes / 4, width = kernel->tile_vectors * lanes, best_rows = 0, best_columns = 0;
-    int64_t images = kernel->grid.rank == 3 ? 1 : w->images; /* of a piece */
-    double least = 0, batches = (double)(w->images / images);
-    if (kernel_sum_rows(kernel)) return false;
-    for (int64_t channels = lanes; channels <= w->patch.C; channels += lanes)
-        for (int64_t columns = width; columns <= w->filters; columns += width) {
-            if (w->patch.C % channels || w->filters % columns) continue;
-            if (WINOGRAD_ELEMENTS * 4 * channels * columns > machine->l2 / 2) continue;
-            double cost = weights_cost(w, channels, columns, lanes, batches, machine);
-            if (least != 0 && cost >= least) continue;
-            least = cost;
-            best_rows = channels;
-            best_columns = columns;
-        }
-    if (!best_rows || least > GAIN * direct_cost(w, machine)) return false;
     Grid *grid = &kernel->grid;
+    int64_t images = grid->rank == 3 ? 1 : w->images; /* of a piece */
+    double cost;
+    Part part =
+        choose_part(w, kernel->tile_vectors * machine->vector_bytes / 4, (double)(w->images / images), machine, &cost);
+    if (kernel_sum_rows(kernel) || !part.channels || cost > GAIN * direct_cost(w, machine)) return false;
     grid->axis[0].block = 1; /* of images, or rows */
-    grid->axis[grid->rank - 2].block = best_rows * WINOGRAD_TAPS;
-    grid->axis[grid->rank - 1].block = best_columns;
-    int64_t bytes = WINOGRAD_ELEMENTS * 4 * (best_rows + best_columns);
+    grid->axis[grid->rank - 2].block = part.channels * WINOGRAD_TAPS;
+    grid->axis[grid->rank - 1].block = part.filters;
+    int64_t bytes = WINOGRAD_ELEMENTS * 4 * (part.channels + part.filters);
     int64_t lines = ceil_div(room_of(bytes, machine) / bytes, w->across);
-    if (lines < 1) lines = 1;
-    if (lines > images * w->down) lines = images * w->down;
-    kernel->depth_block = lines * w->across;
+    kernel->depth_block = (lines < images * w->down ? lines : images * w->down) * w->across;
     kernel->row_block = 0;
     return true;
 }
@@ -133,7 +162,6 @@ bool schedule_winograd(Kernel *kernel, const Machine *machine) {
     if (!choose_tile(kernel, &w, machine)) return false;
     kernel->winograd =
         w.patch.rows_are_places ? schedule_places(kernel, &w, machine) : schedule_weights(kernel, &w, machine);
-    kernel->pack_a |= kernel->winograd;
-    kernel->pack_b |= kernel->winograd;
+    if (kernel->winograd) kernel->pack_a = kernel->pack_b = true;
     return kernel->winograd;
 }
