@@ -184,7 +184,7 @@ static int64_t busiest(const Product *p, int64_t row_block, int64_t column_block
 
 /* Cycles in which a vector is copied, or read from far, against one for two vectors of products: what a piece copies of
  * B for each of its rows' products, and reads of A for each of its columns'. */
-static const double PACK_COST = 8, READ_COST = 4, TURN_COST = 5e3 /* cycles to begin a piece */;
+static const double PACK_COST = 8, READ_COST = 4, PANEL_COST = 1, TURN_COST = 5e3 /* cycles to begin a piece */;
 /* Of a piece that a thread waits for another at the end: threads are held up by other programs, and pieces are not cut.
  */
 static const double WAITING = 0.3;
@@ -200,7 +200,7 @@ static double taps_of(const Product *p, int64_t row_block) {
 static double blocks_cost(const Kernel *kernel, const Product *p, int64_t row_block, int64_t column_block,
                           int64_t lanes) {
     double sharing = (double)at_least(row_block, p->rows / 4); /* rows that one thread does with the same columns */
-    double copied_b = kernel->prepared_b ? 2 * READ_COST / (double)row_block
+    double copied_b = kernel->prepared_b ? 2 * PANEL_COST / (double)row_block
                       : kernel->pack_b   ? 2 * PACK_COST / (kernel->depth_block ? (double)row_block : sharing)
                                          : 0;
     double copied_a = 2 * (kernel->pack_a ? PACK_COST : READ_COST) / (double)column_block / taps_of(p, row_block);
