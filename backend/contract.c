@@ -14,6 +14,8 @@
  * piece's sums wait in scratch between its blocks. */
 #include "backend/contract.h"
 
+#include "ir/winograd.h"
+
 int64_t contract_round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 static LLVMValueRef number(Contract *c, int64_t value) { return contract_number(c, value); }
@@ -39,10 +41,10 @@ Block contract_block(const Kernel *kernel, const Target *target) {
     const Type *a = &kernel->body->nodes[product->in[0]].type;
     int64_t lanes = target->machine.vector_bytes / 4;
     Block block = {piece_rows(kernel), grid->axis[grid->rank - 1].block, kernel->depth_block};
-    if (kernel->row_block && !kernel->winograd && (block.rows <= 0 || kernel->row_block < block.rows))
+    if (kernel->row_block && (block.rows <= 0 || kernel->row_block < block.rows))
         block.rows = kernel->row_block;
     if (!block.columns) block.columns = grid->axis[grid->rank - 1].extent;
-    if (!block.depth || kernel->winograd) block.depth = a->dim[a->rank - 1];
+    if (!block.depth) block.depth = a->dim[a->rank - 1];
     CHECK(block.rows > 0 && block.columns > 0 && block.depth > 0); /* open axes must be cut */
     block.columns = contract_round_up(block.columns, kernel->tile_vectors * lanes);
     block.depth = contract_round_up(block.depth, lanes);
@@ -52,13 +54,20 @@ Block contract_block(const Kernel *kernel, const Target *target) {
 static bool depth_is_cut(const Kernel *kernel) {
     const Node *product = &kernel->body->nodes[kernel->product];
     const Type *a = &kernel->body->nodes[product->in[0]].type;
-    return kernel->depth_block && kernel->depth_block != a->dim[a->rank - 1] && !kernel->winograd;
+    return kernel->depth_block && kernel->depth_block != a->dim[a->rank - 1];
 }
 
 static uint32_t count_sums(const Kernel *kernel) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < kernel->body->output_count; i++) count += kernel_sums_rows(kernel, i);
     return count;
+}
+
+/* Tiles of 2x2 places have B in panels forward, where it is filters; by weights it is slopes, and becomes planes. */
+static bool packs_b(const Kernel *kernel, const Target *target) {
+    Winograd w;
+    if (kernel->winograd) return winograd_of(kernel, &w) && w.patch.rows_are_places;
+    return kernel->pack_b && !contract_has_panels(kernel, target);
 }
 
 static Layout layout_of(const Kernel *kernel, const Target *target) {
@@ -70,8 +79,7 @@ static Layout layout_of(const Kernel *kernel, const Target *target) {
         tile = piece_rows(kernel) * block.columns;
     }
     Layout layout = {0};
-    bool packs_b = kernel->pack_b && !contract_has_panels(kernel, target) && !(kernel->winograd && kernel->depth_block);
-    layout.a = packs_b ? contract_round_up(block.columns * block.depth * 4, 64) : 0;
+    layout.a = packs_b(kernel, target) ? contract_round_up(block.columns * block.depth * 4, 64) : 0;
     layout.sums = layout.a + contract_round_up(contract_packed_a(kernel, target) * 4, 64);
     layout.tile = layout.sums + 2 * count_sums(kernel) * block.columns * 4;
     layout.winograd = layout.tile + contract_round_up(tile * 4, 64);
@@ -307,12 +315,12 @@ void contract_emit(Pull *p) {
     c->rows = kernel->tile_rows;
     c->vectors = kernel->tile_vectors;
     c->depth = a->dim[a->rank - 1];
-    c->depth_block = depth_is_cut(kernel) ? kernel->depth_block : c->depth;
+    c->depth_block = kernel->depth_block ? kernel->depth_block : c->depth;
     c->cuts_depth = depth_is_cut(kernel);
     c->has_panels = contract_has_panels(kernel, p->e->target);
     c->has_patch = patch_of(kernel->body, c->product->in[0], &c->patch);
     c->in_epilogue = epilogue_inputs(kernel->body, p->e->arena);
-    c->takes_images = c->has_patch && !kernel->winograd && takes_images(kernel, &c->patch);
+    c->takes_images = c->has_patch && takes_images(kernel, &c->patch);
     c->stores_registers = contract_stores_registers(kernel);
     c->tile_stride = c->cuts_depth ? block.columns : (int64_t)c->vectors * c->lanes;
     c->columns = pull_dim(p, kernel->grid.axis[c->rank - 1].extent);

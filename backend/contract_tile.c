@@ -207,7 +207,8 @@ static void micro_kernel(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValu
 /* Short runs of known length are written out further, since there are so many. */
 void contract_multiply(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValueRef count, LLVMValueRef *sum) {
     enum { UNROLL = 8 };
-    if (LLVMIsAConstantInt(count) && LLVMConstIntGetZExtValue(count) % UNROLL == 0)
+    bool is_wide = contract_vector_bytes(c) >= 32; /* see unroll_of */
+    if (is_wide && LLVMIsAConstantInt(count) && LLVMConstIntGetZExtValue(count) % UNROLL == 0)
         some_steps(c, tile, tile->a, b, number(c, 0), count, UNROLL, false, false, sum);
     else
         many_steps(c, tile, tile->a, b, number(c, 0), count, false, sum);

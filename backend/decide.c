@@ -18,11 +18,13 @@ static NodeId condition_of(const Kernel *kernel, const Node *select) {
     return decides ? id : NO_NODE;
 }
 
-/* Nodes as large as the space that are needed for `id`, once the condition is known to be `answer`. */
+/* Nodes as large as the space that are needed for `id`, once the condition is known to be `answer`. What is
+ * reduced is so whatever the answer, and counted by itself. */
 static uint32_t work_of(const Kernel *kernel, NodeId id, NodeId condition, bool answer, bool *seen) {
     const Node *node = &kernel->body->nodes[id];
     if (seen[id]) return 0;
     seen[id] = true;
+    if (kernel_reduces(kernel, id)) return 0;
     if (condition != NO_NODE && condition_of(kernel, node) == condition)
         return work_of(kernel, node->in[answer ? 1 : 2], condition, answer, seen);
     uint32_t rank = node->type.rank, work = op_is_elementwise(node->op) && rank > 1 && node->type.dim[1] != 1;
@@ -37,17 +39,20 @@ static uint32_t all_work(const Kernel *kernel, NodeId condition, bool answer, Ar
     uint32_t work = 0;
     for (uint32_t i = 0; i < body->output_count; i++)
         work += work_of(kernel, body->outputs[i].node, condition, answer, seen);
+    for (NodeId id = 0; id < body->count; id++)
+        if (kernel_reduces(kernel, id)) work += work_of(kernel, body->nodes[id].in[0], condition, answer, seen);
     return work;
 }
 
-NodeId decide_condition(const Kernel *kernel, Arena *arena) {
+NodeId decide_condition(const Kernel *kernel, const uint32_t *stage, Arena *arena) {
     enum { LEAST_SPARED = 8 };
     uint32_t rank = kernel->grid.rank, all = all_work(kernel, NO_NODE, false, arena), best = 2 * LEAST_SPARED - 1;
     NodeId found = NO_NODE;
     if (rank < 2 || kernel->reduced & 1) return NO_NODE;
     for (NodeId id = 0; id < kernel->body->count; id++) {
         NodeId condition = condition_of(kernel, &kernel->body->nodes[id]);
-        if (condition == NO_NODE || condition == found) continue;
+        if (condition == NO_NODE || condition == found || stage[condition] || kernel_reduces(kernel, condition))
+            continue;
         uint32_t spared =
             2 * all - all_work(kernel, condition, true, arena) - all_work(kernel, condition, false, arena);
         if (spared <= best || spared * 5 < all) continue;
@@ -62,6 +67,7 @@ LLVMValueRef decide_ask(Pull *p, NodeId condition, LLVMValueRef sample) {
     Position at = {.rank = type->rank, .lanes = 1};
     for (uint32_t i = 0; i < type->rank; i++) at.axis[i] = (Index){pull_i64(p, 0), 0, NULL};
     at.axis[0].base = sample;
+    p->sample = sample;
     return pull_value(p, condition, &at);
 }
 

@@ -474,7 +474,7 @@ void map_emit(Pull *p) {
     for (NodeId id = 0; id < body->count; id++)
         if (m->stage[id] + 1 > m->stages) m->stages = m->stage[id] + 1;
     m->colours = kernel_interleaved(m->kernel);
-    m->condition = decide_condition(m->kernel, p->e->arena);
+    m->condition = decide_condition(m->kernel, m->stage, p->e->arena);
     choose_lanes(m);
     Loop pieces = loop_begin(p, LLVMGetParam(p->e->function, 2), LLVMGetParam(p->e->function, 3), pull_i64(p, 1));
     loop_piece(p, pieces.index, m->from, m->to);

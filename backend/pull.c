@@ -654,7 +654,8 @@ static void remember(Pull *p, NodeId id, const Position *at, LLVMValueRef value)
 
 LLVMValueRef pull_value(Pull *p, NodeId id, const Position *at) {
     if (p->given[id]) return p->given[id];
-    if (p->taken[id]) return pull_value(p, body(p)->nodes[id].in[p->taken[id]], at);
+    if (p->taken[id] && at->axis[0].base == p->sample && index_is_uniform(&at->axis[0]))
+        return pull_value(p, body(p)->nodes[id].in[p->taken[id]], at);
     for (uint32_t i = p->known_count; i--;)
         if (p->known[i].node == id && same_position(&p->known[i].at, at)) return p->known[i].value;
     LLVMValueRef value = compute(p, id, at);

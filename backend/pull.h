@@ -32,6 +32,7 @@ typedef struct {
     LLVMValueRef *args;    /* pointers: inputs, then outputs */
     LLVMValueRef *given;   /* per node of the body: a value held in registers, or NULL */
     uint8_t *taken;        /* per node: the operand of a select that is known to be the answer; 0: not known */
+    LLVMValueRef sample;   /* for which it is known: an index of the first axis */
     bool *is_constant;     /* per input: not written by this kernel, whatever the call's buffers */
     Known *known;          /* values of the current stretch of code */
     uint32_t known_count, known_capacity;
@@ -103,9 +104,10 @@ void loop_lanes(Pull *p, LLVMValueRef from, LLVMValueRef to, Lanes full, LanesEm
  * fastest; of a contraction the rows are, so that neighbours share their columns. */
 void loop_piece(Pull *p, LLVMValueRef piece, LLVMValueRef from[MAX_RANK], LLVMValueRef to[MAX_RANK]);
 
-/* decide.c: the condition that whole samples decide and that spares a map kernel most, or NO_NODE; what it is for one
- * of them; and its answer, for all that is pulled from now on. */
-NodeId decide_condition(const Kernel *kernel, Arena *arena);
+/* decide.c: the condition that whole samples decide and that spares a map kernel most, or NO_NODE (stage: of each node,
+ * as kernel_stages says); what it is for one of them; and its answer, for all that is pulled of this sample from now on.
+ */
+NodeId decide_condition(const Kernel *kernel, const uint32_t *stage, Arena *arena);
 LLVMValueRef decide_ask(Pull *p, NodeId condition, LLVMValueRef sample);
 void decide_answer(Pull *p, NodeId condition, bool answer);
 

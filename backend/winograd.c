@@ -134,18 +134,6 @@ static void tile_places(Windows *w, LLVMValueRef from, LLVMValueRef y[2][2]) {
     }
 }
 
-static LLVMValueRef is_below(Windows *w, LLVMValueRef at, int64_t end) {
-    return LLVMBuildICmp(builder(w), LLVMIntSLT, at, number(w, end), "");
-}
-
-/* Is place (y, x) there, where the last tiles reach beyond the picture? NULL: tiles never do. */
-static LLVMValueRef is_there(Windows *w, uint32_t dy, LLVMValueRef y, uint32_t dx, LLVMValueRef x) {
-    const Patch *patch = &w->at.shape.patch;
-    LLVMValueRef in_y = dy && patch->OH % 2 ? is_below(w, y, patch->OH) : NULL,
-                 in_x = dx && patch->OW % 2 ? is_below(w, x, patch->OW) : NULL;
-    return in_y && in_x ? LLVMBuildAnd(builder(w), in_y, in_x, "") : in_y ? in_y : in_x;
-}
-
 /* The epilogue of `count` neighbouring tiles of a line: number `across` of it and those behind, of which the first has
  * products number `index`. */
 static void finish_tiles(Windows *w, const TileLine *line, LLVMValueRef across, uint32_t count, LLVMValueRef index,
@@ -167,7 +155,10 @@ static void finish_tiles(Windows *w, const TileLine *line, LLVMValueRef across, 
             }
             LLVMValueRef place = add(w, mul(w, add(w, first_line, row), number(w, patch->OW)), x);
             places[i].row = contract_sub(c, place, c->from[c->rank - 2]);
-            places[i].is_there = is_there(w, dy, row, dx, x);
+            places[i].is_there = windows_is_there(w, dy, row, dx, x);
+            if (places[i].is_there) /* else something may be read for it, but not stored: that of the tile's first */
+                places[i].row =
+                    LLVMBuildSelect(builder(w), places[i].is_there, places[i].row, places[i / 4 * 4].row, "");
         }
         contract_finish(c, add(w, column, number(w, v * c->lanes)), places, 4 * count);
     }
@@ -177,8 +168,8 @@ static void finish_tiles(Windows *w, const TileLine *line, LLVMValueRef across, 
 static void finish_some(Windows *w, const Some *some) {
     uint32_t step = w->at.shape.across % 2 || w->at.some % 2 ? 1 : 2;
     Loop tiles = loop_begin(w->c->p, number(w, 0), some->count, number(w, step));
-    LLVMValueRef tile = add(w, some->first, tiles.index), across = number(w, w->at.shape.across);
-    LLVMValueRef line_at = add(w, some->line_from, LLVMBuildUDiv(builder(w), tile, across, ""));
+    LLVMValueRef tile = add(w, some->first, tiles.index);
+    LLVMValueRef line_at = add(w, some->line_from, contract_divide(w->c, tile, w->at.shape.across));
     TileLine line = windows_line(w, line_at, some->line_from);
     finish_tiles(w, &line, contract_rest(w->c, tile, w->at.shape.across), step, tiles.index, some->column);
     loop_end(w->c->p, &tiles);
@@ -218,7 +209,7 @@ static void one_block(Windows *w, LLVMValueRef from, LLVMValueRef end) {
 void winograd_places(Contract *c) {
     Windows w = windows_begin(c);
     uint32_t axis = c->rank - 2;
-    int64_t lines = c->kernel->row_block / w.at.shape.across;
+    int64_t lines = c->kernel->winograd / w.at.shape.across;
     c->a = (Operand){.row = number(&w, w.at.row), .depth = number(&w, 1)};
     c->b = (Operand){.row = number(&w, 1), .depth = number(&w, w.at.width)};
     c->row_from = number(&w, 0);

@@ -12,7 +12,7 @@
 typedef struct {
     Winograd shape;
     int64_t tiles;              /* in a block, whole tiles of the micro-kernel */
-    int64_t some;               /* of these: of as many the products are made at once */
+    int64_t some;               /* of these, whose products are made at once, and joined */
     int64_t channels;           /* of the piece: all, or by weights a part */
     int64_t columns;            /* of a piece, at most */
     int64_t width;              /* columns of a panel */
@@ -42,6 +42,9 @@ void windows_see(Windows *w, const TileLine *line, LLVMValueRef is_first_of_bloc
 
 /* base[index · stride] */
 LLVMValueRef windows_part(Windows *w, LLVMValueRef base, LLVMValueRef index, int64_t stride);
+/* Is place (y, x) of an image there, dy and dx behind the first of its tile? The last tiles reach beyond what is odd.
+ * NULL: it is. */
+LLVMValueRef windows_is_there(Windows *w, uint32_t dy, LLVMValueRef y, uint32_t dx, LLVMValueRef x);
 /* Sums and differences of vectors. */
 LLVMValueRef windows_plus(Windows *w, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef windows_minus(Windows *w, LLVMValueRef a, LLVMValueRef b);

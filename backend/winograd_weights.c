@@ -20,9 +20,7 @@ static int64_t lines_of_piece(const Windows *w) {
 }
 
 /* Then sums begin and end in registers. */
-static bool is_one_block(const Windows *w) {
-    return w->c->kernel->depth_block >= lines_of_piece(w) * w->at.shape.across;
-}
+static bool is_one_block(const Windows *w) { return w->c->kernel->winograd >= lines_of_piece(w) * w->at.shape.across; }
 
 /* ---- slopes: A dy A' */
 
@@ -34,24 +32,25 @@ static void spread_two(Windows *w, LLVMValueRef const *d, LLVMValueRef *z) {
     z[3] = d[1];
 }
 
-/* The slope at place (y, x) of the image; zeros where the last tiles reach beyond it. */
-static LLVMValueRef slope_at(Windows *w, LLVMValueRef image, LLVMValueRef y, LLVMValueRef x, LLVMValueRef column) {
+/* The slope dy and dx behind the first place of a tile, which is place (y, x) of its image; zeros where it is not
+ * there. */
+static LLVMValueRef slope_at(Windows *w, const TileLine *line, LLVMValueRef across, uint32_t dy, uint32_t dx,
+                             LLVMValueRef column) {
     Contract *c = w->c;
     const Patch *patch = &w->at.shape.patch;
-    LLVMValueRef inside = NULL;
-    if (patch->OH % 2) inside = LLVMBuildICmp(builder(w), LLVMIntSLT, y, number(w, patch->OH), "");
-    if (patch->OW % 2) {
-        LLVMValueRef in_x = LLVMBuildICmp(builder(w), LLVMIntSLT, x, number(w, patch->OW), "");
-        inside = inside ? LLVMBuildAnd(builder(w), inside, in_x, "") : in_x;
-    }
-    LLVMValueRef line = c->rank == 2 ? add(w, mul(w, image, number(w, patch->OH)), y) : y;
-    LLVMValueRef place = add(w, mul(w, line, number(w, patch->OW)), x);
-    Position at = {.rank = c->rank, .lanes = c->lanes, .mask = inside ? pull_splat(c->p, inside, c->lanes) : NULL};
-    at.axis[0] = (Index){image, 0, NULL};
-    at.axis[c->rank - 2] = (Index){place, 0, NULL};
+    LLVMValueRef first_y = mul(w, line->line, number(w, 2)), first_x = mul(w, across, number(w, 2));
+    LLVMValueRef y = add(w, first_y, number(w, dy)), x = add(w, first_x, number(w, dx));
+    LLVMValueRef inside = windows_is_there(w, dy, y, dx, x);
+    if (inside)
+        y = LLVMBuildSelect(builder(w), inside, y, first_y, ""),
+        x = LLVMBuildSelect(builder(w), inside, x, first_x, "");
+    LLVMValueRef in_image = c->rank == 2 ? add(w, mul(w, line->image, number(w, patch->OH)), y) : y;
+    Position at = {.rank = c->rank, .lanes = c->lanes};
+    at.axis[0] = (Index){line->image, 0, NULL};
+    at.axis[c->rank - 2] = (Index){add(w, mul(w, in_image, number(w, patch->OW)), x), 0, NULL};
     at.axis[c->rank - 1] = (Index){column, 1, NULL};
     LLVMValueRef value = pull_splat(c->p, pull_value(c->p, c->product->in[1], &at), c->lanes);
-    return inside ? LLVMBuildSelect(builder(w), at.mask, value, LLVMConstNull(c->vector), "") : value;
+    return inside ? LLVMBuildSelect(builder(w), inside, value, LLVMConstNull(c->vector), "") : value;
 }
 
 static void put_slopes_of_tile(Windows *w, const TileLine *line, LLVMValueRef across, LLVMValueRef column,
@@ -59,9 +58,8 @@ static void put_slopes_of_tile(Windows *w, const TileLine *line, LLVMValueRef ac
     LLVMValueRef columns[2][WINOGRAD_SIDE];
     uint32_t mark = pull_mark(w->c->p);
     for (uint32_t dx = 0; dx < 2; dx++) {
-        LLVMValueRef d[2], x = add(w, mul(w, across, number(w, 2)), number(w, dx));
-        for (uint32_t dy = 0; dy < 2; dy++)
-            d[dy] = slope_at(w, line->image, add(w, mul(w, line->line, number(w, 2)), number(w, dy)), x, column);
+        LLVMValueRef d[2];
+        for (uint32_t dy = 0; dy < 2; dy++) d[dy] = slope_at(w, line, across, dy, dx, column);
         spread_two(w, d, columns[dx]);
     }
     for (uint32_t i = 0; i < WINOGRAD_SIDE; i++) {
@@ -194,7 +192,7 @@ static void finish(Windows *w) {
 
 void winograd_weights(Contract *c) {
     Windows w = windows_begin(c);
-    int64_t lines = c->kernel->depth_block / w.at.shape.across;
+    int64_t lines = c->kernel->winograd / w.at.shape.across;
     LLVMValueRef from = c->rank == 3 ? mul(&w, c->from[0], number(&w, lines_of_piece(&w))) : number(&w, 0),
                  end = add(&w, from, number(&w, lines_of_piece(&w)));
     w.first_channel = contract_divide(c, c->from[c->rank - 2], WINOGRAD_TAPS);

@@ -22,7 +22,7 @@ static int64_t spread(int64_t stride) { return stride % 256 ? stride : stride + 
 /* 16 planes are written at once. */
 static int64_t spread_planes(int64_t stride) { return contract_round_up(stride, 128) + 16; }
 
-/* Whole tiles of the micro-kernel whose products take half of the L1 cache at most. */
+/* Whole tiles of the micro-kernel whose products take half of the L1 cache at most, but at least one. */
 static int64_t some_tiles(uint32_t rows, int64_t width) {
     enum { MOST_BYTES = 16 << 10 };
     int64_t count = MOST_BYTES / (WINOGRAD_ELEMENTS * 4 * width) / rows;
@@ -37,10 +37,12 @@ WinogradLayout winograd_layout(const Kernel *kernel, const Target *target) {
     int64_t lanes = target->machine.vector_bytes / 4;
     at.columns = block.columns;
     at.channels = patch->rows_are_places ? patch->C : block.rows / WINOGRAD_TAPS;
-    at.tiles = patch->rows_are_places ? contract_round_up(kernel->row_block, kernel->tile_rows) : kernel->depth_block;
+    at.tiles = patch->rows_are_places ? contract_round_up(kernel->winograd, kernel->tile_rows) : kernel->winograd;
     at.row = spread(at.channels);
     at.pixel_row = (2 * at.shape.across + 2) * at.channels;
-    CHECK(at.channels % lanes == 0 && at.columns % at.width == 0 && at.shape.filters % at.columns == 0);
+    int64_t own = kernel->grid.axis[kernel->grid.rank - 1].block;
+    CHECK(at.channels % lanes == 0 && (own ? own : at.shape.filters) == at.columns);
+    CHECK(kernel->tile_rows <= MOST_ROWS && kernel->tile_vectors <= MOST_VECTORS);
     at.plane = spread_planes(at.tiles * at.row);
     at.planes = place_bytes(&at.end, WINOGRAD_ELEMENTS * at.plane);
     at.ring = place_bytes(&at.end, WINOGRAD_SIDE * at.pixel_row + lanes);
@@ -81,6 +83,17 @@ TileLine windows_line(Windows *w, LLVMValueRef line, LLVMValueRef first_of_block
     LLVMValueRef in_block = contract_sub(w->c, line, first_of_block);
     return (TileLine){contract_divide(w->c, line, shape->down), contract_rest(w->c, line, shape->down),
                       mul(w, in_block, number(w, shape->across))};
+}
+
+static LLVMValueRef is_below(Windows *w, LLVMValueRef at, int64_t end) {
+    return LLVMBuildICmp(builder(w), LLVMIntSLT, at, number(w, end), "");
+}
+
+LLVMValueRef windows_is_there(Windows *w, uint32_t dy, LLVMValueRef y, uint32_t dx, LLVMValueRef x) {
+    const Patch *patch = &w->at.shape.patch;
+    LLVMValueRef in_y = dy && patch->OH % 2 ? is_below(w, y, patch->OH) : NULL,
+                 in_x = dx && patch->OW % 2 ? is_below(w, x, patch->OW) : NULL;
+    return in_y && in_x ? LLVMBuildAnd(builder(w), in_y, in_x, "") : in_y ? in_y : in_x;
 }
 
 /* ---- lines into the ring */

@@ -95,6 +95,12 @@ static bool grid_equal(const Grid *a, const Grid *b) {
     return true;
 }
 
+bool program_changes_states(const Program *program) {
+    for (uint32_t i = 0; i < program->output_count; i++)
+        if (program->outputs[i].updates >= 0) return true;
+    return false;
+}
+
 static bool body_equal(const Graph *a, const Graph *b) {
     if (a->count != b->count || a->input_count != b->input_count || a->output_count != b->output_count) return false;
     for (uint32_t i = 0; i < a->input_count; i++)
@@ -114,7 +120,8 @@ bool kernel_equal(const Kernel *a, const Kernel *b) {
     return a->kind == b->kind && grid_equal(&a->grid, &b->grid) && a->reduced == b->reduced &&
            (a->kind != KERNEL_contract || a->product == b->product) && a->tile_rows == b->tile_rows &&
            a->tile_vectors == b->tile_vectors && a->wide_rows == b->wide_rows && a->wide_vectors == b->wide_vectors &&
-           a->depth_block == b->depth_block && a->row_block == b->row_block && a->prepared_b == b->prepared_b && a->winograd == b->winograd &&
+           a->depth_block == b->depth_block && a->row_block == b->row_block && a->prepared_b == b->prepared_b &&
+           a->winograd == b->winograd &&
            a->streams == b->streams && a->pack_a == b->pack_a && a->pack_b == b->pack_b && body_equal(a->body, b->body);
 }
 

@@ -52,7 +52,8 @@ typedef struct {
     int64_t row_block;                 /* contract: rows of a piece whose left operand is made ready at once; 0: all;
                           attention: queries in a block */
     bool pack_a, pack_b;               /* contract: copy operands into panels, or read them where they are */
-    bool winograd;                     /* contract: by tiles of 2x2 places (ir/winograd.h); row_block and depth_block then count tiles */
+    int64_t winograd;                  /* contract: tiles of 2x2 places that are done at once (ir/winograd.h); then there are
+                          no other blocks; 0: not by tiles */
     bool prepared_b;                   /* contract: b depends on states alone, in all calls: its panels are laid out once */
     bool streams;                      /* results are far larger than the caches: write them past these */
     double flop, bytes;                /* an estimate for n = 1 if the batch is open: for balance and profile */
@@ -98,6 +99,7 @@ uint32_t program_add_buffer(Program *program, Buffer buffer);
 uint32_t program_add_kernel(Program *program, Kernel kernel); /* takes the body; an equal kernel is shared (and the body freed) */
 void program_add_call(Program *program, uint32_t kernel, const uint32_t *args, const char *origin);
 uint32_t kernel_arg_count(const Kernel *kernel);
+bool program_changes_states(const Program *program); /* as a training step does */
 /* The first phase behind the prepare part. */
 uint32_t program_first_phase(const Program *program);
 Dim grid_pieces_at(const Grid *grid, int64_t n);

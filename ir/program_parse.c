@@ -192,7 +192,7 @@ static bool parse_schedule_line(Scanner *scanner, Kernel *kernel) {
     else if (scan_take(scanner, "streams"))
         good = kernel->streams = true;
     else if (scan_take(scanner, "winograd"))
-        good = kernel->winograd = true;
+        good = scan_integer(scanner, 0, INT64_MAX >> 8, &kernel->winograd);
     else if (scan_take(scanner, "cost"))
         good = parse_cost(scanner, kernel);
     else if (scan_take(scanner, "prepared"))

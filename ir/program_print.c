@@ -201,7 +201,7 @@ static void print_schedule(const Kernel *kernel, FILE *out) {
     if (kernel->row_block) fprintf(out, "  rows %lld\n", (long long)kernel->row_block);
     if (kernel->pack_a || kernel->pack_b)
         fprintf(out, "  pack%s%s\n", kernel->pack_a ? " a" : "", kernel->pack_b ? " b" : "");
-    if (kernel->winograd) fputs("  winograd\n", out);
+    if (kernel->winograd) fprintf(out, "  winograd %lld\n", (long long)kernel->winograd);
     if (kernel->prepared_b) fputs("  prepared b\n", out);
     if (kernel->flop != 0 || kernel->bytes != 0) {
         fputs("  cost flop=", out);

@@ -111,15 +111,25 @@ static bool sums_its_rows(const Kernel *kernel, uint32_t output) {
            parts->type.dim[1] == kernel_sum_rows(kernel);
 }
 
-/* Pieces are what winograd_row_unit says, and blocks count tiles. */
+/* A part of an axis of so many elements: 0 is all. */
+static bool parts_axis(const Grid *grid, uint32_t axis, int64_t unit) {
+    int64_t block = grid->axis[axis].block, extent = grid->axis[axis].extent;
+    return !block || (block % unit == 0 && extent % block == 0);
+}
+
 static const char *winograd_problem(const Kernel *kernel) {
-    Winograd winograd;
-    if (!winograd_of(kernel, &winograd)) return "only a 3x3 convolution with stride 1 is done by tiles of 2x2 places";
-    if (kernel->grid.axis[kernel->grid.rank - 2].block % winograd_row_unit(&winograd)) return "a piece has whole lines of tiles, or all taps";
-    if (!winograd.patch.rows_are_places && kernel_sum_rows(kernel)) return "rows that are taps are not summed up";
-    if (kernel->grid.rank == 3 && kernel->grid.axis[0].block != 1) return "a piece has one image";
-    int64_t block = winograd.patch.rows_are_places ? kernel->row_block : kernel->depth_block;
-    if (block < 1 || block % winograd.across) return "a block has whole lines of tiles";
+    Winograd w;
+    const Grid *grid = &kernel->grid;
+    if (!winograd_of(kernel, &w)) return "only a 3x3 convolution with stride 1 is done by tiles of 2x2 places";
+    bool forward = w.patch.rows_are_places;
+    if (forward ? grid->axis[0].block % winograd_row_unit(&w) : !parts_axis(grid, grid->rank - 2, WINOGRAD_TAPS))
+        return "a piece has whole lines of tiles, or all taps of some channels";
+    if (!parts_axis(grid, grid->rank - 1, 1)) return "pieces have equal columns";
+    if (!forward && kernel_sum_rows(kernel)) return "rows that are taps are not summed up";
+    if (grid->rank == 3 && grid->axis[0].block != 1) return "a piece has one image";
+    if (kernel->winograd < 1 || kernel->winograd % w.across) return "a block has whole lines of tiles";
+    if (kernel->row_block || kernel->depth_block) return "tiles are the only blocks";
+    if (kernel->prepared_b) return "filters that are transformed are in no panels";
     return kernel->pack_a && kernel->pack_b && kernel->tile_rows ? NULL : "transformed operands are copies, in tiles";
 }
 

@@ -16,6 +16,7 @@ bool winograd_of(const Kernel *kernel, Winograd *winograd) {
     if (!patch_of(body, product->in[0], &patch) || !fits(&patch, &product->type)) return false;
     Dim images = body->nodes[patch.picture].type.dim[0];
     uint32_t columns = product->type.rank - 1;
+    if (images < 1) return false;
     for (uint32_t i = 0; i <= columns; i++)
         if (product->type.dim[i] < 1) return false;
     *winograd = (Winograd){patch, images, (patch.OW + 1) / 2, (patch.OH + 1) / 2, product->type.dim[columns]};

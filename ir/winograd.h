@@ -11,8 +11,8 @@
  * where products are summed over channels (or over tiles) for each of the 16 elements, that is by 16 matrix products.
  * The last row of B' and column of A' have the opposite sign of the paper's, which spares a negation of dy.
  *
- * Sums round as often as those of the definition do, and transformed values are at most four times as large: errors are
- * of the same order. */
+ * Sums have fewer terms than those of the definition, and transformed values are at most four times as large: errors
+ * are no larger (docs/design.md). */
 #ifndef SELFC_IR_WINOGRAD_H
 #define SELFC_IR_WINOGRAD_H
 #include "ir/patch.h"

@@ -133,7 +133,7 @@ static void group_nodes(Fusion *f) {
                 f->stored[id] = true;
                 fuse_start_group(f, id);
             }
-            fuse_join_twin(f, id);
+            fuse_join_alike(f, id);
         }
         fuse_note_uses(f, id);
     }

@@ -65,7 +65,7 @@ void fuse_start_group(Fusion *f, NodeId id);
 void fuse_add(Fusion *f, Group *group, NodeId id); /* as the group's earliest member: else fuse_sort */
 void fuse_sort(Group *group);
 bool fuse_join(Fusion *f, NodeId id);             /* all users of id have their group */
-void fuse_join_twin(Fusion *f, NodeId id);        /* id has its group: may those of its twins be the same? */
+void fuse_join_alike(Fusion *f, NodeId id);        /* id has its group: may those of its twins be the same? */
 void fuse_note_uses(Fusion *f, NodeId id);        /* id has its group: tell what it reads */
 bool fuse_reaches(Fusion *f, Group *from, const Group *to); /* does `from` need, directly or not, what `to` computes? */
 /* Calls visit(context, value) for each non-view (or stored view) that stands behind id, which may be one itself; that

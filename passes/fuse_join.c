@@ -357,6 +357,7 @@ static bool can_merge(Fusion *f, Group *a, Group *b) {
     if (a->rank != b->rank || memcmp(a->dim, b->dim, sizeof a->dim)) return false;
     if (a->reduced && b->reduced && a->reduced != b->reduced) return false;
     if (a->product != NO_NODE || b->product != NO_NODE || a->is_attention || b->is_attention) return false;
+    if (fuse_is_scatter(f, a) || fuse_is_scatter(f, b)) return false;
     return !fuse_reaches(f, a, b) && !fuse_reaches(f, b, a);
 }
 
@@ -425,15 +426,15 @@ static bool are_twins(const Node *a, const Node *b) {
     return is_maximum(a->op) && is_maximum(b->op) && a->in[0] == b->in[0] && a->attr.axes == b->attr.axes;
 }
 
-static NodeId behind_views(const Graph *g, NodeId id) {
+static NodeId first_behind_views(const Graph *g, NodeId id) {
     while (op_info[g->nodes[id].op].class == CLASS_index) id = g->nodes[id].in[0];
     return id;
 }
 
-/* Do both take elements of one value from the same places of their own parts of it? */
+/* Do both take elements of parts of one value (or of what begins with one) from the same places? */
 static bool take_alike(const Graph *g, const Node *a, const Node *b) {
     return a->op == OP_gather && b->op == OP_gather && a->in[1] == b->in[1] && a->attr.axis == b->attr.axis &&
-           a->in[0] != b->in[0] && behind_views(g, a->in[0]) == behind_views(g, b->in[0]);
+           a->in[0] != b->in[0] && first_behind_views(g, a->in[0]) == first_behind_views(g, b->in[0]);
 }
 
 static bool reads_alike(const Graph *g, const Node *a, const Node *b) {
@@ -458,7 +459,7 @@ static void join_takers(Fusion *f, NodeId id) {
 }
 
 /* 8. The largest elements and where they stand come from one walk, whoever reads them. */
-void fuse_join_twin(Fusion *f, NodeId id) {
+void fuse_join_alike(Fusion *f, NodeId id) {
     const Graph *g = f->graph;
     Group *own = f->group_of[id];
     if (own) join_takers(f, id);

@@ -15,12 +15,6 @@
 
 #include <string.h>
 
-static bool changes_states(const Program *program) {
-    for (uint32_t i = 0; i < program->output_count; i++)
-        if (program->outputs[i].updates >= 0) return true;
-    return false;
-}
-
 static bool reads_states(const Program *program) {
     for (uint32_t c = 0; c < program->call_count; c++) {
         const Call *call = &program->calls[c];
@@ -105,7 +99,7 @@ static void mark_kernels(Program *program, const bool *known) {
 ProgramPass pass_prepare;
 
 void pass_prepare(Program *program, const Machine *machine) {
-    if (changes_states(program) || !reads_states(program) || machine->memory || machine->prepares_nothing) return;
+    if (program_changes_states(program) || !reads_states(program) || machine->memory || machine->prepares_nothing) return;
     Arena *scratch = arena_new();
     bool *known = arena_array(scratch, bool, program->buffer_count + 1),
          *prepares = arena_array(scratch, bool, program->call_count + 1);

@@ -519,7 +519,10 @@ void schedule_map(Kernel *kernel, const Machine *machine) {
 
 ProgramPass pass_schedule;
 
+/* Tiles of 2x2 places are for programs that change states, whose filters are others in each run: so bits do not depend on
+ * whether there is memory for a function's prepared weights. */
 void pass_schedule(Program *program, const Machine *machine) {
+    bool is_step = program_changes_states(program);
     for (uint32_t i = 0; i < program->kernel_count; i++) {
         Kernel *kernel = &program->kernels[i];
         if (kernel->kind == KERNEL_map)
@@ -528,7 +531,7 @@ void pass_schedule(Program *program, const Machine *machine) {
             schedule_attention(kernel, machine);
         else if (kernel->kind == KERNEL_scatter)
             cut_scatter(kernel);
-        else if (!schedule_winograd(kernel, machine) && !choice_recall(kernel, machine))
+        else if (!(is_step && schedule_winograd(kernel, machine)) && !choice_recall(kernel, machine))
             schedule_contract(kernel, machine, NULL);
         kernel->streams = kernel->kind != KERNEL_attention && can_stream(program, i, machine);
         estimate(kernel);

@@ -24,7 +24,6 @@ static bool choose_tile(Kernel *kernel, const Winograd *w, const Machine *machin
     int64_t lanes = machine->vector_bytes / 4, vectors = w->filters % (2 * lanes) ? 1 : 2, rows = 1;
     if (w->filters % lanes || w->patch.C % lanes) return false;
     while (choice_tile_fits(rows + 1, vectors, machine)) rows++;
-    if (rows > 12) rows = 12 + (rows - 12) / 2 * 2;
     kernel->tile_rows = (uint32_t)rows;
     kernel->tile_vectors = (uint32_t)vectors;
     return true;
@@ -87,8 +86,7 @@ static bool schedule_places(Kernel *kernel, const Winograd *w, const Machine *ma
     int64_t images = block / (w->patch.OH * w->patch.OW);
     kernel->grid.axis[0].block = block;
     kernel->grid.axis[1].block = w->filters / pieces;
-    kernel->row_block = block_of(w, kernel->tile_rows, images ? images * w->down : block / (2 * w->patch.OW), machine);
-    kernel->depth_block = 0;
+    kernel->winograd = block_of(w, kernel->tile_rows, images ? images * w->down : block / (2 * w->patch.OW), machine);
     return true;
 }
 
@@ -150,18 +148,18 @@ static bool schedule_weights(Kernel *kernel, const Winograd *w, const Machine *m
     grid->axis[grid->rank - 1].block = part.filters;
     int64_t bytes = WINOGRAD_ELEMENTS * 4 * (part.channels + part.filters);
     int64_t lines = ceil_div(room_of(bytes, machine) / bytes, w->across);
-    kernel->depth_block = (lines < images * w->down ? lines : images * w->down) * w->across;
-    kernel->row_block = 0;
+    kernel->winograd = (lines < images * w->down ? lines : images * w->down) * w->across;
     return true;
 }
 
 bool schedule_winograd(Kernel *kernel, const Machine *machine) {
     Winograd w;
-    kernel->winograd = false;
+    kernel->winograd = 0;
     if (kernel->prepared_b || !machine->has_fma || !winograd_of(kernel, &w)) return false;
     if (!choose_tile(kernel, &w, machine)) return false;
-    kernel->winograd =
-        w.patch.rows_are_places ? schedule_places(kernel, &w, machine) : schedule_weights(kernel, &w, machine);
-    if (kernel->winograd) kernel->pack_a = kernel->pack_b = true;
-    return kernel->winograd;
+    bool pays = w.patch.rows_are_places ? schedule_places(kernel, &w, machine) : schedule_weights(kernel, &w, machine);
+    if (!pays) return false;
+    kernel->pack_a = kernel->pack_b = true;
+    kernel->row_block = kernel->depth_block = 0;
+    return true;
 }

@@ -301,7 +301,7 @@ static int turned_runs(const Target *target) {
 /* A 3x3 convolution with stride 1 of many channels: pads on some sides, places of odd and even counts, and behind it
  * sums of rows, or an update by its weights. */
 typedef struct {
-    int64_t N, C, O, size[2], before[2];
+    int64_t N, C, O, size[2], before[2], after[2];
     bool turns_weights; /* by data */
     bool has_sums;
 } Tiled;
@@ -311,8 +311,9 @@ static Tiled draw_tiled(const Target *target) {
     Tiled t = {.N = pick(1, 5), .turns_weights = pick(0, 1), .has_sums = pick(0, 1)};
     t.C = lanes * pick(16 / lanes, 48 / lanes), t.O = lanes * pick(16 / lanes, 64 / lanes);
     for (int i = 0; i < 2; i++) {
-        t.size[i] = pick(4, 13);
-        t.before[i] = pick(0, 2);
+        t.size[i] = pick(5, 13);
+        t.before[i] = pick(-1, 2);
+        t.after[i] = pick(-1, 2);
     }
     return t;
 }
@@ -320,7 +321,7 @@ static Tiled draw_tiled(const Target *target) {
 static NodeId tiled_places(Graph *g, const Tiled *t) {
     NodeId x = data(g, "x", 4, (Dim[]){t->N, t->size[0], t->size[1], t->C});
     if (pick(0, 1)) x = binary(g, OP_max, x, build_like(g, x, 0));
-    Dim places[] = {t->size[0] + (t->before[0] > 0) + t->before[0] - 2, t->size[1] + t->before[1] - 2};
+    Dim places[] = {t->size[0] + t->before[0] + t->after[0] - 2, t->size[1] + t->before[1] + t->after[1] - 2};
     return rows_of(g, x, 3, places, ones, t->before);
 }
 
@@ -337,6 +338,7 @@ static int tiled_forward(const Target *target, int *count) {
     }
     NodeId product = build_matmul(g, rows, w);
     NodeId y = binary(g, OP_add, product, data(g, "bias", 2, (Dim[]){1, t.O}));
+    if (pick(0, 1)) y = binary(g, OP_mul, y, data(g, "of_rows", 2, (Dim[]){g->nodes[y].type.dim[0], 1}));
     graph_add_output(g, "y", y, -1);
     if (t.has_sums) graph_add_output(g, "sums", sums_of_rows(g, y, t.N), -1);
     return check_tiled(g, product, target, count, "forward by tiles");
@@ -349,6 +351,7 @@ static int tiled_weights(const Target *target, int *count) {
     int64_t places = g->nodes[rows].type.dim[0];
     NodeId slopes = data(g, "dy", 2, (Dim[]){places, t.O});
     if (pick(0, 1)) slopes = binary(g, OP_mul, slopes, data(g, "factor", 2, (Dim[]){1, t.O}));
+    if (pick(0, 1)) slopes = binary(g, OP_mul, slopes, data(g, "of_rows", 2, (Dim[]){places, 1}));
     if (pick(0, 1)) { /* for each image by itself */
         rows = build_reshape(g, rows, 3, (Dim[]){t.N, places / t.N, 9 * t.C});
         slopes = build_reshape(g, slopes, 3, (Dim[]){t.N, places / t.N, t.O});

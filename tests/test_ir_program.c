@@ -122,9 +122,8 @@ static const char tiled[] = "program \"p\"\n"
                             "  grid 96 by 24, 32 by 32\n"
                             "  product %4\n"
                             "  tile 6 rows 2 vectors\n"
-                            "  rows 6\n"
                             "  pack a b\n"
-                            "  winograd\n"
+                            "  winograd 6\n"
                             "  body {\n"
                             "    %0 = input 0 \"\" data : f32[2,8,6,1,1,16]\n"
                             "    %1 = window %0, stride=1,1 dilation=1,1 before=1,1 value=0 : f32[2,8,6,3,3,16]\n"
@@ -134,6 +133,31 @@ static const char tiled[] = "program \"p\"\n"
                             "    output \"\" %4\n"
                             "  }\n"
                             "call 0: \"conv\"(b0, b1 -> b2)\n";
+
+/* Its filters' gradient. */
+static const char by_weights[] = "program \"p\"\n"
+                                 "input 0 \"x\" data : f32[2,8,6,1,1,16]\n"
+                                 "input 1 \"dy\" data : f32[96,32]\n"
+                                 "buffer b0 input 0 : f32[2,8,6,1,1,16]\n"
+                                 "buffer b1 input 1 : f32[96,32]\n"
+                                 "buffer b2 output 0 : f32[144,32]\n"
+                                 "output \"dw\" b2\n"
+                                 "kernel 0 contract \"conv\"\n"
+                                 "  grid 144 by 72, 32 by 16\n"
+                                 "  product %5\n"
+                                 "  tile 6 rows 2 vectors\n"
+                                 "  pack a b\n"
+                                 "  winograd 12\n"
+                                 "  body {\n"
+                                 "    %0 = input 0 \"\" data : f32[2,8,6,1,1,16]\n"
+                                 "    %1 = window %0, stride=1,1 dilation=1,1 before=1,1 value=0 : f32[2,8,6,3,3,16]\n"
+                                 "    %2 = reshape %1 : f32[96,144]\n"
+                                 "    %3 = transpose %2, permutation=1,0 : f32[144,96]\n"
+                                 "    %4 = input 1 \"\" data : f32[96,32]\n"
+                                 "    %5 = matmul %3, %4 : f32[144,32]\n"
+                                 "    output \"\" %5\n"
+                                 "  }\n"
+                                 "call 0: \"conv\"(b0, b1 -> b2)\n";
 
 /* The text with the first `old` replaced by `new`. */
 static char *changed(const char *text, const char *old, const char *new, Arena *arena) {
@@ -218,9 +242,19 @@ static const Break breaks_of_tiles[] = {
     {"contract \"conv\"", "map \"conv\"", "only a contraction is a convolution"},
     {"96 by 24", "96 by 18", "a piece has whole lines of tiles, or all taps"},
     {"96 by 24", "96", NULL},
-    {"rows 6\n", "rows 4\n", "a block has whole lines of tiles"},
-    {"rows 6\n", "depth 6\n", "a block has whole lines of tiles"},
+    {"32 by 32", "32 by 24", "pieces have equal columns"},
+    {"winograd 6\n", "winograd 4\n", "a block has whole lines of tiles"},
+    {"winograd 6\n", "winograd 6\n  rows 6\n", "tiles are the only blocks"},
+    {"winograd 6\n", "winograd 6\n  depth 6\n", "tiles are the only blocks"},
+    {"winograd 6\n", "winograd 6\n  prepared b\n", "filters that are transformed are in no panels"},
     {"pack a b", "pack a", "transformed operands are copies, in tiles"},
+};
+
+static const Break breaks_of_weights[] = {
+    {"x", "x", NULL},
+    {"144 by 72", "144 by 24", "a piece has whole lines of tiles, or all taps of some channels"},
+    {"144 by 72", "144 by 54", "a piece has whole lines of tiles, or all taps of some channels"},
+    {"32 by 16", "32 by 12", "pieces have equal columns"},
 };
 
 static void test_breaks(const char *text, const Break *list, size_t count) {
@@ -246,6 +280,7 @@ static void test_verify(void) {
     test_breaks(sound, breaks, sizeof breaks / sizeof *breaks);
     test_breaks(kinds, breaks_of_kinds, sizeof breaks_of_kinds / sizeof *breaks_of_kinds);
     test_breaks(tiled, breaks_of_tiles, sizeof breaks_of_tiles / sizeof *breaks_of_tiles);
+    test_breaks(by_weights, breaks_of_weights, sizeof breaks_of_weights / sizeof *breaks_of_weights);
 }
 
 static void test_text(void) {
@@ -262,7 +297,7 @@ static void test_text(void) {
     program_free(program);
     program = parse(tiled);
     text = printed(program, program_print, arena);
-    EXPECT(strstr(text, "\n  winograd\n") && strstr(text, "16 in place of 36"));
+    EXPECT(strstr(text, "\n  winograd 6\n") && strstr(text, "16 in place of 36"));
     again = parse(text);
     EXPECT(!strcmp(text, printed(again, program_print, arena)));
     program_free(again);

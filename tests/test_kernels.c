@@ -231,11 +231,13 @@ static int decisions(const Target *target, int count) {
         Type type = g->nodes[x].type;
         for (int k = 0; k < 2; k++) {
             NodeId chance = build_input(g, "chance", INPUT_data, type_make(DTYPE_f32, rank, one), (Init){0});
+            if (pick(0, 3) == 0) chance = build_sum(g, x, (1u << rank) - 2); /* that the kernel makes itself */
             NodeId condition = build_broadcast(g, build_binary(g, OP_less, chance, build_like(g, chance, 0)), type_with_dtype(type, DTYPE_bool));
             NodeId work = y, other = pick(0, 1) ? build_like(g, y, 0) : y;
             for (int step = (int)pick(2, 14); step; step--) work = build_binary(g, step % 2 ? OP_add : OP_mul, build_unary(g, OP_abs, work), build_like(g, x, 0.9));
             y = pick(0, 1) ? build_select(g, condition, work, other) : build_select(g, condition, other, work);
         }
+        if (n > 1 && !open && pick(0, 2) == 0) y = build_slice(g, y, type, (int64_t[]){n - 1, 0, 0, 0}, (int64_t[]){-1, 1, 1, 1});
         if (pick(0, 2) == 0) y = build_sum(g, y, 1u << (rank - 1 - (uint32_t)pick(0, 1)));
         graph_add_output(g, "y", y, -1);
         failed += check(g, target, n, "decision");
@@ -255,6 +257,9 @@ static int takers(const Target *target) {
         NodeId taken = build_gather(g, build_reshape(g, part, 3, size), where, 2);
         graph_add_output(g, "y", build_binary(g, OP_mul, taken, build_like(g, taken, 2)), -1);
     }
+    NodeId all = build_input(g, "all", INPUT_data, type_make(DTYPE_f32, 3, (Dim[]){3, 7, 40}), (Init){0});
+    NodeId first = build_reshape(g, build_slice(g, x, type_make(DTYPE_f32, 4, (Dim[]){3, 7, 50, 1}), (int64_t[]){0, 0, 0, 0}, (int64_t[]){1, 1, 1, 1}), 3, size);
+    graph_add_output(g, "added", build_scatter_add(g, all, where, build_gather(g, first, where, 2), 2), -1); /* stays by itself */
     Program *program = NULL;
     pipeline_run(g, &(PipelineOptions){.machine = target->machine}, &stopped, &program);
     uint32_t kernels = 0;
