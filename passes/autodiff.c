@@ -6,11 +6,16 @@
  * Rules prefer the result y to the operand a where both would do (exp, tanh, max with a constant): y is needed by
  * the next layer anyway, so the operand need not be stored until the backward pass.
  *
+ * A curve (passes/curve.h) is one operation, whose rule is made of its parts' rules: its slope, of what is known
+ * forward already, times what flows in. Part by part, dy would stand in the midst of it, and all that the rules read
+ * would be kept for the backward pass, where one value does.
+ *
  * Gradients are f32 whatever the type of their node: narrow floats are for storage, and sums of them lose bits. */
 #include "ir/attention.h"
 #include "ir/build.h"
 #include "ir/origin.h"
 #include "ir/strided.h"
+#include "passes/curve.h"
 #include "passes/passes.h"
 
 #include <math.h>
@@ -494,12 +499,36 @@ static bool *mark_dependent(const Graph *g, NodeId last, const NodeId *wanted, u
     return depends;
 }
 
+/* A curve that ends here and flows to `from` alone: nobody asks for a gradient on the way. */
+static bool find_curve(const Tape *t, NodeId y, const NodeId *wanted, uint32_t count, Curve *curve) {
+    if (!curve_find(t->g, y, curve)) return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (curve_has(curve, wanted[i])) return false;
+    return t->depends[curve->from];
+}
+
+/* Walks back from the end of the curve, where 1 flows in; `count` nodes are older than the walk. */
+static void gradient_of_curve(Tape *t, const Curve *curve, NodeId y, NodeId dy, NodeId count, Arena *scratch) {
+    bool *depends = arena_array(scratch, bool, count);
+    Tape inner = {t->g, arena_array(scratch, NodeId, count), depends};
+    for (NodeId id = 0; id < count; id++) inner.grad[id] = NO_NODE;
+    for (uint32_t i = 0; i < curve->count; i++) depends[curve->nodes[i]] = true;
+    depends[curve->from] = true;
+    inner.grad[y] = build_like(t->g, y, 1);
+    for (uint32_t i = 0; i < curve->count; i++) {
+        Node node = t->g->nodes[curve->nodes[i]];
+        gradient_rule[node.op](&inner, curve->nodes[i], node.in, inner.grad[curve->nodes[i]]);
+    }
+    flow(t, curve->from, binary(t, OP_mul, dy, inner.grad[curve->from]));
+}
+
 void differentiate(Graph *g, NodeId y, NodeId dy, const NodeId *wanted, uint32_t count, NodeId *result,
                    Arena *scratch) {
     const char *origin = g->origin;
-    NodeId *grad = arena_array(scratch, NodeId, g->count);
-    for (NodeId id = 0; id < g->count; id++) grad[id] = NO_NODE;
+    NodeId before = g->count, *grad = arena_array(scratch, NodeId, before);
+    for (NodeId id = 0; id < before; id++) grad[id] = NO_NODE;
     Tape tape = {g, grad, mark_dependent(g, y, wanted, count, scratch)};
+    Curve curve;
 
     if (tape.depends[y]) grad[y] = build_cast(g, dy, DTYPE_f32);
     for (NodeId id = y + 1; id--;) {
@@ -508,7 +537,10 @@ void differentiate(Graph *g, NodeId y, NodeId dy, const NodeId *wanted, uint32_t
         for (uint32_t i = 0; i < op_info[node.op].inputs; i++) flows_on |= tape.depends[node.in[i]];
         if (grad[id] == NO_NODE || !flows_on) continue;
         g->origin = origin_backward(scratch, node.origin);
-        gradient_rule[node.op](&tape, id, node.in, grad[id]);
+        if (find_curve(&tape, id, wanted, count, &curve))
+            gradient_of_curve(&tape, &curve, id, grad[id], before, scratch);
+        else
+            gradient_rule[node.op](&tape, id, node.in, grad[id]);
     }
     g->origin = origin;
     for (uint32_t i = 0; i < count; i++) {

@@ -129,7 +129,7 @@ static void group_nodes(Fusion *f) {
         } else if (fuse_is_free(f, id)) {
             if (f->stored[id]) fuse_start_group(f, id);
         } else if (f->users[id].count || f->stored[id]) {
-            if (!fuse_join(f, id)) {
+            if (f->apart[id] || !fuse_join(f, id)) {
                 f->stored[id] = true;
                 fuse_start_group(f, id);
             }
@@ -361,6 +361,7 @@ Program *pass_fuse(const Graph *from, const Machine *machine) {
     Arena *scratch = arena_new();
     Fusion *f = fuse_new(from, scratch);
     fuse_mark_again(f);
+    fuse_mark_slopes(f);
     fuse_join_sums(f);
     mark_stored(f);
     group_nodes(f);

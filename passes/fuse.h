@@ -1,5 +1,6 @@
-/* What fuse.c (grouping, emission), fuse_again.c (what is computed again), fuse_sums.c (products with sums of their
- * rows), fuse_join.c (when a node may join a group) and fuse_place.c (in-place updates and the order of groups) share. */
+/* What fuse.c (grouping, emission), fuse_again.c (what is computed again), fuse_slopes.c (what is computed early),
+ * fuse_sums.c (products with sums of their rows), fuse_join.c (when a node may join a group) and fuse_place.c (in-place
+ * updates and the order of groups) share. */
 #ifndef SELFC_PASSES_FUSE_H
 #define SELFC_PASSES_FUSE_H
 #include "ir/program.h"
@@ -37,6 +38,7 @@ typedef struct {
     Arena *scratch;
     bool *stored;        /* the node's value must be in memory */
     bool *again;         /* the node is computed again by whoever reads it (fuse_again.c) */
+    bool *apart;         /* the node joins no user's group (fuse_slopes.c) */
     Group **group_of;    /* NULL for inputs and for views that are not stored */
     Uses *users;
     Group **groups;      /* all that were started; merged ones have count 0 */
@@ -75,6 +77,9 @@ void fuse_each_read(const Fusion *f, NodeId id, void (*visit)(void *context, Nod
 
 /* fuse_again.c */
 void fuse_mark_again(Fusion *f);
+
+/* fuse_slopes.c */
+void fuse_mark_slopes(Fusion *f);
 
 /* fuse_sums.c: products whose rows are added up begin their groups. */
 enum { MOST_CHAIN = 8 /* elementwise operations between a product and a sum of its rows */ };

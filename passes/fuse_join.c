@@ -58,6 +58,7 @@ Fusion *fuse_new(const Graph *graph, Arena *scratch) {
     f->scratch = scratch;
     f->stored = arena_array(scratch, bool, graph->count + 1);
     f->again = arena_array(scratch, bool, graph->count + 1);
+    f->apart = arena_array(scratch, bool, graph->count + 1);
     f->group_of = arena_array(scratch, Group *, graph->count + 1);
     f->users = arena_array(scratch, Uses, graph->count + 1);
     f->groups = arena_array(scratch, Group *, graph->count + 1);
