@@ -4,7 +4,8 @@
  * they do element by element means the same on the rows, and there it fits the product's epilogue, and sums over
  * pixels are sums over one axis. So a reshape that parts axes is moved behind the work: op(reshape(a), b) becomes
  * reshape(op(a, b')), where b' is b in a's shape, if that costs nothing: another flat value, a constant, memory,
- * or a broadcast that repeats whole axes of a.
+ * or a broadcast that repeats whole axes of a. So is what is made of sums, one for each row, that rows are used with: a
+ * layer norm is one kernel only if its means have the rows of what they are means of.
  *
  * A window over few channels is packed in runs of as few elements. Where its taps and channels are joined anyway, the
  * columns and channels of the picture can be one axis: a tap of KW columns of C channels is one of KW·C elements. */
@@ -42,7 +43,8 @@ static bool is_parted(const Graph *g, NodeId id) {
     const Node *node = &g->nodes[id];
     if (node->op != OP_reshape) return false;
     const Node *from = &g->nodes[node->in[0]];
-    bool computed = op_info[from->op].class == CLASS_contract || op_is_elementwise(from->op);
+    OpClass class = op_info[from->op].class;
+    bool computed = class == CLASS_contract || class == CLASS_reduce || op_is_elementwise(from->op);
     uint32_t group[MAX_RANK];
     return computed && rank_without_ones(&from->type) < rank_without_ones(&node->type) &&
            find_groups(&node->type, &from->type, group);
