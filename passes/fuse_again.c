@@ -10,7 +10,9 @@
  *      source is made, and it is the source that needs no memory,
  *   2. nobody looks at it through windows that overlap much, which would compute it once for each; products do not
  *      count, they copy what they see once,
- *   3. it is no result of the program.
+ *   3. it is no result of the program,
+ *   4. few products read it: each makes a copy on the way, where it would else read it as it lies. So what comes before
+ *      queries, keys and values is stored: six products read it in training.
  *
  * A comparison of what a product reads with a constant, such as relu's gradient asks for, is computed again, too: the
  * product's operand is kept for another product's sake, and says by itself where relu let through. */
@@ -22,6 +24,7 @@ enum {
     LEAST_ELEMENTS = 1 << 14 /* below, kernels are too short for more of them */,
     MOST_COST = 8,
     MOST_OVERLAP = 3,
+    MOST_PRODUCTS = 2,
     SMALL = 16
 };
 
@@ -116,6 +119,16 @@ static int64_t overlap(const Graph *g, const Node *node) {
     return node->type.dim[3] * node->type.dim[4] / (node->attr.window.stride[0] * node->attr.window.stride[1]);
 }
 
+/* How many products read a value, through views or not. */
+static uint32_t *count_products(const Fusion *f) {
+    const Graph *g = f->graph;
+    uint32_t *products = arena_array(f->scratch, uint32_t, g->count + 1);
+    for (NodeId id = 0; id < g->count; id++)
+        for (uint32_t i = 0; g->nodes[id].op == OP_matmul && i < 2; i++)
+            products[behind_views(g, digits_of(g, g->nodes[id].in[i]).base)]++;
+    return products;
+}
+
 /* Left operands of products, or the windows that they are. */
 static bool *find_operands(const Fusion *f) {
     const Graph *g = f->graph;
@@ -125,12 +138,14 @@ static bool *find_operands(const Fusion *f) {
     return of_product;
 }
 
-/* Nodes that must be stored for 2 and 3. */
+/* Nodes that must be stored for 2, 3 and 4. */
 static bool *find_kept(const Fusion *f, const bool *of_product) {
     const Graph *g = f->graph;
+    const uint32_t *products = count_products(f);
     bool *kept = arena_array(f->scratch, bool, g->count + 1);
     for (NodeId id = 0; id < g->count; id++) {
         const Node *node = &g->nodes[id];
+        if (products[id] > MOST_PRODUCTS) kept[id] = true;
         bool looks = node->op == OP_window || node->op == OP_unwindow || node->op == OP_concat || node->op == OP_pad ||
                      node->op == OP_gather;
         if (looks && overlap(g, node) <= MOST_OVERLAP) continue;
