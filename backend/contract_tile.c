@@ -5,6 +5,8 @@
  *
  * A short epilogue takes the sums from the registers. A long one, as an optimiser's update with dozens of instructions
  * an element, is a loop over vectors that takes them from scratch: straight-line code for each register would be long.
+ * It takes two vectors at once, as one that is twice as wide: then instructions that wait for one another, as those of
+ * exp do, stand farther apart than the processor looks ahead, and it has always some that need not wait.
  */
 #include "backend/contract.h"
 
@@ -218,9 +220,10 @@ void contract_multiply(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValueR
 
 /* Where output or operand `id`, an elementwise node of the epilogue, stands: its axes of a size other than 1 are the
  * product's, in order. */
-static Position epilogue_position(Contract *c, NodeId id, LLVMValueRef row, LLVMValueRef column, LLVMValueRef mask) {
+static Position epilogue_position(Contract *c, NodeId id, LLVMValueRef row, LLVMValueRef column, uint32_t lanes,
+                                  LLVMValueRef mask) {
     const Type *type = &c->kernel->body->nodes[id].type, *space = &c->product->type;
-    Position at = {.rank = type->rank, .lanes = c->lanes, .mask = mask};
+    Position at = {.rank = type->rank, .lanes = lanes, .mask = mask};
     uint32_t axis = 0;
     for (uint32_t i = 0; i < type->rank; i++) {
         at.axis[i] = (Index){number(c, 0), 0, NULL};
@@ -323,7 +326,8 @@ static void add_to_sums(Contract *c, LLVMValueRef column, uint32_t v, Pairs *pai
 
 /* ---- outputs */
 
-/* All outputs at vector v of a row, whose product is given; what rows sum up goes to pairs[]. */
+/* All outputs at a row of the tile, from vector v on: at one, or at the several that `product` is of. What rows sum up
+ * goes to pairs[]. */
 static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint32_t v, LLVMValueRef product,
                           Pairs *pairs) {
     Pull *p = c->p;
@@ -332,13 +336,14 @@ static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint3
     LLVMValueRef at_row = add(c, add(c, c->from[c->rank - 2], c->row_from), add(c, tile->row, row));
     LLVMValueRef at_column = add(c, c->from[c->rank - 1], add(c, tile->column, number(c, v * c->lanes)));
     LLVMValueRef mask = c->ragged && v == tile->vectors - 1 ? contract_mask_below(c, at_column, c->columns) : NULL;
-    if (tile->is_there) mask = pull_splat(p, tile->is_there, c->lanes);
+    uint32_t lanes = LLVMGetVectorSize(LLVMTypeOf(product));
+    if (tile->is_there) mask = pull_splat(p, tile->is_there, lanes);
     uint32_t mark = pull_mark(p), sum = 0;
     p->given[c->kernel->product] = product;
     for (uint32_t i = 0; i < body->output_count; i++) {
         NodeId node = kernel_sums_rows(c->kernel, i) ? summed_value(body, i) : body->outputs[i].node;
-        Position at = epilogue_position(c, node, at_row, at_column, mask);
-        values[i] = pull_splat(p, pull_value(p, node, &at), c->lanes);
+        Position at = epilogue_position(c, node, at_row, at_column, lanes, mask);
+        values[i] = pull_splat(p, pull_value(p, node, &at), lanes);
     }
     for (uint32_t i = 0; i < body->output_count; i++) {
         if (kernel_sums_rows(c->kernel, i)) {
@@ -347,11 +352,17 @@ static void finish_vector(Contract *c, const Tile *tile, LLVMValueRef row, uint3
             pairs_add(c, &pairs[sum++], values[i]);
             continue;
         }
-        Position at = epilogue_position(c, body->outputs[i].node, at_row, at_column, mask);
+        Position at = epilogue_position(c, body->outputs[i].node, at_row, at_column, lanes, mask);
         pull_store(p, i, &at, values[i]);
     }
     p->given[c->kernel->product] = NULL;
     pull_forget(p, mark);
+}
+
+/* Sums of rows are of single vectors; vectors of 64 bytes are as wide as instructions of math.c reach. */
+static uint32_t vectors_at_once(const Contract *c, const Tile *tile, uint32_t v) {
+    bool has_pair = v + 1 < tile->vectors && !c->sum_count && !c->ragged && contract_vector_bytes(c) < 64;
+    return has_pair ? 2 : 1;
 }
 
 static void epilogue(Contract *c, const Tile *tile, LLVMValueRef const *products) {
@@ -365,10 +376,12 @@ static void epilogue(Contract *c, const Tile *tile, LLVMValueRef const *products
         return;
     }
     Loop rows = loop_begin(c->p, number(c, 0), number(c, tile->rows), number(c, 1));
-    for (uint32_t v = 0; v < tile->vectors; v++) {
-        LLVMValueRef from =
-            contract_load(c, c->tile, tile_offset(c, tile, rows.index, v), contract_vector_bytes(c), NULL);
-        finish_vector(c, tile, rows.index, v, from, sums[v]);
+    for (uint32_t v = 0, count; v < tile->vectors; v += count) {
+        count = vectors_at_once(c, tile, v);
+        LLVMTypeRef type = LLVMVectorType(c->f32, count * c->lanes);
+        LLVMValueRef from = contract_element(c, c->tile, tile_offset(c, tile, rows.index, v));
+        LLVMValueRef product = pull_load(c->p, type, from, contract_vector_bytes(c), NULL, false);
+        finish_vector(c, tile, rows.index, v, product, sums[v]);
         add_to_sums(c, tile->column, v, sums[v]);
     }
     loop_end(c->p, &rows);
