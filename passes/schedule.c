@@ -270,7 +270,8 @@ static int64_t seen_of_line(const Patch *patch) {
 
 /* What of A is made ready at once, with the panel of B that it meets, stays in L2; the depth is cut where less than a
  * few tiles of rows would. Where A's rows lie side by side, a step along k is far from the next: such a product is done
- * in thin slices, whose operands and sums fit together. */
+ * in thin slices, whose operands and sums fit together; in thinner ones if the sums stay in L2, so that the lines of A
+ * which a tile shares with the next are still in L1 then. */
 static void choose_depth(Kernel *kernel, const Product *p, const Machine *machine, bool by_rows) {
     int64_t most = at_least(machine->l2 / 2 / 4 / (by_rows ? LEAST_ROWS : 1024), LEAST_DEPTH);
     kernel->depth_block = 0;
@@ -286,6 +287,8 @@ static void choose_depth(Kernel *kernel, const Product *p, const Machine *machin
                 at_most(at_most(p->images, p->depth / places), at_least(2 * most / places, 1)) * places;
     } else if (!p->has_patch && (p->open_depth || p->depth > most)) {
         if (by_rows && kernel->pack_a) most = at_least(most / 4, LEAST_DEPTH); /* more rows of the copy at once */
+        bool sums_stay = p->rows * p->columns * 4 <= machine->l2 / 2;
+        if (!by_rows && sums_stay) most = at_least(most / 2, LEAST_DEPTH / 2);
         kernel->depth_block = ceil_div(even_block(p->depth, most), 16) * 16;
     }
 }
