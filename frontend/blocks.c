@@ -285,13 +285,27 @@ static void bind_results(Lower *l, const Layer *layer, Scope *scope, Values *val
     bind_it(l, scope, values);
 }
 
+/* A layer that could not be read is not applied; what its formulas say is looked at all the same. */
+static void lower_broken(Lower *l, const Layer *layer, const Scope *scope, Values *values) {
+    Scope own = {.outer = scope};
+    if (layer->index) scope_bind(l, &own, layer->index, value_unknown(), spot_json(layer->json));
+    if (layer->repeat) formula_value(l, scope, layer->repeat);
+    for (uint32_t i = 0; i < layer->input_count; i++)
+        if (layer->inputs[i]) formula_value(l, scope, layer->inputs[i]);
+    for (uint32_t i = 0; i < MAX_OPTIONS; i++)
+        if (layer->option[i].expr) formula_value(l, &own, layer->option[i].expr);
+    for (uint32_t i = 0; i < layer->params.count; i++)
+        if (layer->params.items[i].value) formula_value(l, &own, layer->params.items[i].value);
+    *values = (Values){.count = layer->names.count ? layer->names.count : 1};
+    if (values->count > MAX_VALUES) values->count = MAX_VALUES;
+    set_unknown(values);
+    if (layer->module && !layer->names.count) unknown_results(layer->module, values);
+}
+
 static void lower_layer(Lower *l, const Layer *layer, Scope *scope, Values *values) {
     l->g->origin = layer->origin;
     if (layer->kind == LAYER_broken) {
-        values->count = layer->names.count ? layer->names.count : 1;
-        if (values->count > MAX_VALUES) values->count = MAX_VALUES;
-        memset(values->name, 0, sizeof values->name);
-        set_unknown(values);
+        lower_broken(l, layer, scope, values);
     } else if (layer->kind == LAYER_expr) {
         l->g->origin = formula_origin(l, layer);
         *values = (Values){.item = {formula_value(l, scope, layer->expr)}, .count = 1};

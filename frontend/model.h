@@ -77,7 +77,7 @@ struct Module {
     const char *name;
     const Json *json;
     bool is_library, used;
-    bool suggested; /* it is what a misspelt name should have been */
+    bool suggested; /* what could not be read may name it */
     Constants params, let;
     Block block;
 };

@@ -238,6 +238,7 @@ bool read_model(Model *model, const Json *json, const Json *const *library, uint
     if (!json_get(json, "training") && !json_get(json, "functions"))
         read_error(&r, json, "a description needs \"training\" or \"functions\"");
     for (uint32_t i = 0; i < r.mentioned_count; i++) model_mention(model, r.mentioned[i]);
+    read_mention_unread(&r);
     list_results(&r);
     read_knn_function(&r);
     return diag->errors == errors;

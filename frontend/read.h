@@ -5,22 +5,32 @@
 #include "frontend/keys.h"
 #include "frontend/lower.h"
 
+/* A value that a mistake keeps from being read: what it names may be in use for all that is known. */
+typedef struct Unread Unread;
+struct Unread {
+    const Json *json;
+    const Unread *next;
+};
+
 typedef struct {
     Model *model;
     Arena *arena;
     Diag *diag;
     const char **mentioned; /* every name in a formula so far: what nothing mentions is unused */
     uint32_t mentioned_count, mentioned_capacity;
+    const Unread *unread;
     bool is_library;
 } Reader;
 
 /* read_values.c */
 __attribute__((format(printf, 3, 4))) void read_error(Reader *r, const Json *json, const char *format, ...);
-/* "there is no X "abc"; did you mean "abd"?" at json. */
-void read_unknown(Reader *r, const Json *json, const char *what, const char *name, const char *const *names,
-                  size_t count);
-/* "OWNER has no "abc"; did you mean "abd"?" at the key of item. */
-void read_unknown_key(Reader *r, const Json *item, const char *owner, const char *const *names, size_t count);
+/* "there is no X "abc"; did you mean "abd"?" at json. Gives "abd", or NULL. */
+const char *read_unknown(Reader *r, const Json *json, const char *what, const char *name, const char *const *names,
+                         size_t count);
+/* "OWNER has no "abc"; did you mean "abd"?" at the key of an item of object. true: the item has that key from now on,
+ * so that mistakes in it are told, too, and none that merely follow. */
+bool read_unknown_key(Reader *r, const Json *object, const Json *item, const char *owner, const char *const *names,
+                      size_t count);
 bool read_accepts(Reader *r, const Json *json, Accept accept); /* else a message */
 /* An object with the keys of its kind only, each of the right type; missing ones are reported. */
 bool read_check(Reader *r, const Json *json, ObjectKind object);
@@ -32,6 +42,8 @@ Names read_names(Reader *r, const Json *json, bool identifiers);
 Constants read_constants(Reader *r, const Json *json);
 void read_dtype(Reader *r, const Json *json, DType *dtype);
 void read_mention(Reader *r, const char *name);
+void read_leave(Reader *r, const Json *json);                   /* after a mistake: json stays unread */
+void read_mention_unread(Reader *r);                            /* last, once everything has been read */
 double read_real(Reader *r, const Json *json, double standard); /* above 0 */
 double read_number(Reader *r, const Json *json, double standard, double least, double most);
 

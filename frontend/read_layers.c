@@ -45,41 +45,46 @@ void read_inputs(Reader *r, const Json *json, Block *block) {
     if (!block->input_count) read_error(r, json, "there must be at least one input");
 }
 
-static Module *find_module(Reader *r, const Json *json) {
+/* The one that a misspelt name resembles, after a message: it is then the module of a call that is not lowered. */
+static Module *find_module(Reader *r, const Json *json, bool *is_there) {
     const char **names = arena_array(r->arena, const char *, r->model->module_count + 1);
     for (uint32_t i = 0; i < r->model->module_count; i++) {
         Module *module = &r->model->modules[i];
         names[i] = module->name;
         bool in_sight = module->is_library || !r->is_library;
-        if (in_sight && !strcmp(module->name, json->text)) return module;
+        if (in_sight && !strcmp(module->name, json->text)) return *is_there = true, module;
     }
-    const char *nearest = diag_nearest(json->text, names, r->model->module_count);
+    *is_there = false;
+    const char *nearest = read_unknown(r, json, "module", json->text, names, r->model->module_count);
     for (uint32_t i = 0; nearest && i < r->model->module_count; i++)
-        if (names[i] == nearest) r->model->modules[i].suggested = true;
-    read_unknown(r, json, "module", json->text, names, r->model->module_count);
+        if (names[i] == nearest) return &r->model->modules[i];
     return NULL;
 }
 
-static void check_params(Reader *r, const Module *module, const Constants *given) {
+static void check_params(Reader *r, const Json *params, const Module *module, const Constants *given) {
     const char **names = arena_array(r->arena, const char *, module->params.count + 1);
     for (uint32_t i = 0; i < module->params.count; i++) names[i] = module->params.items[i].name;
     for (uint32_t i = 0; i < given->count; i++) {
         bool known = false;
         for (uint32_t j = 0; j < module->params.count; j++) known |= !strcmp(names[j], given->items[i].name);
         if (known) continue;
-        read_unknown_key(r, given->items[i].json, arena_printf(r->arena, "module \"%s\"", module->name), names,
-                         module->params.count);
+        const Json *item = given->items[i].json;
+        if (read_unknown_key(r, params, item, arena_printf(r->arena, "module \"%s\"", module->name), names,
+                             module->params.count))
+            given->items[i].name = item->key;
     }
 }
 
 void read_module_call(Reader *r, const Json *json, Layer *layer) {
     const Json *name = read_key(json, OBJECT_call, "module"), *instance = read_key(json, OBJECT_call, "instance");
+    const Json *params = read_key(json, OBJECT_call, "params");
     layer->kind = LAYER_broken;
-    layer->params = read_constants(r, read_key(json, OBJECT_call, "params"));
+    layer->params = read_constants(r, params);
     if (instance) layer->instance = instance->text;
-    if (!name || !(layer->module = find_module(r, name))) return;
-    layer->kind = LAYER_module;
-    check_params(r, layer->module, &layer->params);
+    bool is_there;
+    if (!name || !(layer->module = find_module(r, name, &is_there))) return;
+    if (is_there) layer->kind = LAYER_module;
+    check_params(r, params, layer->module, &layer->params);
 }
 
 static bool option_is(const OptionInfo *option, Accept accept) {
@@ -144,7 +149,9 @@ static bool read_option(Reader *r, const Json *json, const OptionInfo *option, L
         layer->option[index].expr = read_list(r, json);
     else
         layer->option[index].expr = read_expr(r, json);
-    return fits && r->diag->errors == errors;
+    fits &= r->diag->errors == errors;
+    if (!fits) read_leave(r, json);
+    return fits;
 }
 
 /* Keys that go neither with this form of layer nor with its options. */
@@ -158,24 +165,30 @@ static void check_keys(Reader *r, const Json *json, ObjectKind form, const char 
     for (const Json *item = json->child; item; item = item->next) {
         bool known = false;
         for (size_t i = 0; i < count; i++) known |= !strcmp(names[i], item->key);
-        if (!known) read_unknown_key(r, item, text, names, count);
+        if (!known) read_unknown_key(r, json, item, text, names, count);
     }
+}
+
+/* A misspelt layer is read as the one that it resembles, so that what is wrong inside of it is told, too. */
+static const LayerInfo *unknown_layer(Reader *r, const Json *json, const Json *kind) {
+    const char **names = arena_array(r->arena, const char *, layer_count);
+    size_t count = 0;
+    for (uint32_t i = 0; i < layer_count; i++)
+        if (layer_exists(&layer_info[i])) names[count++] = layer_info[i].name;
+    const char *nearest = read_unknown(r, kind, "layer", kind->text, names, count);
+    if (!nearest) read_leave(r, json);
+    return nearest ? layer_find(nearest) : NULL;
 }
 
 static void read_builtin(Reader *r, const Json *json, Layer *layer) {
     const Json *kind = json_get(json, "layer");
-    const char **names = arena_array(r->arena, const char *, layer_count);
     OptionInfo option[MAX_OPTIONS];
-    size_t count = 0;
     layer->info = layer_find(kind->text);
-    for (uint32_t i = 0; i < layer_count; i++)
-        if (layer_exists(&layer_info[i])) names[count++] = layer_info[i].name;
-    if (!layer->info) {
-        read_unknown(r, kind, "layer", kind->text, names, count);
+    if (layer->info)
+        layer->kind = LAYER_builtin;
+    else if (!(layer->info = unknown_layer(r, json, kind)))
         return;
-    }
     uint32_t options = layer_options(layer->info, option);
-    layer->kind = LAYER_builtin;
     check_keys(r, json, OBJECT_layer, arena_printf(r->arena, "layer \"%s\"", layer->info->name), option, options);
     for (uint32_t i = 0; i < options; i++) {
         const Json *value = json_get(json, option[i].name);
@@ -226,23 +239,15 @@ static const Json *layer_form(Reader *r, const Json *json) {
         if (item) form = item;
     }
     for (const Json *item = json->child; !form && item; item = item->next)
-        if (diag_nearest(item->key, forms, 3)) return read_unknown_key(r, item, "a layer", forms, 3), NULL;
+        if (diag_nearest(item->key, forms, 3) && read_unknown_key(r, json, item, "a layer", forms, 3)) form = item;
     if (!form)
         return read_error(r, json, "a layer needs \"layer\" (a built-in), \"module\" or \"expr\" (a formula)"), NULL;
     Accept accept = !strcmp(form->key, "expr") ? ACCEPT_formula : ACCEPT_name;
     return read_accepts(r, form, accept) ? form : NULL;
 }
 
-static void read_layer(Reader *r, const Json *json, Layer *layer) {
-    layer->kind = LAYER_broken;
-    if (json->kind != JSON_object) {
-        read_error(r, json, "a layer is an object, but this is %s", json_kind_name(json->kind));
-        return;
-    }
-    const Json *name = json_get(json, "name"), *form = layer_form(r, json), *about = json_get(json, "about");
-    if (about) read_accepts(r, about, ACCEPT_text);
-    if (name && read_accepts(r, name, ACCEPT_names)) layer->names = read_names(r, name, true);
-    if (!form) return;
+/* Checks the keys first: what is misspelt among them is read as what it was meant to be. */
+static void read_form(Reader *r, const Json *json, const Json *form, Layer *layer) {
     if (!strcmp(form->key, "expr")) {
         check_keys(r, json, OBJECT_expr, object_text[OBJECT_expr], NULL, 0);
         if ((layer->expr = read_expr(r, form))) layer->kind = LAYER_expr;
@@ -258,6 +263,22 @@ static void read_layer(Reader *r, const Json *json, Layer *layer) {
         read_builtin(r, json, layer);
     read_repeat(r, json, layer);
     read_layer_inputs(r, json, layer);
+}
+
+static void read_layer(Reader *r, const Json *json, Layer *layer) {
+    layer->kind = LAYER_broken;
+    if (json->kind != JSON_object) {
+        read_error(r, json, "a layer is an object, but this is %s", json_kind_name(json->kind));
+        return;
+    }
+    const Json *form = layer_form(r, json);
+    if (form)
+        read_form(r, json, form, layer);
+    else
+        read_leave(r, json);
+    const Json *name = json_get(json, "name"), *about = json_get(json, "about");
+    if (about) read_accepts(r, about, ACCEPT_text);
+    if (name && read_accepts(r, name, ACCEPT_names)) layer->names = read_names(r, name, true);
 }
 
 void read_layers(Reader *r, const Json *json, const char *owner, Block *block) {

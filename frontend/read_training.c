@@ -10,13 +10,16 @@ void read_dtype(Reader *r, const Json *json, DType *dtype) {
         read_unknown(r, json, "element type", json->text, names, DTYPE_COUNT);
 }
 
+/* The one that a misspelt name resembles, after a message. */
 static const SourceInfo *read_source(Reader *r, const Json *json) {
     const char **names = arena_array(r->arena, const char *, source_count);
     for (uint32_t i = 0; i < source_count; i++) {
         names[i] = source_info[i].name;
         if (!strcmp(names[i], json->text)) return &source_info[i];
     }
-    read_unknown(r, json, "data source", json->text, names, source_count);
+    const char *nearest = read_unknown(r, json, "data source", json->text, names, source_count);
+    for (uint32_t i = 0; nearest && i < source_count; i++)
+        if (names[i] == nearest) return &source_info[i];
     return NULL;
 }
 
@@ -138,28 +141,37 @@ void read_optimizers(Reader *r, const Json *json, bool is_library) {
     r->is_library = false;
 }
 
+/* The one that a misspelt name resembles, after a message. */
 static const Optimizer *find_optimizer(Reader *r, const Json *at, const char *name) {
     const char **names = arena_array(r->arena, const char *, r->model->optimizer_count + 1);
     for (uint32_t i = 0; i < r->model->optimizer_count; i++) {
         names[i] = r->model->optimizers[i].name;
         if (!strcmp(names[i], name)) return &r->model->optimizers[i];
     }
-    read_unknown(r, at, "optimizer", name, names, r->model->optimizer_count);
+    const char *nearest = read_unknown(r, at, "optimizer", name, names, r->model->optimizer_count);
+    for (uint32_t i = 0; nearest && i < r->model->optimizer_count; i++)
+        if (names[i] == nearest) return &r->model->optimizers[i];
     return NULL;
 }
 
-static void unknown_number(Reader *r, const Optimizer *optimizer, const Json *item) {
+static bool unknown_number(Reader *r, const Optimizer *optimizer, const Json *json, const Json *item) {
     const char **names = arena_array(r->arena, const char *, optimizer->params.count + key_count);
     uint32_t count = 0;
     for (uint32_t i = 0; i < optimizer->params.count; i++) names[count++] = optimizer->params.items[i].name;
     for (uint32_t i = 0; i < key_count; i++)
         if (key_info[i].object == OBJECT_use) names[count++] = key_info[i].name;
-    read_unknown_key(r, item, arena_printf(r->arena, "optimizer \"%s\"", optimizer->name), names, count);
+    return read_unknown_key(r, json, item, arena_printf(r->arena, "optimizer \"%s\"", optimizer->name), names, count);
 }
 
 static bool has_param(const Optimizer *optimizer, const char *name) {
     for (uint32_t i = 0; i < optimizer->params.count; i++)
         if (!strcmp(optimizer->params.items[i].name, name)) return true;
+    return false;
+}
+
+static bool is_use_key(const char *name) {
+    for (uint32_t i = 0; i < key_count; i++)
+        if (key_info[i].object == OBJECT_use && !strcmp(key_info[i].name, name)) return true;
     return false;
 }
 
@@ -181,16 +193,15 @@ static OptimizerUse read_optimizer_use(Reader *r, const Json *json) {
     OptimizerUse use = {.json = json};
     const Json *name = json->kind == JSON_object ? json_get(json, "name") : json;
     if (!name) read_error(r, json, "an optimizer needs \"name\"");
-    if (!name || !read_accepts(r, name, ACCEPT_name) || !(use.optimizer = find_optimizer(r, name, name->text)) ||
-        json->kind != JSON_object)
-        return use;
+    if (name && read_accepts(r, name, ACCEPT_name)) use.optimizer = find_optimizer(r, name, name->text);
+    if (!use.optimizer) read_leave(r, json);
+    if (!use.optimizer || json->kind != JSON_object) return use;
     use.params.items = arena_array(r->arena, Constant, json->count + 1);
     for (const Json *item = json->child; item; item = item->next) {
-        if (read_use_key(r, item, &use)) continue;
-        if (!has_param(use.optimizer, item->key)) {
-            unknown_number(r, use.optimizer, item);
+        if (!is_use_key(item->key) && !has_param(use.optimizer, item->key) &&
+            !unknown_number(r, use.optimizer, json, item))
             continue;
-        }
+        if (read_use_key(r, item, &use)) continue;
         bool is_number = item->kind == JSON_boolean || read_accepts(r, item, ACCEPT_number);
         if (use.optimizer->is_library && item->kind == JSON_number && item->number < 0)
             read_error(r, item, "'%s' is %.12g, but must be at least 0", item->key, item->number);

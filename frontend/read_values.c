@@ -30,13 +30,14 @@ void read_error(Reader *r, const Json *json, const char *format, ...) {
     diag_error(r->diag, json_place(json), "%s", text);
 }
 
-void read_unknown(Reader *r, const Json *json, const char *what, const char *name, const char *const *names,
-                  size_t count) {
+const char *read_unknown(Reader *r, const Json *json, const char *what, const char *name, const char *const *names,
+                         size_t count) {
     const char *nearest = diag_nearest(name, names, count);
     if (nearest)
         read_error(r, json, "there is no %s \"%s\"; did you mean \"%s\"?", what, name, nearest);
     else
         read_error(r, json, "there is no %s \"%s\"", what, name);
+    return nearest;
 }
 
 bool read_is_name(const char *text) {
@@ -69,6 +70,7 @@ bool read_accepts(Reader *r, const Json *json, Accept accept) {
         json->kind == JSON_text ? arena_printf(r->arena, "\"%s\"", json->text) : json_kind_name(json->kind);
     if (json->kind == JSON_boolean) found = json->number != 0 ? "true" : "false";
     if (json->kind == JSON_number) found = arena_printf(r->arena, "%.12g", json->number);
+    read_leave(r, json);
     read_error(r, json, "%s%s%sis %s, but must be %s", json->key ? "'" : "", json->key ? json->key : "this ",
                json->key ? "' " : "", found, accept_info[accept].text);
     return false;
@@ -88,34 +90,36 @@ static const char *names_text(Reader *r, const char *const *names, size_t count)
     return text;
 }
 
-void read_unknown_key(Reader *r, const Json *item, const char *owner, const char *const *names, size_t count) {
+bool read_unknown_key(Reader *r, const Json *object, const Json *item, const char *owner, const char *const *names,
+                      size_t count) {
     const char *nearest = diag_nearest(item->key, names, count);
     Place place = json_key_place(item);
     if (nearest)
         diag_error(r->diag, place, "%s has no \"%s\"; did you mean \"%s\"?", owner, item->key, nearest);
     else
         diag_error(r->diag, place, "%s has no \"%s\"; it has %s", owner, item->key, names_text(r, names, count));
+    if (!nearest || json_get(object, nearest)) return read_leave(r, item), false;
+    ((Json *)(uintptr_t)item)->key = nearest; /* the tree is this model's alone */
+    return true;
 }
 
-static void unknown_key(Reader *r, const Json *item, ObjectKind object) {
-    const char *names[64];
+static const KeyInfo *unknown_key(Reader *r, const Json *json, const Json *item, ObjectKind object) {
+    const char *names[64] = {NULL};
     size_t count = 0;
     for (uint32_t i = 0; i < key_count; i++)
         if (key_info[i].object == object && count < 64) names[count++] = key_info[i].name;
-    read_unknown_key(r, item, object_text[object], names, count);
+    return read_unknown_key(r, json, item, object_text[object], names, count) ? find_key(object, item->key) : NULL;
 }
 
 bool read_check(Reader *r, const Json *json, ObjectKind object) {
     if (json->kind != JSON_object)
-        return read_error(r, json, "this is %s, but must be an object: %s", json_kind_name(json->kind),
+        return read_leave(r, json),
+               read_error(r, json, "this is %s, but must be an object: %s", json_kind_name(json->kind),
                           object_text[object]),
                false;
     for (const Json *item = json->child; item; item = item->next) {
         const KeyInfo *key = find_key(object, item->key);
-        if (!key)
-            unknown_key(r, item, object);
-        else
-            read_accepts(r, item, key->accept);
+        if (key || (key = unknown_key(r, json, item, object))) read_accepts(r, item, key->accept);
     }
     for (uint32_t i = 0; i < key_count; i++)
         if (key_info[i].object == object && key_info[i].required && !json_get(json, key_info[i].name))
@@ -144,6 +148,37 @@ void read_mention(Reader *r, const char *name) {
     r->mentioned[r->mentioned_count++] = name;
 }
 
+void read_leave(Reader *r, const Json *json) {
+    Unread *unread = arena_array(r->arena, Unread, 1);
+    *unread = (Unread){json, r->unread};
+    r->unread = unread;
+}
+
+static void mention_word(Model *model, const char *word) {
+    model_mention(model, word);
+    for (uint32_t i = 0; i < model->module_count; i++)
+        if (!strcmp(model->modules[i].name, word)) model->modules[i].suggested = true;
+}
+
+/* Whatever looks like a name, since the text may be no formula, or none that can be parsed. */
+static void mention_words(Reader *r, const char *text) {
+    while (*text) {
+        size_t length = 0;
+        while (isalnum((unsigned char)text[length]) || text[length] == '_') length++;
+        if (length) mention_word(r->model, arena_printf(r->arena, "%.*s", (int)length, text));
+        text += length ? length : 1;
+    }
+}
+
+static void mention_texts(Reader *r, const Json *json) {
+    if (json->kind == JSON_text) mention_words(r, json->text);
+    for (const Json *item = json->child; item; item = item->next) mention_texts(r, item);
+}
+
+void read_mention_unread(Reader *r) {
+    for (const Unread *unread = r->unread; unread; unread = unread->next) mention_texts(r, unread->json);
+}
+
 static void mention_all(Reader *r, const Expr *expr) {
     if (!expr) return;
     if (expr->kind == EXPR_name) read_mention(r, expr->name);
@@ -152,6 +187,7 @@ static void mention_all(Reader *r, const Expr *expr) {
 
 const Expr *read_expr(Reader *r, const Json *json) {
     const Expr *expr = expr_parse(json, r->arena, r->diag);
+    if (!expr) read_leave(r, json);
     if (!r->is_library) mention_all(r, expr);
     return expr;
 }
