@@ -243,6 +243,17 @@ static void api_add_views(SelfcModel *model, CompileInput *input) {
     input->programs[input->program_count++] = program;
 }
 
+/* The step, its evaluation and what looks at its health have the same layers: what is wrong with them is said once. */
+static bool api_add_training(SelfcModel *model, CompileInput *input, const char *stop_after, Diag *diag) {
+    int64_t batch = model_batch(model->description);
+    bool good =
+        api_add_program(model, input, "train", batch, stop_after, diag) &&
+        api_add_program(model, input, "evaluate", 0, stop_after, diag) &&
+        (!model_health(model->description) || api_add_program(model, input, "$health", batch, stop_after, diag));
+    if (good) input->training = api_training(model, input->programs[0]);
+    return good;
+}
+
 int api_input(SelfcModel *model, ApiWanted wanted, CompileInput *input) {
     if (api_need_target(model) || (wanted.has_training && api_need_shapes(model))) return 1;
     uint32_t most = wanted.function_count + 4;
@@ -253,15 +264,7 @@ int api_input(SelfcModel *model, ApiWanted wanted, CompileInput *input) {
                             .training = {.train = -1, .evaluate = -1, .health = -1}};
     Diag diag;
     diag_init(&diag);
-    bool good = true;
-    if (wanted.has_training) {
-        int64_t batch = model_batch(model->description);
-        good = api_add_program(model, input, "train", batch, wanted.stop_after, &diag);
-        good = api_add_program(model, input, "evaluate", 0, wanted.stop_after, &diag) && good;
-        if (model_health(model->description))
-            good = api_add_program(model, input, "$health", batch, wanted.stop_after, &diag) && good;
-        if (good) input->training = api_training(model, input->programs[0]);
-    }
+    bool good = !wanted.has_training || api_add_training(model, input, wanted.stop_after, &diag);
     for (uint32_t i = 0; i < wanted.function_count; i++)
         good = api_add_program(model, input, wanted.functions[i], 0, wanted.stop_after, &diag) && good;
     if (good && wanted.has_training) api_add_views(model, input);

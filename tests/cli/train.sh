@@ -45,6 +45,12 @@ END
 grep -q 'pictures' "$folder/npy/model.json" || fail "the RUN does not say which data it was trained on"
 gives 0 "$selfc" check "$folder/npy"; prints "100 samples"
 
+# What is wrong with the data is said once, though the step, its evaluation and its health all stumble over it.
+cp "$folder/pictures \"a\".npy" "$folder/pictures.npy"
+gives 1 "$selfc" train "$model" --set let.pixels=100 --data "$folder/pictures.npy" --set 'training.health="mean"' --out "$folder/no"
+says 'f32[128,784]'
+[ "$(grep -c 'error: module "encode" wants' "$folder/err")" = 1 ] || fail "a mistake is not said once: $(cat "$folder/err")"
+
 # Killed at any moment: the last checkpoint is whole, and going on gives the same bits. Interrupted: code 130.
 "$selfc" train "$model" "${short[@]}" --steps 3000 --out "$folder/all" >/dev/null 2>&1
 "$selfc" train "$model" "${short[@]}" --steps 3000 --out "$folder/killed" >/dev/null 2>&1 &
