@@ -1,7 +1,9 @@
 /* include/selfc.h, selfc_export: a RUN becomes a folder that the `transformers` package loads.
  *
  * Sizes are those of the weights; what weights do not show (heads, dropout, the activation) is what the description
- * gives the module `bert`. So anything that was trained with it can be exported, not only what was imported. */
+ * gives the module `bert`. So anything that was trained with it can be exported, not only what was imported. Where a
+ * module of the description calls it, names begin with that module's ("encode.bert.word.weight"): they are looked up
+ * without it. */
 #include "frontend/api_import.h"
 
 #include <stdlib.h>
@@ -12,22 +14,45 @@ typedef struct {
     const char *path, *out; /* of the weights; the folder to write */
     Arena *arena;
     SelfcTensors weights;
+    const char *inside; /* what names of weights of `bert` begin with: "bert.", "encode.bert." */
+    const char **names; /* of each of the weights, as in bert.def; NULL: it has no place there */
     Bert bert;
     BertTensors tensors;
     SelfcTokenizer *tokenizer; /* NULL: there is none */
     const SelfcEntry **found;
 } Export;
 
+/* --- names --- */
+
+/* Beside `bert` stands what is called by the same module: "encode.bert_pooler.dense.weight". */
+static const char *export_name(const Export *export, const char *name) {
+    size_t inside = strlen(export->inside), beside = inside - 1;
+    while (beside && export->inside[beside - 1] != '.') beside--;
+    if (!strncmp(name, export->inside, inside)) return arena_printf(export->arena, "bert.%s", name + inside);
+    if (!strncmp(name, "bert.", 5)) return NULL; /* of another call */
+    return strncmp(name, export->inside, beside) ? name : name + beside;
+}
+
+static void export_names(Export *export) {
+    export->names = arena_array(export->arena, const char *, export->weights.count + 1);
+    for (uint32_t i = 0; i < export->weights.count; i++)
+        export->names[i] = export_name(export, export->weights.entries[i].name);
+}
+
+static const SelfcEntry *export_find(const Export *export, const char *name) {
+    for (uint32_t i = 0; i < export->weights.count; i++)
+        if (export->names[i] && !strcmp(export->names[i], name)) return &export->weights.entries[i];
+    return NULL;
+}
+
 /* --- what it is --- */
 
 static int64_t export_axis(const Export *export, const char *name, int axis) {
-    const SelfcEntry *entry = selfc_safetensors_find(&export->weights, name);
+    const SelfcEntry *entry = export_find(export, name);
     return entry && axis < entry->tensor.rank ? entry->tensor.dim[axis] : 0;
 }
 
-static bool export_has(const Export *export, const char *name) {
-    return selfc_safetensors_find(&export->weights, name) != NULL;
-}
+static bool export_has(const Export *export, const char *name) { return export_find(export, name) != NULL; }
 
 static double export_number(const Export *export, const char *param) {
     double number = 0;
@@ -73,16 +98,17 @@ static int export_kind(Export *export, const char *as) {
 }
 
 static int export_describe(Export *export, const char *as) {
-    double heads;
-    if (!model_call_number(export->model->description, "bert", "heads", &heads))
-        return api_fail("%s: error: neither its training nor a function calls the library's module \"bert\", and only "
-                        "models made of it can be exported",
+    export->inside = model_call_path(export->model->description, "bert", export->arena);
+    if (!export->inside)
+        return api_fail("%s: error: neither its training, nor a function, nor a module that they call, calls the "
+                        "library's module \"bert\" (without \"repeat\"), and only models made of it can be exported",
                         export->model->options.file);
+    export_names(export);
     export_sizes(export);
     if (export->bert.layers && export->bert.units && export->bert.inner) return export_kind(export, as);
-    return api_fail("%s: error: there are no weights called bert.word.weight, bert.layer.0.query.weight and so on: the "
-                    "module \"bert\" must be called by the training or a function itself, without \"instance\"",
-                    export->path);
+    return api_fail("%s: error: there are no weights called %sword.weight, %slayer.0.query.weight and so on, as the "
+                    "description's call of the module \"bert\" has them",
+                    export->path, export->inside, export->inside);
 }
 
 /* --- tensors --- */
@@ -107,16 +133,17 @@ static uint32_t export_compare(Export *export, bool may_lose, FILE *out) {
     char want[128], has[128];
     for (uint32_t i = 0; i < export->tensors.count; i++) {
         const BertTensor *tensor = &export->tensors.items[i];
-        const SelfcEntry *entry = export->found[i] = selfc_safetensors_find(&export->weights, tensor->here);
+        const SelfcEntry *entry = export->found[i] = export_find(export, tensor->here);
         if (entry && export_same(&entry->tensor, &tensor->tensor)) continue;
         if (count++ >= EXPORT_LISTED) continue;
-        fprintf(out, "\n  %s is %s, but must be %s", tensor->here,
+        fprintf(out, "\n  %s is %s, but must be %s", entry ? entry->name : tensor->here,
                 entry ? selfc_tensor_print(&entry->tensor, has) : "not there",
                 selfc_tensor_print(&tensor->tensor, want));
     }
     for (uint32_t i = 0; i < export->weights.count && !may_lose; i++) {
         const SelfcEntry *entry = &export->weights.entries[i];
-        if (export_is_wanted(export, entry->name) || count++ >= EXPORT_LISTED) continue;
+        bool is_wanted = export->names[i] && export_is_wanted(export, export->names[i]);
+        if (is_wanted || count++ >= EXPORT_LISTED) continue;
         fprintf(out, "\n  %s, %s, has no place there", entry->name, selfc_tensor_print(&entry->tensor, has));
     }
     if (count > EXPORT_LISTED) fprintf(out, "\n  and %u more", count - EXPORT_LISTED);

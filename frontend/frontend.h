@@ -71,8 +71,10 @@ KnnSpec model_knn(const Model *model);
 BeginSpec model_begin(const Model *model);
 void model_begin_at(Model *model, const char *from); /* in place of what the description says, also in model_resolved */
 void model_begin_error(const Model *model, Diag *diag, const char *message); /* at training.init */
-/* What a call of a module by the training or a function, the first that there is, makes of one of its params. false:
- * there is none, or no plain number. */
+/* The first call of a module by the training, a function, or a module that these call: what the names of its weights
+ * begin with, "encode.bert.". NULL: there is none. */
+const char *model_call_path(const Model *model, const char *module, Arena *arena);
+/* What this call makes of one of the module's params. false: there is none, or no plain number. */
 bool model_call_number(const Model *model, const char *module, const char *param, double *number);
 uint32_t model_functions(const Model *model, const char *const **names);
 /* What the description calls function i of these: its copies for several lengths share a name. */

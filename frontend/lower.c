@@ -271,28 +271,61 @@ Graph *lower_preview(const Model *model, const DataShape *shapes, size_t count, 
     return graph ? views_alone(graph) : NULL;
 }
 
-static const Layer *find_call(const Model *model, const char *module) {
-    for (uint32_t i = 0; i <= model->function_count; i++) {
-        const Block *block = i ? &model->functions[i - 1].block : &model->training.block;
-        for (uint32_t j = 0; j < block->layer_count; j++)
-            if (block->layers[j].module && !strcmp(block->layers[j].module->name, module)) return &block->layers[j];
+/* A call that is looked for, in the training, the functions and the modules that they call. */
+typedef struct {
+    Lower l;
+    const char *module, *param;
+    const char *path; /* of what is found: "encode.bert." */
+    bool is_number;   /* what it makes of the param */
+    double number;
+} Search;
+
+/* Looks `depth` modules below the block. What is repeated has weights of its own each time and is no single call. */
+static bool search_calls(Search *search, const Block *block, const Scope *scope, const char *path, uint32_t depth) {
+    for (uint32_t i = 0; i < block->layer_count; i++) {
+        const Layer *call = &block->layers[i];
+        if (call->kind != LAYER_module || call->repeat) continue;
+        Scope own = {.outer = module_surroundings(&search->l, call->module)};
+        const char *name = call->instance ? call->instance : call->module->name;
+        const char *inside = arena_printf(search->l.arena, "%s%s.", path, name);
+        bind_module_numbers(&search->l, &own, call, scope);
+        if (depth && search_calls(search, &call->module->block, &own, inside, depth - 1)) return true;
+        if (depth || strcmp(call->module->name, search->module)) continue;
+        const Value *value = search->param ? scope_find(&own, search->param) : NULL;
+        search->is_number = value && to_number(&search->l, spot_json(call->json), *value, &search->number);
+        search->path = inside;
+        return true;
     }
-    return NULL;
+    return false;
+}
+
+/* The outermost call comes first. Values that depend on tensors stay unknown without a word. */
+static void search_model(Search *search, const Model *model) {
+    enum { MOST_INSIDE = 8 };
+    Diag quiet;
+    diag_init(&quiet);
+    search->l = lower_begin(model, "call", -1, false, &quiet);
+    for (uint32_t depth = 0; depth < MOST_INSIDE && !search->path; depth++)
+        for (uint32_t i = 0; i <= model->function_count && !search->path; i++)
+            search_calls(search, i ? &model->functions[i - 1].block : &model->training.block, search->l.root, "",
+                         depth);
+    diag_free(&quiet);
+}
+
+const char *model_call_path(const Model *model, const char *module, Arena *arena) {
+    Search search = {.module = module};
+    search_model(&search, model);
+    const char *path = search.path ? arena_copy(arena, search.path) : NULL;
+    graph_free(search.l.g);
+    return path;
 }
 
 bool model_call_number(const Model *model, const char *module, const char *param, double *number) {
-    const Layer *call = find_call(model, module);
-    Diag quiet;
-    if (!call) return false;
-    diag_init(&quiet);
-    Lower l = lower_begin(model, "call", -1, false, &quiet);
-    Scope own = {.outer = module_surroundings(&l, call->module)};
-    bind_module_numbers(&l, &own, call, l.root);
-    const Value *value = scope_find(&own, param);
-    bool is_number = value && to_number(&l, spot_json(call->json), *value, number);
-    graph_free(l.g);
-    diag_free(&quiet);
-    return is_number;
+    Search search = {.module = module, .param = param};
+    search_model(&search, model);
+    graph_free(search.l.g);
+    if (search.is_number) *number = search.number;
+    return search.is_number;
 }
 
 static const Function *find_function(const Model *model, const char *name) {

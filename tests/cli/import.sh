@@ -192,6 +192,52 @@ before, after = read("encoder/weights.safetensors"), read("tuned/weights.safeten
 frozen = lambda name: not name.startswith("bert.layer.1.")
 sys.exit(any((before[n] == after[n]) != frozen(n) for n in before))
 END
+# The same where a module of the description calls `bert`, with numbers of its own.
+cat >wrapped.json <<'END'
+{
+  "name": "wrapped",
+  "let": { "width": 8 },
+  "modules": {
+    "encode": {
+      "inputs": { "text": { "shape": ["n", 8], "type": "i32" }, "count": { "shape": ["n"], "type": "i32" } },
+      "params": { "heads": 1 },
+      "layers": [
+        { "module": "bert", "instance": "body", "input": ["text", "0 * text", "count"],
+          "params": { "vocabulary": 11, "units": "width", "layers": 2, "heads": "2 * heads", "inner": 12, "positions": 40, "relu": true } },
+        { "module": "bert_pooler", "input": "hidden", "name": "pooled" }
+      ],
+      "outputs": ["pooled"]
+    }
+  },
+  "training": {
+    "data": { "text": { "path": "text.npy", "field": "value" }, "count": { "path": "count.npy", "field": "value" },
+              "label": { "path": "label.npy", "field": "value" } },
+    "layers": [
+      { "module": "encode", "instance": "left", "input": ["text", "count"], "params": { "heads": 2 } },
+      { "layer": "dense", "units": 2, "name": "classifier" },
+      { "expr": "mean(cross_entropy(classifier, label))", "name": "loss" }
+    ],
+    "minimize": "loss", "batch": 16, "epochs": 1
+  }
+}
+END
+gives 0 "$selfc" train wrapped.json --out wrapped
+gives 0 "$selfc" export wrapped -o wrapped-back; prints "a BertForSequenceClassification, 2 layers of 8"
+grep -q '"num_attention_heads": 4' wrapped-back/config.json || fail "the number of heads is not that of the call"
+grep -q '"hidden_act": "relu"' wrapped-back/config.json || fail "the activation is not that of the call"
+gives 0 "$selfc" import wrapped-back -o wrapped-again
+python3 - <<'END' || fail "weights of a module within another are not the same after export and import"
+import json, struct, sys
+def read(path):
+    bytes = open(path, "rb").read()
+    length = struct.unpack("<Q", bytes[:8])[0]
+    header, body = json.loads(bytes[8:8 + length]), bytes[8 + length:]
+    return {n: body[slice(*t["data_offsets"])] for n, t in header.items() if n != "__metadata__"}
+named = {n.replace("left.body.", "bert.").removeprefix("left."): t for n, t in read("wrapped/weights.safetensors").items()}
+sys.exit(named != read("wrapped-again/weights.safetensors"))
+END
+gives 1 "$selfc" export wrapped -o no --as masked-lm; says "masked_language_model.transform.weight is not there"
+
 gives 1 "$selfc" check described/tune.json --set training.init.new=classifier; says "bert_pooler.dense.weight, f32[8,8], is not there"
 gives 1 "$selfc" check described/tune.json --set training.init=there; says "is not there"
 sed 's|"\.\./encoder"|"../there"|' described/tune.json >described/raw.json
