@@ -6,7 +6,7 @@
 CIFAR10 is a folder with train/CLASS/*.jpg and test/CLASS/*.jpg. The recipe is examples/simclr/cifar10.json: ResNet-18 of a
 quarter of the width, two views of 32x32 by random resized crop, flip, colour jitter and grey, NT-Xent at temperature 0.5,
 batch 256, AdamW with warm-up and cosine. Both are judged by weighted nearest neighbours of frozen features (k and
-temperature as `selfc eval` has them). Times are of whole runs: reading the pictures, compiling, training, with the
+temperature as `selfc eval` has them for so many, given to both). Times are of whole runs: reading the pictures, compiling, training, with the
 augmentation, but without the judgement. PyTorch augments whole batches at once, with tensors in channels-last order, and
 trains eagerly or through torch.compile, whichever makes its first steps faster. Prints a table and one JSON object."""
 import argparse, json, math, os, statistics, subprocess, tempfile, time
@@ -28,7 +28,8 @@ def run_selfc(arguments, seed, epochs):
         accuracy = {}
         for name, model in [("trained", folder + "/run"), ("untrained", RECIPE)]:
             out = f"{folder}/{name}.json"
-            subprocess.run([selfc, "eval", model, *common, "--protocol", "knn", "-o", out], check=True,
+            subprocess.run([selfc, "eval", model, *common, "--protocol", "knn", "--k", str(arguments.neighbours),
+                            "--temperature", str(arguments.knn_temperature), "-o", out], check=True,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             with open(out) as file:
                 accuracy[name] = json.load(file)["accuracy"]

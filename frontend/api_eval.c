@@ -148,8 +148,9 @@ int eval_knn(Eval *eval) {
                     .test_count = eval->test_count,
                     .features = eval->embed.features,
                     .classes = eval->classes,
-                    .k = eval->settings.k < eval->train_count ? eval->settings.k : eval->train_count,
+                    .k = eval->settings.k,
                     .temperature = eval->settings.temperature};
+    selfc_knn_settle(&knn);
     if (!failed && selfc_knn(&knn, eval->model->compiled.session->pool, &accuracy, eval->predicted))
         failed = api_fail("%s", selfc_failure());
     free(train);
@@ -264,7 +265,6 @@ static int eval_judge(Eval *eval, int (*judge)(Eval *eval), FILE *report) {
     return 0;
 }
 
-/* Defaults: k of Wu et al. 2018, and the temperature that they and Caron et al. 2021 (DINO) have there. */
 static int eval_check(SelfcEval *settings, int (**judge)(Eval *eval)) {
     const char *names[EVAL_PROTOCOLS], *protocol = settings->protocol ? settings->protocol : "";
     *judge = NULL;
@@ -286,9 +286,7 @@ static int eval_check(SelfcEval *settings, int (**judge)(Eval *eval)) {
     if (is_knn && settings->epochs) return api_fail("the protocol \"knn\" trains nothing, so it has no epochs");
     if (settings->batch && *judge != eval_finetune)
         return api_fail("the protocol \"%s\" has no batch to set, which belongs to finetune", protocol);
-    if (!settings->k) settings->k = 200;
-    if (settings->temperature == 0) settings->temperature = 0.07;
-    return settings->k < 1 || settings->temperature < 0 || settings->epochs < 0 || settings->batch < 0
+    return settings->k < 0 || settings->temperature < 0 || settings->epochs < 0 || settings->batch < 0
                ? api_fail("k, temperature, epochs and batch must be above 0")
                : 0;
 }

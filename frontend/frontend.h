@@ -23,8 +23,8 @@ Model *model_parse_made(const char *text, const char *file, Arena *arena, Diag *
 
 /* training.knn. */
 typedef struct {
-    int64_t every, k, samples; /* every 0: not asked for */
-    double temperature;
+    int64_t every, k, samples; /* every 0: not asked for; k 0: not said */
+    double temperature;        /* 0: not said */
     const char *function; /* NULL: not said */
 } KnnSpec;
 

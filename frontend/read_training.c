@@ -293,9 +293,9 @@ static void read_knn(Reader *r, const Json *json, Training *training) {
     const Json *function = training->knn_function = read_key(json, OBJECT_knn, "function");
     training->knn = (KnnSpec){
         .every = (int64_t)read_number(r, read_key(json, OBJECT_knn, "every"), 5, 1, 1 << 30),
-        .k = (int64_t)read_number(r, read_key(json, OBJECT_knn, "k"), 20, 1, 1 << 20),
+        .k = (int64_t)read_number(r, read_key(json, OBJECT_knn, "k"), 0, 1, 1 << 20),
         .samples = (int64_t)read_number(r, read_key(json, OBJECT_knn, "samples"), 20000, 1, 1 << 30),
-        .temperature = read_real(r, read_key(json, OBJECT_knn, "temperature"), 0.1),
+        .temperature = read_real(r, read_key(json, OBJECT_knn, "temperature"), 0),
         .function = function ? function->text : NULL,
     };
 }

@@ -122,7 +122,7 @@ typedef struct {
     const char *protocol; /* "knn", "linear", "finetune" */
     const char *function; /* as in SelfcEmbed */
     double labels;        /* share of the training labels, of each class the same; 0: all */
-    int64_t k;            /* knn; 0: 200 */
+    int64_t k;            /* knn; 0: a fiftieth of the labels that are used, 5 to 200 */
     double temperature;   /* knn; 0: 0.07 */
     int64_t epochs;       /* linear and finetune; 0: by the number of samples */
     int64_t batch;        /* finetune; 0: 64 */

@@ -97,8 +97,8 @@ typedef struct {
 /* Nearest neighbours while the training goes on. */
 typedef struct {
     int64_t every;            /* epochs; 0: never */
-    int64_t k, samples;       /* neighbours; of so many training samples at most */
-    double temperature;
+    int64_t k, samples;       /* neighbours (0: as usual); of so many training samples at most */
+    double temperature;       /* 0: as usual */
     const char *function;     /* what gives the features; NULL: "encode", or the only one that could */
 } SelfcJudge;
 

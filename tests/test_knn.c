@@ -159,6 +159,21 @@ static void test_mistakes(SelfcPool *pool) {
     EXPECT(!selfc_knn(&other, pool, &accuracy, NULL) && accuracy == 1, "features of zero: %g", accuracy);
 }
 
+/* Few samples have few neighbours; what is asked for stays, as far as there are so many. */
+static void test_settle(void) {
+    static const int64_t cases[][3] = {{3, 0, 3},       {100, 0, 5},       {300, 0, 6},   {9999, 0, 199},
+                                       {10000, 0, 200}, {1000000, 0, 200}, {300, 20, 20}, {300, 1000, 300}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        SelfcKnn knn = {.train_count = cases[i][0], .k = cases[i][1]};
+        selfc_knn_settle(&knn);
+        EXPECT(knn.k == cases[i][2] && knn.temperature == 0.07, "%lld samples, k %lld: %lld neighbours at %g",
+               (long long)cases[i][0], (long long)cases[i][1], (long long)knn.k, knn.temperature);
+    }
+    SelfcKnn warm = {.train_count = 10, .temperature = 0.5};
+    selfc_knn_settle(&warm);
+    EXPECT(warm.temperature == 0.5, "%g", warm.temperature);
+}
+
 int main(void) {
     test_against_slow(50, 30, 5, 3, 7, 0.1);
     test_against_slow(1, 1, 1, 1, 1, 0.07);
@@ -169,6 +184,7 @@ int main(void) {
     test_ties(pool);
     test_temperature(pool);
     test_mistakes(pool);
+    test_settle();
     selfc_pool_free(pool);
     return expect_failures();
 }

@@ -235,6 +235,16 @@ static bool knn_is_finite(const KnnWork *work) {
     return false;
 }
 
+/* The k and temperature of Wu and others 2018, which Caron and others 2021 (DINO) have, too, are for large sets: among
+ * some hundred samples, 200 neighbours would be most of all classes. */
+void selfc_knn_settle(SelfcKnn *knn) {
+    enum { LEAST = 5, MOST = 200, SHARE = 50 };
+    int64_t usual = knn->train_count / SHARE < MOST ? knn->train_count / SHARE : MOST;
+    if (!knn->k) knn->k = usual > LEAST ? usual : LEAST;
+    if (knn->k > knn->train_count) knn->k = knn->train_count;
+    if (knn->temperature == 0) knn->temperature = 0.07;
+}
+
 int selfc_knn(const SelfcKnn *knn, SelfcPool *pool, double *accuracy, int32_t *predicted) {
     if (!knn_check(knn)) return -1;
     int threads = selfc_pool_threads(pool);

@@ -12,6 +12,9 @@ typedef struct {
     double temperature; /* smaller: the nearest count for more */
 } SelfcKnn;
 
+/* What is not asked for, 0, becomes what is usual for so many training samples; k becomes at most all of them. */
+void selfc_knn_settle(SelfcKnn *knn);
+
 /* The share of test samples that get their own label; predicted[test_count], unless it is NULL, what each of them gets.
  * A function of the features alone, not of the threads. 0, or -1 after selfc_fail: features that are not finite, or no
  * memory (a copy of the training features is made). */

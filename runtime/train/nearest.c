@@ -72,6 +72,7 @@ bool nearest_measure(Trainer *trainer, double *accuracy) {
                     .classes = classes,
                     .k = judge->k,
                     .temperature = judge->temperature};
+    selfc_knn_settle(&knn);
     is_fine = classes > 0 && !selfc_knn(&knn, trainer->session->pool, accuracy, NULL);
     free(train.rows);
     free(train.labels);

@@ -65,7 +65,7 @@ is knn.json train_samples 20000
 is knn.json test_samples 2000
 is knn.json classes 10
 is knn.json features 32
-is knn.json k 200
+is knn.json k 80
 is knn.json temperature 0.07
 is knn.json seed 0
 [ "$(get knn.json weights_crc32)" = "$(get untrained.json weights_crc32)" ] && fail "other weights, the same sum"
@@ -76,6 +76,11 @@ classes = result["class_accuracy"]
 sys.exit(not (len(classes) == 10 and abs(sum(classes) / 10 - result["macro_accuracy"]) < 1e-5 and min(classes) <= result["accuracy"] <= max(classes)))
 END
 gives 0 "$selfc" eval run --protocol knn --labels 0.2 --k 5 --temperature 1 -o five.json
+# How many neighbours vote, unless it is said, depends on how many there are.
+gives 0 "$selfc" eval run --protocol knn -o all.json; is all.json k 200
+gives 0 "$selfc" eval run --protocol knn --labels 0.01 -o few.json; is few.json k 5
+gives 0 "$selfc" eval run --protocol knn --labels 0.0001 -o ten.json; is ten.json k 5
+gives 0 "$selfc" eval run --protocol knn --labels 0.0001 --k 1000 -o ten.json; is ten.json k "$(get ten.json labelled_samples)"
 is five.json k 5
 is five.json temperature 1
 

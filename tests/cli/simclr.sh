@@ -62,10 +62,10 @@ done
 
 # Neighbours during training see what eval sees: pictures of the encoder's size. In boxes that hold all pictures as they are
 # these are the same to the bit.
-knn='training.knn={"every":1,"k":5,"temperature":0.07}'
+knn='training.knn={"every":1}'
 large=("${data[@]}" --set let.size=24 --set let.box=64 --set let.width=4 --set training.batch=16)
 gives 0 "$selfc" train "$simclr/album.json" "${large[@]}" --set "$knn" --steps 120 --quiet --out "$folder/judged"
-gives 0 "$selfc" eval "$folder/judged" "${data[@]}" --protocol knn --k 5 --temperature 0.07 -o "$folder/result.json"
+gives 0 "$selfc" eval "$folder/judged" "${data[@]}" --protocol knn -o "$folder/result.json"
 during=$(grep -o '"knn_accuracy": [0-9.]*' "$folder/judged/metrics.jsonl" | tail -n 1 | cut -d' ' -f2)
 after=$(grep -o '"accuracy":[[:space:]]*[0-9.]*' "$folder/result.json" | grep -o '[0-9.]*$')
 awk -v a="$during" -v b="$after" 'BEGIN { exit !(a != "" && (a - b) ^ 2 < 1e-8) }' ||

@@ -85,7 +85,7 @@ gives 0 "$selfc" train labelled.json "${data[@]}" --threads 3 --quiet --out thre
 judged one | tail -n 1 | grep -qE ' (0\.9|1$)' || fail "neighbours judge badly: $(judged one)"
 gives 0 "$selfc" train unlabelled.json "${data[@]}" --epochs 1 --set training.knn.k=5 --quiet --out unlabelled
 for run in one unlabelled; do
-    gives 0 "$selfc" eval $run "${data[@]}" --protocol knn --k 5 --temperature 0.1 -o result.json
+    gives 0 "$selfc" eval $run "${data[@]}" --protocol knn --k 5 -o result.json
     python3 - $run/metrics.jsonl result.json <<'END' || fail "eval says something else than the training: $(cat result.json)"
 import json, sys
 during = [json.loads(line) for line in open(sys.argv[1])][-1]["knn_accuracy"]
