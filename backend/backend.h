@@ -27,10 +27,18 @@ typedef struct {
     SelfcTraining training; /* copied into the manifest */
 } CompileInput;
 
+/* Hears, before what may take seconds, how many kernels are to be compiled; 0: that is over. NULL: nobody does. */
+typedef struct {
+    void (*hear)(const void *context, uint32_t kernels);
+    const void *context;
+} CompileListener;
+void compile_tell(CompileListener listener, uint32_t kernels);
+
 typedef struct {
     uint32_t threads;       /* compiling threads; 0: one for each CPU */
     const char *cache;      /* folder for machine code; NULL: none */
     bool times;
+    CompileListener listener;
 } CompileOptions;
 
 /* jit.c. NULL, with an error in diag, if LLVM could not. */
@@ -70,6 +78,7 @@ typedef struct {
     const SelfcModule *layout;    /* where the states are in `weights`; NULL: as manifest_module says for this input */
     BuildText text;
     bool weights_beside;          /* write the weights to a file beside `out` (.weights); the caller passes its content */
+    CompileListener listener;
 } BuildOptions;
 /* Inference functions: a C function each, `int NAME_FUNCTION(inputs…, outputs…, size_t n, void *workspace)`.
  * BUILD_program: the training program, linked with the runtime, without LLVM. */

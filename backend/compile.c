@@ -300,6 +300,10 @@ static bool compile_report(const Code *codes, uint32_t count, Diag *diag) {
     return good;
 }
 
+void compile_tell(CompileListener listener, uint32_t kernels) {
+    if (listener.hear) listener.hear(listener.context, kernels);
+}
+
 bool compile_all(Code *codes, uint32_t count, const Target *target, const CompileOptions *options, Diag *diag) {
     Arena *arena = arena_new();
     double start = compile_clock();
@@ -313,7 +317,9 @@ bool compile_all(Code *codes, uint32_t count, const Target *target, const Compil
     uint32_t threads = compile_threads(options->threads, work.count);
     if (work.count) {
         qsort(work.queue, work.count, sizeof *work.queue, compile_larger);
+        compile_tell(options->listener, work.count);
         compile_run(&work, threads);
+        compile_tell(options->listener, 0);
         if (options->cache) cache_trim(options->cache, cache_most_bytes);
     }
     if (options->times) compile_times(codes, count, work.count, threads, loaded - start, compile_clock() - start);

@@ -93,6 +93,9 @@ static bool *build_wanted_kernels(const Build *build) {
 
 static bool build_add_kernels(Build *build) {
     bool *wanted = build_wanted_kernels(build);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < build->manifest.kernel_count; i++) count += wanted[i];
+    compile_tell(build->options->listener, count);
     build->functions = arena_array(build->arena, LLVMValueRef, build->manifest.kernel_count + 1);
     for (uint32_t i = 0; i < build->manifest.kernel_count; i++)
         if (wanted[i] && !build_add_kernel(build, i)) return false;
@@ -303,6 +306,7 @@ bool build_write(const CompileInput *input, const Target *target, const BuildOpt
     Build build = {.target = target, .options = options, .arena = arena_new(), .diag = diag};
     bool good = manifest_make(input, target, build.arena, &build.manifest, diag) &&
                 (options->kind == BUILD_program ? build_trainer(&build) : build_inference(&build, input));
+    compile_tell(options->listener, 0);
     build_close(&build);
     return good;
 }

@@ -68,6 +68,33 @@ void api_note(const SelfcModel *model, const char *format, ...) {
     va_end(args);
 }
 
+static bool api_has_watcher(const SelfcModel *model) { return model->options.notes && isatty(STDERR_FILENO); }
+
+/* \033[?7l: what does not fit is cut off, not wrapped; a wrapped line could not be cleared. */
+void api_status(const SelfcModel *model, const char *format, ...) {
+    if (!api_has_watcher(model)) return;
+    va_list args;
+    va_start(args, format);
+    fputs("\r\033[K\033[?7l", stderr);
+    vfprintf(stderr, format, args);
+    fputs("\033[?7h", stderr);
+    fflush(stderr);
+    va_end(args);
+}
+
+void api_status_clear(const SelfcModel *model) {
+    if (api_has_watcher(model)) fputs("\r\033[K", stderr), fflush(stderr);
+}
+
+static void api_hear(const void *model, uint32_t kernels) {
+    if (kernels)
+        api_status(model, "compiling %u kernel%s …", kernels, kernels == 1 ? "" : "s");
+    else
+        api_status_clear(model);
+}
+
+CompileListener api_listener(const SelfcModel *model) { return (CompileListener){api_hear, model}; }
+
 double api_seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

@@ -55,6 +55,10 @@ int api_fail_with(Diag *diag);                          /* takes what diag holds
 int api_check_dump(const char *dump);                   /* a pass, "all" or NULL */
 int api_make_folders(const char *folder, Arena *arena); /* and those above it; errno, or 0 */
 void api_note(const SelfcModel *model, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* On a terminal, what is being done while nothing else is to be seen; it goes with api_status_clear. */
+void api_status(const SelfcModel *model, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void api_status_clear(const SelfcModel *model);
+CompileListener api_listener(const SelfcModel *model); /* says so for the compiling of kernels */
 double api_seconds(void);
 const char *api_quote(const char *text, Arena *arena); /* as JSON says it */
 uint64_t api_seed(const SelfcModel *model);

@@ -136,7 +136,7 @@ int selfc_build(SelfcModel *model, const char *out, const char *const *functions
     bool wants_weights = kind != BUILD_program;
     if (wants_weights && build_need_weights(model)) return 1;
     if (api_input(model, wanted, &input)) return 1;
-    BuildOptions options = {.kind = kind, .out = out};
+    BuildOptions options = {.kind = kind, .out = out, .listener = api_listener(model)};
     if (wants_weights) {
         options.weights = model->compiled.session->state;
         options.layout = model->compiled.module;

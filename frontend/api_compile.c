@@ -297,8 +297,10 @@ static int api_jit(SelfcModel *model, bool training, Compiled *compiled) {
     if (!compiled->programs) die("no memory");
     memcpy(compiled->programs, input.programs, input.program_count * sizeof *compiled->programs);
     if (!model->target.is_host) return api_fail("code for %s cannot be run here, only built", model->target.triple);
-    CompileOptions options = {
-        .threads = (uint32_t)model->options.threads, .cache = model->options.cache, .times = model->options.times};
+    CompileOptions options = {.threads = (uint32_t)model->options.threads,
+                              .cache = model->options.cache,
+                              .times = model->options.times,
+                              .listener = api_listener(model)};
     Diag diag;
     diag_init(&diag);
     double start = api_seconds();

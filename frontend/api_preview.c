@@ -47,8 +47,10 @@ static int preview_compile(SelfcModel *model, int64_t rows, CompileInput *input,
                             .training = {.train = -1, .evaluate = -1}};
     input->programs[0] = program;
     input->batches[0] = rows;
-    CompileOptions compile = {
-        .threads = (uint32_t)model->options.threads, .cache = model->options.cache, .times = model->options.times};
+    CompileOptions compile = {.threads = (uint32_t)model->options.threads,
+                              .cache = model->options.cache,
+                              .times = model->options.times,
+                              .listener = api_listener(model)};
     *jit = jit_compile(input, &model->target, &compile, &diag);
     if (!*jit) return api_fail_with(&diag);
     return diag_free(&diag), 0;

@@ -150,4 +150,11 @@ gives 0 "$selfc" build "$folder/capitals.json" -o "$folder/capitals.o"
 grep -q '^#define M_A_B_C_DIM1 2$' "$folder/capitals.h" || fail "the first function's size has no macro"
 grep -q '^#define M_A_X_DIM1 3$' "$folder/capitals.h" || fail "the first port's size has no macro"
 cc -Wall -Werror -fsyntax-only -x c "$folder/capitals.h" || fail "macros are defined twice"
+# On a terminal it says what it does while nothing else is to be seen, and takes that away again; in a pipe it says nothing.
+if command -v script >/dev/null; then
+    script -qec "'$selfc' build '$model' -o '$folder/watched.o' --no-cache" /dev/null >"$folder/watched" </dev/null
+    grep -q $'compiling [0-9]* kernels …\033\\[?7h\r\033\\[K' "$folder/watched" || fail "nothing is said while kernels are compiled: $(cat -v "$folder/watched")"
+fi
+gives 0 "$selfc" build "$model" -o "$folder/watched.o" --no-cache
+grep -q compiling "$folder/err" && fail "a pipe hears of the compiling"
 finish
