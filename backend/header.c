@@ -177,7 +177,7 @@ static void header_text_function(const SelfcModule *module, const TextFunction *
             (long long)text->room);
     if (text->has[TEXT_positions]) fprintf(out, " * The result is for the first [MASK].\n");
     fprintf(out, " * Returns 0; 2 if a pointer is NULL%s. */\n",
-            text->has[TEXT_positions] ? "; 3 if there is no [MASK]" : "");
+            text->has[TEXT_positions] ? "; 3 if there is no [MASK], 4 if all of them stand behind what fits" : "");
     fprintf(out, "#define %s_WORKSPACE ((size_t)%lld) /* bytes, at any address */\n", text->macro,
             (long long)text->workspace);
     fprintf(out, "int %s(const char *text, size_t text_bytes, %s", text->symbol,

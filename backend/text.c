@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOKEN_BYTES = 24 /* of a SelfcToken */, TEXT_ALIGN = 64, NO_MASK = 3 };
+enum { TOKEN_BYTES = 24 /* of a SelfcToken */, TEXT_ALIGN = 64, NO_MASK = 3, CUT_MASK = 4 };
 
 /* ---- which functions there are ---- */
 
@@ -200,6 +200,36 @@ static LLVMValueRef text_make_row(Text *t) {
     return count;
 }
 
+/* Is there a [MASK] in the text that is parameter `text`, however long it is? */
+static LLVMValueRef text_has_mask(Text *t, uint32_t text) {
+    LLVMTypeRef types[] = {t->pointer, t->i32, t->pointer, t->i64, t->pointer, t->i64};
+    LLVMTypeRef type = LLVMFunctionType(t->i32, types, 6, false);
+    LLVMValueRef has = LLVMGetNamedFunction(t->module, "selfc_text_has");
+    if (!has) has = LLVMAddFunction(t->module, "selfc_text_has", type);
+    LLVMValueRef values[] = {t->tables,
+                             LLVMConstInt(t->i32, (unsigned)t->text->marks[3], true),
+                             LLVMGetParam(t->self, text),
+                             LLVMGetParam(t->self, text + 1),
+                             t->tokens,
+                             text_number(t, t->function->room)};
+    return LLVMBuildCall2(t->builder, type, has, values, 6, "");
+}
+
+/* Returns if the row has no [MASK]: whoever wrote one behind what fits should hear that. */
+static void text_need_mask(Text *t) {
+    LLVMBasicBlockRef none = LLVMAppendBasicBlockInContext(t->context, t->self, "no_mask");
+    LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(t->context, t->self, "has_mask");
+    LLVMValueRef zero = LLVMConstNull(t->i32), position = LLVMBuildLoad2(t->builder, t->i32, t->position, "");
+    LLVMBuildCondBr(t->builder, LLVMBuildICmp(t->builder, LLVMIntSLT, position, zero, ""), none, next);
+    LLVMPositionBuilderAtEnd(t->builder, none);
+    LLVMValueRef has = text_has_mask(t, 0);
+    if (t->function->has[TEXT_segment]) has = LLVMBuildOr(t->builder, has, text_has_mask(t, 2), "");
+    LLVMBuildRet(t->builder,
+                 LLVMBuildSelect(t->builder, LLVMBuildICmp(t->builder, LLVMIntNE, has, zero, ""),
+                                 LLVMConstInt(t->i32, CUT_MASK, false), LLVMConstInt(t->i32, NO_MASK, false), ""));
+    LLVMPositionBuilderAtEnd(t->builder, next);
+}
+
 static LLVMValueRef text_argument(Text *t, const SelfcProgram *program, uint32_t i, uint32_t outputs_from) {
     if (i >= program->input_count) return LLVMGetParam(t->self, outputs_from + i - program->input_count);
     switch (text_input(program->io[i].name)) {
@@ -270,10 +300,7 @@ static void text_emit_function(Text *t) {
     text_return_if(t, bad, 2);
     text_find_memory(t);
     LLVMValueRef count = text_make_row(t);
-    if (t->function->has[TEXT_positions]) {
-        LLVMValueRef position = LLVMBuildLoad2(t->builder, t->i32, t->position, "");
-        text_return_if(t, LLVMBuildICmp(t->builder, LLVMIntSLT, position, LLVMConstNull(t->i32), ""), NO_MASK);
-    }
+    if (t->function->has[TEXT_positions]) text_need_mask(t);
     text_choose(t, count, outputs_from);
 }
 

@@ -379,8 +379,25 @@ static void expect_row(const SelfcTokenizer *tokenizer, const char *text, const 
     free(segments);
 }
 
+/* Whatever the room: a [MASK] is found wherever it stands, in one piece or behind many. */
+static void expect_mask(const SelfcTokenizer *t, const char *text, bool want) {
+    size_t size;
+    SelfcToken tokens[8];
+    for (int64_t room = 1; room <= 8; room++) {
+        bool has = selfc_text_has(selfc_tokenizer_tables(t, &size), selfc_tokenizer_marks(t).mask, text,
+                                  text ? (int64_t)strlen(text) : 9, tokens, room);
+        EXPECT(has == want, "\"%s\" with room for %lld: %d", text ? text : "nothing", (long long)room, has);
+    }
+}
+
 static void check_rows(void) {
     SelfcTokenizer *t = open_text("vocab.txt", pieces);
+    expect_mask(t, NULL, false);
+    expect_mask(t, "", false);
+    expect_mask(t, "[MASK]", true);
+    expect_mask(t, "the capital of the of the, of the the [MAS K]", false);
+    expect_mask(t, "the capital of the of the, of the the [MASK]", true);
+    expect_mask(t, "capitalcapitalcapitals[MASK]the", true);
     expect_row(t, "", NULL, true, 3, "2:0 3:0 0:0 | 2 -1");
     expect_row(t, "the", NULL, true, 3, "2:0 5:0 3:0 | 3 -1");
     expect_row(t, "the capital", NULL, true, 3, "2:0 5:0 3:0 | 3 -1");

@@ -31,7 +31,10 @@ int main(int argc, char **argv) {
     int code = capitals_fill_mask_text(argv[1], strlen(argv[1]), NULL, 0, probability, workspace);
     free(workspace);
     if (code) {
-        fprintf(stderr, code == 3 ? "there is no [MASK] in what fits into the model's length\n" : "it cannot be read\n");
+        fputs(code == 3   ? "there is no [MASK]: write it where the word is wanted\n"
+              : code == 4 ? "the text is too long: its [MASK] stands behind what the model reads\n"
+                          : "it cannot be read\n",
+              stderr);
         return 1;
     }
     for (int shown = 0; shown < SHOWN; shown++) {

@@ -71,3 +71,16 @@ int64_t selfc_text_row(const SelfcTables *tables, const SelfcMarks *marks, const
     }
     return row.count;
 }
+
+/* Piece after piece, each from where the last token of the one before ends. */
+int32_t selfc_text_has(const SelfcTables *tables, int32_t id, const char *text, int64_t length, SelfcToken *tokens,
+                       int64_t room) {
+    for (int64_t at = 0; text && at < length;) {
+        int64_t count = selfc_tokenize(tables, text + at, length - at, 1, tokens, room);
+        for (int64_t i = 0; i < count; i++)
+            if (tokens[i].id == id) return 1;
+        if (count < room || tokens[count - 1].to < 1) return 0;
+        at += tokens[count - 1].to;
+    }
+    return 0;
+}

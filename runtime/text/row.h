@@ -16,4 +16,8 @@ typedef struct {
 int64_t selfc_text_row(const SelfcTables *tables, const SelfcMarks *marks, const char *text, int64_t length,
                        const char *pair, int64_t pair_length, int32_t has_specials, int64_t room, SelfcToken *tokens,
                        int32_t *ids, int32_t *segments, int32_t *mask);
+/* Does the token stand anywhere in the text, be it behind what fits into a row? `tokens`, with room for `room`, are
+ * written over. text NULL: there is none. */
+int32_t selfc_text_has(const SelfcTables *tables, int32_t id, const char *text, int64_t length, SelfcToken *tokens,
+                       int64_t room);
 #endif

@@ -60,6 +60,8 @@ if command -v "${CC:-cc}" >/dev/null; then
     diff <(awk '{ print $1, $NF }' "$folder/words") <(awk '{ print $1, $NF }' "$folder/out") ||
         fail "the object fills in something else"
     gives 1 "$folder/fill" "The capital of France."; says "no [MASK]"
+    gives 1 "$folder/fill" "Its capital is, as all of those know who have been there, and many who have not, the city of [MASK]."
+    says "too long"
 fi
 
 # A vocabulary must be somewhere.

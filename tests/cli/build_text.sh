@@ -114,6 +114,9 @@ int main(void) {
     fill("the capital of [MASK]", "is paris");
     fill("the capital of [MASK]", NULL);
     fill("the capital", NULL);
+    fill("a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a [MASK]", NULL);
+    fill("a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a mask", NULL);
+    fill("a", "a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a [MASK]");
     printf("%s %s %d\n", tiny_word(8), tiny_word(12), tiny_word(14) == NULL && tiny_word(-1) == NULL);
     printf("%d %d\n", tiny_encode_text(NULL, 0, NULL, workspace), tiny_encode_text("a", 1, NULL, workspace));
     printf("%d\n", encoded("a [SEP] a") == encoded("a [ SEP ] a")); /* text, where no [MASK] is asked for */
@@ -130,6 +133,9 @@ cat >"$folder/want" <<'END'
 0 3004
 0 4
 3 -1
+4 -1
+3 -1
+4 -1
 france ##s 1
 2 2
 1
