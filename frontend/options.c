@@ -15,7 +15,9 @@ typedef enum { KIND_flag, KIND_text, KIND_list, KIND_count, KIND_number, KIND_wh
 
 #define IN(command) (1u << COMMAND_##command)
 #define ON_TEXTS (IN(fill_mask) | IN(classify) | IN(answer))
-#define ON_A_MODEL (IN(check) | IN(train) | IN(run) | IN(build) | IN(show) | IN(profile) | IN(preview) | IN(tune) | IN(embed) | IN(eval) | IN(export) | ON_TEXTS)
+#define ON_A_MODEL                                                                                               \
+    (IN(check) | IN(train) | IN(run) | IN(build) | IN(show) | IN(profile) | IN(preview) | IN(tune) | IN(embed) | \
+     IN(eval) | IN(export) | ON_TEXTS)
 #define COMPILES (ON_A_MODEL & ~IN(export))
 
 typedef struct {
@@ -31,6 +33,20 @@ static const OptionInfo option_info[] = {
     {spelling, value, meaning, KIND_##kind, commands, offsetof(Options, field)},
 #include "frontend/options.def"
 };
+
+/* What an option means to some of its commands. */
+static const struct {
+    size_t offset;
+    const char *value, *meaning; /* value NULL: as to the others */
+    unsigned commands;
+} meaning_info[] = {
+#define COMMAND(...)
+#define OPTION(...)
+#define MEANING(field, value, commands, meaning) {offsetof(Options, field), value, meaning, commands},
+#include "frontend/options.def"
+};
+enum { MEANING_COUNT = sizeof meaning_info / sizeof *meaning_info };
+
 enum { OPTION_COUNT = sizeof option_info / sizeof *option_info, HELP_COLUMNS = 100 };
 _Static_assert(OPTION_COUNT <= 64, "Options.given has a bit for each");
 
@@ -48,6 +64,17 @@ static const char *options_command(CommandKind command) {
     const char *from = command_info[command].name;
     for (size_t i = 0; from[i] && i + 1 < sizeof name[0]; i++) name[command][i] = from[i] == '_' ? '-' : from[i];
     return name[command];
+}
+
+/* The option as this command has it. */
+static OptionInfo options_for(const OptionInfo *info, CommandKind command) {
+    OptionInfo own = *info;
+    for (int i = 0; i < MEANING_COUNT; i++) {
+        if (meaning_info[i].offset != info->offset || !(meaning_info[i].commands >> command & 1)) continue;
+        own.meaning = meaning_info[i].meaning;
+        if (meaning_info[i].value) own.value = meaning_info[i].value;
+    }
+    return own;
 }
 
 /* --- parsing --- */
@@ -109,7 +136,7 @@ static int64_t options_size(const char *value) {
     static const struct {
         const char *unit;
         double bytes;
-    } units[] = {{"", 1},   {"B", 1},   {"K", 1e3},       {"KB", 1e3},      {"M", 1e6},       {"MB", 1e6},
+    } units[] = {{"", 1},    {"B", 1},    {"K", 1e3},       {"KB", 1e3},      {"M", 1e6},       {"MB", 1e6},
                  {"G", 1e9}, {"GB", 1e9}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TB", 1e12}};
     char *end;
     double number = strtod(value, &end);
@@ -171,7 +198,7 @@ static bool options_store(const OptionInfo *info, const char *value, Options *op
 static bool options_read_next(int argc, char **argv, int *i, const OptionInfo *info, Options *options) {
     const char *next = *i + 1 < argc ? argv[*i + 1] : NULL;
     if (next && strncmp(next, "--", 2)) return ++*i, options_store(info, next, options);
-    fprintf(stderr, "selfc: %s wants %s after it", info->spelling, info->value);
+    fprintf(stderr, "selfc: %s wants %s after it", info->spelling, options_for(info, options->command).value);
     fprintf(stderr, next ? ", not %s; %s=%s says that this is one\n" : "\n", next, info->spelling, next);
     return false;
 }
@@ -289,11 +316,11 @@ static void options_help_command(CommandKind command, FILE *out) {
     fprintf(out, "\n");
     for (int i = 0; i < OPTION_COUNT; i++) {
         if (!(option_info[i].commands >> command & 1)) continue;
+        OptionInfo info = options_for(&option_info[i], command);
         char usage[64];
-        snprintf(usage, sizeof usage, "%s %s", option_info[i].spelling,
-                 option_info[i].value ? option_info[i].value : "");
+        snprintf(usage, sizeof usage, "%s %s", info.spelling, info.value ? info.value : "");
         fprintf(out, "  %-22s ", usage);
-        options_wrap(out, 25, option_info[i].meaning);
+        options_wrap(out, 25, info.meaning);
     }
 }
 
@@ -307,13 +334,13 @@ static void options_help_markdown(FILE *out) {
         fprintf(out, "\n## selfc %s %s\n\n%s\n", options_command((CommandKind)c), command_info[c].takes,
                 command_info[c].summary);
         for (int i = 0; i < OPTION_COUNT; i++) {
-            const OptionInfo *info = &option_info[i];
-            if (!(info->commands >> c & 1)) continue;
+            if (!(option_info[i].commands >> c & 1)) continue;
+            OptionInfo info = options_for(&option_info[i], (CommandKind)c);
             if (is_first) fprintf(out, "\n| option | meaning |\n|---|---|\n");
             is_first = false;
-            fprintf(out, "| `%s%s", info->spelling, info->value ? " " : "");
-            for (const char *p = info->value ? info->value : ""; *p; p++) fprintf(out, *p == '|' ? "\\|" : "%c", *p);
-            fprintf(out, "` | %s |\n", info->meaning);
+            fprintf(out, "| `%s%s", info.spelling, info.value ? " " : "");
+            for (const char *p = info.value ? info.value : ""; *p; p++) fprintf(out, *p == '|' ? "\\|" : "%c", *p);
+            fprintf(out, "` | %s |\n", info.meaning);
         }
     }
 }

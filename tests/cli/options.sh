@@ -40,7 +40,14 @@ gives 2 "$selfc" train "$model" --minutes nan; says "a number above 0"
 gives 2 "$selfc" train "$model" --seed=-1; says "at least 0"
 gives 2 "$selfc" train "$model" --resume=yes; says "takes no value"
 gives 2 "$selfc" build "$model"; says "-o FILE"
-gives 2 "$selfc" build "$model" -o; says "-o"
+gives 2 "$selfc" build "$model" -o; says "--output wants FILE after it"
+gives 2 "$selfc" import "$folder" -o; says "--output wants DIR after it"
+# What an option means is said for the command that is asked about, and for no other.
+gives 0 "$selfc" help eval; prints "--output FILE"; prints "how many neighbours vote"
+grep -q "words for each mask\|several" "$folder/out" && fail "help eval speaks of other commands"
+gives 0 "$selfc" help fill-mask; prints "how many words for each mask"
+grep -q "neighbours\|finetune" "$folder/out" && fail "help fill-mask speaks of other commands"
+gives 0 "$selfc" help run; prints "--output NAME=FILE"
 gives 2 "$selfc" build "$model" -o x.o --weights inside; says '"embed" or "file"'
 gives 2 "$selfc" --pases=dce x.ir; says 'did you mean "--passes"?'
 gives 2 "$selfc" passes x.ir; says "--passes=LIST is missing"
