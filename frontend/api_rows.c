@@ -62,10 +62,17 @@ uint32_t lengths_for(const Lengths *lengths, int64_t count) {
 static const struct {
     const char *function, *needs; /* an input without which it makes no sense */
     uint32_t outputs;
-    bool by_token; /* outputs have a number for each token */
-} rows_kind[] = {[ROWS_fill_mask] = {"fill_mask", "positions", 1, false},
-                 [ROWS_classify] = {"classify", "text", 1, false},
-                 [ROWS_answer] = {"answer", "segment", 2, true}};
+    bool by_token;          /* outputs have a number for each token */
+    const char *what, *who; /* for people: what it is about, and which models can do it */
+} rows_kind[] = {
+    [ROWS_fill_mask] = {"fill_mask", "positions", 1, false, "fill masks",
+                        "RUNs of masked language models can: those of examples/bert/capitals.json, and what "
+                        "`selfc import` makes of a BertForMaskedLM"},
+    [ROWS_classify] = {"classify", "text", 1, false, "say of which class a text is",
+                       "RUNs of classifiers of texts can: those of examples/bert/sst2.json, and what `selfc "
+                       "import` makes of a BertForSequenceClassification"},
+    [ROWS_answer] = {"answer", "segment", 2, true, "answer questions",
+                     "RUNs that have learnt where answers stand can: those of examples/bert/qa.json"}};
 
 /* What a row gives to inputs. */
 static const char *const rows_input_name[] = {"text", "segment", "count", "positions"};
@@ -134,7 +141,36 @@ static int rows_check_vocabulary(const Rows *rows) {
                     rows->model->options.file, (long long)tokens, rows->function, (long long)known);
 }
 
+/* "encode, generate" */
+static const char *rows_function_names(const SelfcModel *model) {
+    const char *const *names, *text = "", *last = "";
+    uint32_t count = model_functions(model->description, &names);
+    for (uint32_t i = 0; i < count; i++) {
+        const char *family = model_family(model->description, i);
+        if (!strcmp(family, last)) continue;
+        text = arena_printf(model->arena, "%s%s%s", text, *text ? ", " : "", family);
+        last = family;
+    }
+    return text;
+}
+
+/* Where no function was asked for, the user may never have heard of its usual name. */
+static int rows_check_usual(const SelfcModel *model, RowsKind kind) {
+    const char *const *names;
+    uint32_t count = model_functions(model->description, &names);
+    for (uint32_t i = 0; i < count; i++) {
+        bool is_family = !strcmp(model_family(model->description, i), rows_kind[kind].function);
+        if (is_family || !strcmp(names[i], rows_kind[kind].function)) return 0;
+    }
+    return api_fail(
+        "%s: error: this model cannot %s: it has no function \"%s\", %s%s\n%s; --function names one that is "
+        "called something else",
+        model->options.file, rows_kind[kind].what, rows_kind[kind].function, count ? "only " : "and no other",
+        rows_function_names(model), rows_kind[kind].who);
+}
+
 int rows_open(Rows *rows, SelfcModel *model, RowsKind kind, const char *function) {
+    if (!function && rows_check_usual(model, kind)) return 1;
     if (!function) function = rows_kind[kind].function;
     *rows = (Rows){.model = model, .kind = kind, .function = function};
     if (!api_function(model, function)) return 1;

@@ -215,7 +215,10 @@ gives 1 "$selfc" fill-mask model.json "$sentence" --function fill; says "there i
 gives 1 "$selfc" fill-mask model.json "$sentence" --function encode; says '"positions"'
 gives 1 "$selfc" answer model.json --question a --context b --function classify; says "must give 2"
 gives 1 "$selfc" fill-mask train.json "$sentence" --function classify; says "there is no function"
-gives 1 "$selfc" classify "$source_dir/examples/vae/model.json" a; says "there is no function"
+gives 1 "$selfc" classify "$source_dir/examples/vae/model.json" a
+says "cannot say of which class a text is"; says "only encode, generate"; says "examples/bert/sst2.json"; says "--function"
+gives 1 "$selfc" fill-mask "$source_dir/examples/vae/model.json" "a [MASK]"; says "cannot fill masks"; says "examples/bert/capitals.json"
+gives 1 "$selfc" answer "$source_dir/examples/gan/model.json" --question a --context b; says "cannot answer questions"
 gives 1 "$selfc" classify "$source_dir/examples/vae/model.json" a --function encode; says "tokenizer.json"
 head -n 40 vocab.txt >named/vocab.txt
 gives 0 "$selfc" classify named "paris"
