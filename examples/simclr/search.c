@@ -2,7 +2,8 @@
  *
  * The encoder is an object that selfc built, linked in: encoder.o and encoder.h, with the weights inside. This program
  * brings pictures to the size that it wants (the middle of each, shrunk or stretched), asks for their features, and
- * compares those by the cosine of their angle. See README.md beside this file. */
+ * compares those by the cosine of their angle. PICTURE itself, and copies of it, are left out. See README.md beside
+ * this file. */
 #include "encoder.h"
 
 #include <dirent.h>
@@ -216,6 +217,32 @@ static void find_pictures(Album *album, const char *folder) {
     if (directory) closedir(directory);
 }
 
+/* The same file, be it by another path, or a copy of it. */
+static int is_same(const char *a, const char *b) {
+    struct stat one, other;
+    if (stat(a, &one) || stat(b, &other)) return 0;
+    if (one.st_dev == other.st_dev && one.st_ino == other.st_ino) return 1;
+    FILE *first = one.st_size == other.st_size ? fopen(a, "rb") : NULL, *second = first ? fopen(b, "rb") : NULL;
+    int byte = EOF, is_equal = first && second;
+    do {
+        if (is_equal) byte = getc(first), is_equal = byte == getc(second);
+    } while (is_equal && byte != EOF);
+    if (first) fclose(first);
+    if (second) fclose(second);
+    return is_equal;
+}
+
+/* Nobody who looks for pictures like one wants to see that one again. */
+static void leave_out(Album *album, const char *path) {
+    size_t kept = 0;
+    for (size_t i = 0; i < album->count; i++)
+        if (is_same(album->entries[i].path, path))
+            free(album->entries[i].path);
+        else
+            album->entries[kept++] = album->entries[i];
+    album->count = kept;
+}
+
 /* Features of length 1. */
 static void encode(const unsigned char *pictures, size_t count, Entry *const *entries) {
     static float features[BATCH][FEATURES];
@@ -313,9 +340,10 @@ int main(int count, char **arguments) {
     add_entry(&wanted, must(strdup(arguments[1])));
     encode_all(&wanted);
     find_pictures(&album, arguments[2]);
+    leave_out(&album, arguments[1]);
     encode_all(&album);
     if (!wanted.count) return 1;
-    if (!album.count) return fprintf(stderr, "search: there are no pictures in %s\n", arguments[2]), 1;
+    if (!album.count) return fprintf(stderr, "search: there are no other pictures in %s\n", arguments[2]), 1;
     for (size_t i = 0; i < album.count; i++)
         for (int k = 0; k < FEATURES; k++)
             album.entries[i].similarity += wanted.entries[0].features[k] * album.entries[i].features[k];
