@@ -670,9 +670,13 @@ static bool is_lone_transposed_product(const Graph *from, const Node *node, cons
 }
 
 static NodeId transposed_product(Graph *to, const Node *product, const NodeId *new_id) {
+    const char *outer = to->origin;
+    to->origin = product->origin;
     NodeId a = simplify_best(to, build_swap_last(to, new_id[product->in[0]]));
     NodeId b = simplify_best(to, build_swap_last(to, new_id[product->in[1]]));
-    return simple_binary(to, OP_matmul, b, a);
+    NodeId turned = simple_binary(to, OP_matmul, b, a);
+    to->origin = outer;
+    return turned;
 }
 
 static bool has_gradients(const Graph *graph) {

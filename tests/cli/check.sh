@@ -36,6 +36,12 @@ gives 1 "$selfc" --passes=dce "$model"; says "error"
 gives 0 "$selfc" check "$source_dir/examples/resnet/model.json"; prints "resnet.stage2.1.middle.conv "
 gives 0 "$selfc" show "$model" --stage fused; prints '@ "encode.h (encode.layers[0]) backward"'
 
+# Each call says which layer it is for, be it made by rules that turn products round.
+for described in examples/contrastive/model tests/models/{letters,masked,pictures,vicreg}; do
+    gives 0 "$selfc" show "$source_dir/$described.json" --stage program; prints "call "
+    grep '^ *call ' "$folder/out" | grep -v '@' && fail "$described has calls that are of no layer"
+done
+
 # ResNet-50 without the library, in 80 lines at most, has as many parameters as PyTorch's.
 python3 - "$folder" <<'END'
 import struct, sys
