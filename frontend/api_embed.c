@@ -193,9 +193,11 @@ int embed_open(Embed *embed, SelfcModel *model, const char *function) {
 
 /* --- running --- */
 
-void embed_fill(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t n, void *const *inputs) {
-    wanted_fill(&embed->wanted, embed->program, embed->source[split], index, n, inputs,
-                embed->model->compiled.session->pool);
+int embed_fill(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t n, void *const *inputs) {
+    bool is_fine = wanted_fill(&embed->wanted, embed->program, embed->source[split], index, n, inputs,
+                               embed->model->compiled.session->pool) &&
+                   !selfc_source_check(embed->source[split]);
+    return is_fine ? 0 : api_fail("%s", selfc_failure());
 }
 
 /* How long the sample is, if it is a text; else 0. */
@@ -258,8 +260,7 @@ static void embed_release(const Embed *embed, EmbedMemory *memory) {
 
 /* Runs the n samples in memory->sample. */
 static int embed_run_batch(Embed *embed, SelfcSplit split, EmbedMemory *memory, int64_t n) {
-    embed_fill(embed, split, memory->sample, n, memory->inputs);
-    if (selfc_source_check(embed->source[split])) return api_fail("%s", selfc_failure());
+    if (embed_fill(embed, split, memory->sample, n, memory->inputs)) return 1;
     return api_execute(embed->model, embed->program, n, memory->sample, (const void *const *)memory->inputs,
                        memory->outputs);
 }

@@ -29,8 +29,8 @@ int embed_label_field(const Embed *embed); /* -1: no labels */
 /* From now on texts are no longer than the smallest of the function's lengths that holds `share` of samples
  * index[0..count) of the training data, loaded ones, and what is longer is cut. 0, or 1 after api_fail. */
 int embed_shorten(Embed *embed, const int32_t *index, int64_t count, double share);
-/* Fills the function's inputs, each for n samples, as training would. */
-void embed_fill(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t n, void *const *inputs);
+/* Fills the function's inputs, each for n samples, as training would. 0, or 1 after api_fail. */
+int embed_fill(const Embed *embed, SelfcSplit split, const int32_t *index, int64_t n, void *const *inputs);
 /* Runs the function over samples index[0..count) (NULL: the first `count`) and hands over rows as they come; `take`
  * returns not 0 to end it. 0, or 1 after api_fail. */
 typedef int EmbedTake(void *context, const float *rows, int64_t n);

@@ -38,8 +38,8 @@ typedef struct {
     int64_t count, batch, epochs;
     uint64_t seed;
     const SelfcModel *shown_for; /* whose options say whether progress is shown; NULL: it is not */
-    /* Fills inputs[], in the order of the names, with samples index[0..n) of `count`. */
-    void (*fill)(void *context, const int32_t *index, int64_t n, void *const *inputs);
+    /* Fills inputs[], in the order of the names, with samples index[0..n) of `count`. 0, or 1 after api_fail. */
+    int (*fill)(void *context, const int32_t *index, int64_t n, void *const *inputs);
     void *context;
 } Fit;
 int eval_fit(const Fit *fit);

@@ -209,12 +209,13 @@ static int finetune_begin(Eval *eval, SelfcModel *made) {
 
 /* --- training and test --- */
 
-static void finetune_fill(void *context, const int32_t *index, int64_t n, void *const *inputs) {
+static int finetune_fill(void *context, const int32_t *index, int64_t n, void *const *inputs) {
     const Eval *eval = context;
     int32_t *label = inputs[eval->embed.wanted.count];
     for (int64_t i = 0; i < n; i++) label[i] = eval->chosen[index[i]];
-    embed_fill(&eval->embed, SELFC_TRAIN, label, n, inputs);
+    if (embed_fill(&eval->embed, SELFC_TRAIN, label, n, inputs)) return 1;
     for (int64_t i = 0; i < n; i++) label[i] = eval->train_label[index[i]];
+    return 0;
 }
 
 static int finetune_train(Eval *eval, SelfcModel *made, int64_t batch, int64_t epochs) {

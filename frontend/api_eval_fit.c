@@ -48,7 +48,10 @@ static int fit_steps(const Fit *fit, FitMemory *memory) {
         if (step % per_epoch == 0) selfc_shuffle(memory->order, fit->count, fit->seed, step / per_epoch);
         const int32_t *index = memory->order + step % per_epoch * fit->batch;
         float loss = NAN;
-        fit->fill(fit->context, index, fit->batch, memory->filled);
+        if (fit->fill(fit->context, index, fit->batch, memory->filled)) {
+            api_progress(&progress, steps, steps);
+            return 1;
+        }
         if (selfc_train_step(fit->made, memory->inputs, index, step, &loss, 1)) return 1;
         if (!isfinite(loss)) {
             api_progress(&progress, steps, steps);
@@ -81,13 +84,14 @@ typedef struct {
     int64_t features, count;
 } Labelled;
 
-static void linear_fill(void *context, const int32_t *index, int64_t n, void *const *inputs) {
+static int linear_fill(void *context, const int32_t *index, int64_t n, void *const *inputs) {
     const Labelled *data = context;
     for (int64_t i = 0; i < n; i++) {
         memcpy((float *)inputs[0] + i * data->features, data->rows + index[i] * data->features,
                (size_t)data->features * sizeof(float));
         ((int32_t *)inputs[1])[i] = data->label[index[i]];
     }
+    return 0;
 }
 
 /* The weight begins as zero, so nothing is random but the order of samples. Adam adds the decay to the gradient: where

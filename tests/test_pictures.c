@@ -2,6 +2,7 @@
  * files, and what is kept in the cache. */
 #include "runtime/data/data.h"
 #include "runtime/data/file.h"
+#include "runtime/data/wanted.h"
 #include "tests/expect.h"
 #include "tests/picture_files.h"
 
@@ -167,6 +168,27 @@ static void test_nothing(void) {
 
 /* --- the box --- */
 
+/* AddressSanitizer would end the program where there is no memory; here that is to be heard of. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
+
+/* Pictures in boxes for a function whose pictures are `width` wide. */
+static bool fill_one(const SelfcSource *source, SelfcPool *pool, int64_t width, void *pixels) {
+    const SelfcTensor io = {.name = "x", .dtype = SELFC_u8, .rank = 4, .dim = {-1, 1, width, 3}};
+    SelfcProgram program = {.name = "encode", .io = &io, .input_count = 1};
+    Wanted wanted = {.count = 1, .input = {{.resizes = true}}};
+    return wanted_fill(&wanted, &program, source, (int32_t[]){0}, 1, (void *[]){pixels}, pool);
+}
+
+static void test_fill(const SelfcSource *source) {
+    SelfcPool *pool = selfc_pool_new(2);
+    uint8_t pixels[9];
+    EXPECT(fill_one(source, pool, 3, pixels) && pixels[0] == 100 && pixels[8] == 100, "%d, %d", pixels[0], pixels[8]);
+    EXPECT(!fill_one(source, pool, (int64_t)1 << 58, pixels) && strstr(selfc_failure(), "no memory to bring"), "%s",
+           selfc_failure());
+    selfc_pool_free(pool);
+}
+
 static void test_box(void) {
     make_folder("box");
     put_png("box/a.png", 20, 60, 100);
@@ -189,6 +211,7 @@ static void test_box(void) {
     EXPECT(pixels[1][19][59][1] == 100, "whole");
     selfc_source_gather(source, 0, outside, 2, pixels);
     EXPECT(!pixels[0][0][0][0] && !pixels[1][0][0][0], "zeros outside of the data");
+    test_fill(source);
     selfc_source_close(source);
     source = selfc_source_open(&(SelfcSourceOptions){.path = in_folder("box"), .height = 8, .width = 8, .fill = 1});
     selfc_source_gather(source, 0, index, 2, pixels);

@@ -3,6 +3,7 @@
 
 #include "runtime/data/picture.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,6 +97,7 @@ typedef struct {
     const int32_t *index;
     int64_t n;
     void *const *inputs;
+    atomic_bool lacks_memory;
 } Fill;
 
 /* The picture of a box, its lines side by side, becomes one of the function's size at `to`. False: no memory. */
@@ -111,17 +113,19 @@ static bool fill_resized(const Fill *fill, int32_t number, const SelfcTensor *sa
                        fitted);
 }
 
-/* Black where there is no memory for it: these are features to look at. */
-static void fill_pictures(const Fill *fill, uint32_t input, int64_t first, int64_t end) {
+static void fill_pictures(Fill *fill, uint32_t input, int64_t first, int64_t end) {
     const SelfcField *fields;
     selfc_source_fields(fill->source, &fields);
     const SelfcTensor *sample = &fields[0].sample, *tensor = wanted_tensor(fill->program, input);
     size_t out_bytes = selfc_tensor_bytes(tensor, 1), pixels = (size_t)selfc_tensor_elements(tensor, 1);
     uint8_t *box = malloc(selfc_tensor_bytes(sample, 0));
-    for (int64_t i = first; i < end; i++) {
+    for (int64_t i = first; i < end && !fill->lacks_memory; i++) {
         char *to = (char *)fill->inputs[input] + (size_t)i * out_bytes;
         uint8_t *stored = (uint8_t *)to + out_bytes - pixels;
-        if (!box || !fill_resized(fill, fill->index[i], sample, tensor, box, stored)) memset(stored, 0, pixels);
+        if (!box || !fill_resized(fill, fill->index[i], sample, tensor, box, stored)) {
+            fill->lacks_memory = true;
+            break;
+        }
         float scale = (float)fill->wanted->input[input].scale;
         if (tensor->dtype == SELFC_f32) wanted_widen(stored, SELFC_u8, (int64_t)pixels, scale, (float *)to);
     }
@@ -150,7 +154,7 @@ static void fill_input(const Fill *fill, uint32_t input, int64_t first, int64_t 
 }
 
 static void fill_share(void *context, int thread, int threads) {
-    const Fill *fill = context;
+    Fill *fill = context;
     for (uint32_t i = 0; i < fill->wanted->count; i++) {
         int64_t first = fill->n * thread / threads, end = fill->n * (thread + 1) / threads;
         if (fill->wanted->input[i].resizes)
@@ -160,10 +164,12 @@ static void fill_share(void *context, int thread, int threads) {
     }
 }
 
-void wanted_fill(const Wanted *wanted, const SelfcProgram *program, const SelfcSource *source, const int32_t *index,
+bool wanted_fill(const Wanted *wanted, const SelfcProgram *program, const SelfcSource *source, const int32_t *index,
                  int64_t n, void *const *inputs, SelfcPool *pool) {
-    Fill fill = {wanted, program, source, index, n, inputs};
+    Fill fill = {wanted, program, source, index, n, inputs, false};
     selfc_pool_run(pool, fill_share, &fill);
+    if (fill.lacks_memory) selfc_fail("no memory to bring pictures to the size that %s takes", program->name);
+    return !fill.lacks_memory;
 }
 
 int64_t wanted_batch(const SelfcProgram *program) {

@@ -32,8 +32,8 @@ int wanted_label(const SelfcSource *source); /* the field with labels; -1: there
  * of such data. */
 bool wanted_find(Wanted *wanted, const SelfcProgram *program, const char *function, const SelfcSource *source);
 /* Fills inputs[count], each for the samples index[0..n). The program may be another copy of the function, for shorter
- * texts, which are then cut. */
-void wanted_fill(const Wanted *wanted, const SelfcProgram *program, const SelfcSource *source, const int32_t *index,
+ * texts, which are then cut. False after selfc_fail: no memory. */
+bool wanted_fill(const Wanted *wanted, const SelfcProgram *program, const SelfcSource *source, const int32_t *index,
                  int64_t n, void *const *inputs, SelfcPool *pool);
 int64_t wanted_batch(const SelfcProgram *program); /* samples at once that keep temporaries small */
 #endif

@@ -133,8 +133,9 @@ static bool features_run_batch(Trainer *trainer, const Features *features, Selfc
     for (uint32_t k = 0; k < features->wanted.count; k++)
         inputs[k] = binding->io[wanted_tensor(program, k) - program->io];
     if (binding->sample) memcpy(binding->sample, index, (size_t)count * sizeof *index);
-    wanted_fill(&features->wanted, program, source, index, count, inputs, trainer->session->pool);
-    if (selfc_source_check(source)) return false;
+    if (!wanted_fill(&features->wanted, program, source, index, count, inputs, trainer->session->pool) ||
+        selfc_source_check(source))
+        return false;
     selfc_execute(trainer->session, program, binding->io, count);
     return true;
 }
