@@ -100,7 +100,7 @@ if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]): sys.exit(output.decode())
 # What stands between ?7l and ?7h is cut off by the terminal, which only narrow ones need.
 cut = (lambda match: match[1][:columns]) if columns < 80 else r"\1"
 lines = [re.sub(r"\x1b\[\?7l(.*)\x1b\[\?7h", cut, line) for line in re.split(r"\r\x1b\[K|\r*\n", output.decode())]
-wide = [line for line in lines[1:-2] if len(line) > columns]
+wide = [line for line in lines[:-2] if len(line) > columns and not line.startswith("vae: ")] # what stands above the first bar
 epochs = [line for line in lines if line.startswith("epoch ")]
 good = not wide and len(epochs) == 2 and all(" loss " in line and line.endswith(" s") for line in epochs)
 sys.exit(0 if good and any("█" in line or "░" in line for line in lines) else "\n".join(wide or lines))
