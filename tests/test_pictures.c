@@ -170,7 +170,9 @@ static void test_nothing(void) {
 
 /* AddressSanitizer would end the program where there is no memory; here that is to be heard of. */
 const char *__asan_default_options(void);
-const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
+__attribute__((visibility("default"))) const char *__asan_default_options(void) {
+    return "allocator_may_return_null=1";
+}
 
 /* Pictures in boxes for a function whose pictures are `width` wide. */
 static bool fill_one(const SelfcSource *source, SelfcPool *pool, int64_t width, void *pixels) {
