@@ -5,8 +5,6 @@
  * condition is enough for what descriptions do; the one that spares most is taken. */
 #include "backend/pull.h"
 
-#include <string.h>
-
 /* A boolean for each index of the first axis of the space, below the broadcast that spreads it. */
 static NodeId condition_of(const Kernel *kernel, const Node *select) {
     const Graph *body = kernel->body;

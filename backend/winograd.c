@@ -118,22 +118,6 @@ static void join_four(Windows *w, LLVMValueRef const *m, LLVMValueRef *y) {
     y[1] = windows_plus(w, windows_minus(w, m[1], m[2]), m[3]);
 }
 
-/* The four places of a tile, whose products of element 0 stand at `from`. */
-static void tile_places(Windows *w, LLVMValueRef from, LLVMValueRef y[2][2]) {
-    LLVMValueRef columns[WINOGRAD_SIDE][2];
-    for (uint32_t j = 0; j < WINOGRAD_SIDE; j++) {
-        LLVMValueRef m[WINOGRAD_SIDE];
-        for (uint32_t i = 0; i < WINOGRAD_SIDE; i++)
-            m[i] = contract_load(w->c, from, number(w, (WINOGRAD_SIDE * i + j) * w->at.product_plane),
-                                 contract_vector_bytes(w->c), NULL);
-        join_four(w, m, columns[j]);
-    }
-    for (uint32_t i = 0; i < 2; i++) {
-        LLVMValueRef row[] = {columns[0][i], columns[1][i], columns[2][i], columns[3][i]};
-        join_four(w, row, y[i]);
-    }
-}
-
 /* The epilogue of `count` neighbouring tiles of a line: number `across` of it and those behind, of which the first has
  * products number `index`. */
 static void finish_tiles(Windows *w, const TileLine *line, LLVMValueRef across, uint32_t count, LLVMValueRef index,
@@ -145,13 +129,13 @@ static void finish_tiles(Windows *w, const TileLine *line, LLVMValueRef across, 
         Finished places[MOST_FINISHED];
         for (uint32_t i = 0; i < 4 * count; i++) {
             uint32_t dy = i / 2 % 2, dx = i % 2;
-            LLVMValueRef tile = add(w, across, number(w, i / 4)), y[2][2];
+            LLVMValueRef tile = add(w, across, number(w, i / 4)), y[4];
             LLVMValueRef row = add(w, mul(w, line->line, number(w, 2)), number(w, dy)),
                          x = add(w, mul(w, tile, number(w, 2)), number(w, dx));
             if (i % 4 == 0) {
                 LLVMValueRef at = mul(w, add(w, index, number(w, i / 4)), number(w, w->at.width));
-                tile_places(w, contract_element(c, w->products, add(w, at, number(w, v * c->lanes))), y);
-                for (uint32_t k = 0; k < 4; k++) places[i + k].product = y[k / 2][k % 2];
+                windows_join(w, contract_element(c, w->products, add(w, at, number(w, v * c->lanes))), join_four, 2, y);
+                for (uint32_t k = 0; k < 4; k++) places[i + k].product = y[k];
             }
             LLVMValueRef place = add(w, mul(w, add(w, first_line, row), number(w, patch->OW)), x);
             places[i].row = contract_sub(c, place, c->from[c->rank - 2]);

@@ -45,6 +45,10 @@ LLVMValueRef windows_part(Windows *w, LLVMValueRef base, LLVMValueRef index, int
 /* Is place (y, x) of an image there, dy and dx behind the first of its tile? The last tiles reach beyond what is odd.
  * NULL: it is. */
 LLVMValueRef windows_is_there(Windows *w, uint32_t dy, LLVMValueRef y, uint32_t dx, LLVMValueRef x);
+/* One vector of the 16 elements at `from`, a plane of products from one to the next, by `join`, which makes `count` values
+ * of four: down each column, then along each row. result[count · i + j] */
+typedef void WindowsJoin(Windows *w, LLVMValueRef const *four, LLVMValueRef *joined);
+void windows_join(Windows *w, LLVMValueRef from, WindowsJoin *join, uint32_t count, LLVMValueRef *result);
 /* Sums and differences of vectors. */
 LLVMValueRef windows_plus(Windows *w, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef windows_minus(Windows *w, LLVMValueRef a, LLVMValueRef b);

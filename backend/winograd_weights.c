@@ -149,22 +149,6 @@ static void join_taps(Windows *w, LLVMValueRef const *s, LLVMValueRef *g) {
     g[2] = windows_plus(w, both, s[3]);
 }
 
-/* The nine taps of one channel, at the vector of columns whose sums of element 0 stand at `from`. */
-static void taps_of(Windows *w, LLVMValueRef from, LLVMValueRef taps[3][3]) {
-    LLVMValueRef columns[WINOGRAD_SIDE][3];
-    for (uint32_t j = 0; j < WINOGRAD_SIDE; j++) {
-        LLVMValueRef s[WINOGRAD_SIDE];
-        for (uint32_t i = 0; i < WINOGRAD_SIDE; i++)
-            s[i] = contract_load(w->c, from, number(w, (WINOGRAD_SIDE * i + j) * w->at.product_plane),
-                                 contract_vector_bytes(w->c), NULL);
-        join_taps(w, s, columns[j]);
-    }
-    for (uint32_t y = 0; y < 3; y++) {
-        LLVMValueRef row[] = {columns[0][y], columns[1][y], columns[2][y], columns[3][y]};
-        join_taps(w, row, taps[y]);
-    }
-}
-
 /* Rows of the product are taps of channels; c->from is 0 in what follows, since a piece's rows do not stand together.
  */
 static void finish(Windows *w) {
@@ -176,12 +160,12 @@ static void finish(Windows *w) {
     LLVMValueRef from = sums_of(w, number(w, 0), panels.index, channels.index);
     LLVMValueRef channel = add(w, w->first_channel, channels.index);
     for (uint32_t v = 0; v < c->vectors; v++) {
-        LLVMValueRef taps[3][3];
+        LLVMValueRef taps[WINOGRAD_TAPS];
         Finished places[WINOGRAD_TAPS];
-        taps_of(w, contract_element(c, from, number(w, v * c->lanes)), taps);
+        windows_join(w, contract_element(c, from, number(w, v * c->lanes)), join_taps, 3, taps);
         for (uint32_t tap = 0; tap < WINOGRAD_TAPS; tap++)
-            places[tap] = (Finished){.row = add(w, number(w, tap * w->at.shape.patch.C), channel),
-                                     .product = taps[tap / 3][tap % 3]};
+            places[tap] =
+                (Finished){.row = add(w, number(w, tap * w->at.shape.patch.C), channel), .product = taps[tap]};
         LLVMValueRef column = add(w, mul(w, panels.index, number(w, w->at.width)), number(w, v * c->lanes));
         contract_finish(c, column, places, WINOGRAD_TAPS);
     }

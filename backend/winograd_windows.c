@@ -225,3 +225,20 @@ void windows_see(Windows *w, const TileLine *line, LLVMValueRef is_first_of_bloc
     see_tiles(w, line, lines, channels.index);
     loop_end(c->p, &channels);
 }
+
+/* ---- 16 elements to fewer values */
+
+void windows_join(Windows *w, LLVMValueRef from, WindowsJoin *join, uint32_t count, LLVMValueRef *result) {
+    LLVMValueRef columns[WINOGRAD_SIDE][WINOGRAD_SIDE];
+    for (uint32_t j = 0; j < WINOGRAD_SIDE; j++) {
+        LLVMValueRef four[WINOGRAD_SIDE];
+        for (uint32_t i = 0; i < WINOGRAD_SIDE; i++)
+            four[i] = contract_load(w->c, from, number(w, (WINOGRAD_SIDE * i + j) * w->at.product_plane),
+                                    contract_vector_bytes(w->c), NULL);
+        join(w, four, columns[j]);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        LLVMValueRef row[] = {columns[0][i], columns[1][i], columns[2][i], columns[3][i]};
+        join(w, row, result + count * i);
+    }
+}

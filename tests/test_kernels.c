@@ -1,5 +1,6 @@
 /* Kernels against the evaluator: products and reductions over random shapes with awkward edges, in every form that
  * fusion makes of them, for each vector width, and with the same bits for any number of threads. */
+#include "backend/pull.h"
 #include "ir/build.h"
 #include "ir/build_conv.h"
 #include "passes/passes.h"
@@ -245,6 +246,23 @@ static int decisions(const Target *target, int count) {
     return failed;
 }
 
+/* The condition is seen: what it spares is not done, which no result tells. */
+static int one_decision(void) {
+    Graph *g = graph_new("decision");
+    NodeId x = build_input(g, "x", INPUT_data, type_make(DTYPE_f32, 3, (Dim[]){4, 5, 30}), (Init){0}), y = x;
+    NodeId chance = build_input(g, "chance", INPUT_data, type_make(DTYPE_bool, 3, (Dim[]){4, 1, 1}), (Init){0});
+    for (int step = 0; step < 20; step++) y = build_unary(g, step % 2 ? OP_neg : OP_abs, y);
+    NodeId spread = build_broadcast(g, chance, type_with_dtype(g->nodes[x].type, DTYPE_bool));
+    graph_add_output(g, "y", build_select(g, spread, y, x), -1);
+    Kernel kernel = {.kind = KERNEL_map, .body = g, .grid = {.rank = 3, .axis = {{4, 1}, {5, 0}, {30, 0}}}};
+    Arena *arena = arena_new();
+    bool is_seen = decide_condition(&kernel, kernel_stages(&kernel, arena), arena) == chance;
+    if (!is_seen) printf("FAIL what whole samples decide is not seen\n");
+    arena_free(arena);
+    graph_free(g);
+    return !is_seen;
+}
+
 /* Colours of a picture from the same places: one kernel. */
 static int takers(const Target *target) {
     Graph *g = graph_new("takers"), *stopped = NULL;
@@ -426,7 +444,7 @@ int main(int argc, char **argv) {
         diag_free(&diag);
         failed += products(&target, 24 * scale) + batched_products(&target, 4 * scale) + reductions(&target, 16 * scale) + views(&target, 8 * scale);
         failed += windows(&target, 12 * scale) + gathers(&target, 16 * scale) + scatters(&target, 24 * scale) + colours(&target, 16 * scale) + narrow_tails(&target);
-        failed += decisions(&target, 24 * scale) + takers(&target);
+        failed += decisions(&target, 24 * scale) + one_decision() + takers(&target);
         failed += positions(&target, 24 * scale) + pools(&target, 12 * scale);
         failed += same_bits(&target) + chains(&target);
         printf("%s: %d failed so far\n", target.cpu, failed);
