@@ -100,6 +100,8 @@ int api_need_tokenizer(const SelfcModel *model); /* 0, or 1 after api_fail: ther
 const SelfcTokenizer *api_tokenizer(SelfcModel *model);
 /* api_run.c */
 bool api_is_hidden(const SelfcTensor *tensor); /* "$key" and "$sample": no input that callers see */
+/* The hidden inputs as a run of `step` on the samples 0 to n - 1 has them; other tensors stay as they are. */
+void api_fill_hidden(SelfcModel *model, const SelfcTensor *tensor, int64_t n, int64_t step, void *out);
 bool api_reads_states(const SelfcProgram *program);
 const SelfcProgram *api_compiled_program(SelfcModel *model, const char *function); /* NULL after api_fail */
 /* Runs a compiled program on n samples, whose numbers are sample[n]; inputs without the hidden ones. */

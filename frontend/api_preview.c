@@ -82,10 +82,7 @@ static int preview_gather(const SelfcSource *source, const char *name, int64_t r
 static int preview_fill(SelfcModel *model, const SelfcTensor *tensor, int64_t rows, void *out) {
     const DataSpec *specs;
     uint32_t count = model_data(model->description, &specs);
-    uint64_t seed = api_seed(model);
-    for (int64_t i = 0; !strcmp(tensor->name, "$sample") && i < rows; i++) ((int32_t *)out)[i] = (int32_t)i;
-    if (!strcmp(tensor->name, "$key"))
-        memcpy(out, (int32_t[]){(int32_t)(uint32_t)seed, (int32_t)(uint32_t)(seed >> 32), 1}, 3 * sizeof(int32_t));
+    api_fill_hidden(model, tensor, rows, 1, out);
     for (uint32_t i = 0; i < count; i++) {
         if (strcmp(specs[i].input, tensor->name)) continue;
         SelfcSource *source = preview_open(model, &specs[i], rows);

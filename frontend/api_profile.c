@@ -55,7 +55,9 @@ static int profile_io(SelfcModel *model, const SelfcProgram *program, int64_t n,
         io[i] = aligned_alloc(64, (bytes + 127) / 64 * 64);
         if (!io[i]) return api_fail("no memory for %s", tensor->name);
         memset(io[i], 0, (bytes + 127) / 64 * 64);
-        if (i >= program->input_count || tensor->name[0] == '$') continue;
+        if (i >= program->input_count) continue;
+        api_fill_hidden(model, tensor, n, 1, io[i]);
+        if (api_is_hidden(tensor)) continue;
         const DataSpec *specs, *spec = NULL;
         uint32_t count = model_data(model->description, &specs);
         for (uint32_t d = 0; d < count; d++)

@@ -41,10 +41,15 @@ int selfc_function_info(SelfcModel *model, const char *function, SelfcTensorInfo
     return 0;
 }
 
-static void api_set_key(Compiled *compiled, uint64_t seed, int64_t step) {
-    compiled->key[0] = (int32_t)(uint32_t)seed;
-    compiled->key[1] = (int32_t)(uint32_t)(seed >> 32);
-    compiled->key[2] = (int32_t)step;
+static void api_set_key(int32_t key[3], uint64_t seed, int64_t step) {
+    key[0] = (int32_t)(uint32_t)seed;
+    key[1] = (int32_t)(uint32_t)(seed >> 32);
+    key[2] = (int32_t)step;
+}
+
+void api_fill_hidden(SelfcModel *model, const SelfcTensor *tensor, int64_t n, int64_t step, void *out) {
+    if (!strcmp(tensor->name, "$key")) api_set_key(out, api_seed(model), step);
+    for (int64_t i = 0; !strcmp(tensor->name, "$sample") && i < n; i++) ((int32_t *)out)[i] = (int32_t)i;
 }
 
 /* Fills io's inputs: the caller's in order, and the hidden two. */
@@ -68,7 +73,7 @@ int api_execute(SelfcModel *model, const SelfcProgram *program, int64_t n, const
     if (selfc_session_reserve(compiled->session, program, n)) return api_fail("%s", selfc_failure());
     void **io = calloc(program->input_count + program->output_count + 1, sizeof *io);
     if (!io) return api_fail("no memory to run %s", program->name);
-    api_set_key(compiled, api_seed(model), 0);
+    api_set_key(compiled->key, api_seed(model), 0);
     api_bind_inputs(compiled, program, inputs, sample, io);
     for (uint32_t i = 0; i < program->output_count; i++) io[program->input_count + i] = outputs[i];
     selfc_execute(compiled->session, program, io, n);
@@ -112,7 +117,7 @@ int selfc_train_step(SelfcModel *model, const void *const *inputs, const int32_t
     const SelfcTraining *training = &compiled->module->training;
     const SelfcProgram *program = &compiled->module->programs[training->train];
     if (api_prepare_step(compiled, program)) return 1;
-    api_set_key(compiled, api_seed(model), step);
+    api_set_key(compiled->key, api_seed(model), step);
     api_bind_inputs(compiled, program, inputs, sample, compiled->io);
     selfc_execute(compiled->session, program, compiled->io, program->batch);
     model->is_trained = true;

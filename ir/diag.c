@@ -126,6 +126,13 @@ static size_t edit_distance(const char *a, size_t a_length, const char *b, size_
     return rows[a_length % 3][b_length];
 }
 
+/* Whether `name` is `whole` with letters left out, but not the first: "avg_pool" for "average_pool". */
+static bool is_abbreviation(const char *name, const char *whole) {
+    if (strlen(name) < 5 || *name != *whole) return false;
+    for (; *whole; whole++) name += *name == *whole;
+    return !*name;
+}
+
 const char *diag_nearest(const char *name, const char *const *names, size_t count) {
     const char *nearest = NULL;
     size_t length = strlen(name), most = length < 3 ? 1 : (length + 1) / 3;
@@ -134,6 +141,7 @@ const char *diag_nearest(const char *name, const char *const *names, size_t coun
         size_t other = names[i] ? strlen(names[i]) : NAME_MOST + 1;
         if (other > NAME_MOST) continue;
         size_t distance = edit_distance(name, length, names[i], other);
+        if (distance > 2 && other <= 2 * length && is_abbreviation(name, names[i])) distance = 2;
         if (distance > most || distance >= length) continue;
         nearest = names[i];
         if (!distance) break;

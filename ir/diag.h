@@ -28,7 +28,8 @@ void diag_free(Diag *diag);
 void diag_error(Diag *diag, Place place, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void diag_note(Diag *diag, Place place, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* The nearest of `names` to `name` (edit distance at most a third of its length), or NULL. */
+/* The nearest of `names` to `name` (edit distance at most a third of its length; what is
+ * left out of an abbreviation counts as two letters), or NULL. */
 const char *diag_nearest(const char *name, const char *const *names, size_t count);
 
 _Noreturn void bug_at(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -459,6 +459,7 @@ static void test_diag(void) {
 
     EXPECT(!strcmp(diag_nearest("desne", names, 4), "dense"));
     EXPECT(!strcmp(diag_nearest("conv2", names, 4), "conv2d"));
+    EXPECT(!strcmp(diag_nearest("avg_pool", (const char *[]){"max_pool", "average_pool"}, 2), "average_pool"));
     EXPECT(!diag_nearest("transformer", names, 4) && !diag_nearest("", names, 4) && !diag_nearest("x", names, 4));
 }
 
