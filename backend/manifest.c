@@ -70,14 +70,8 @@ static bool manifest_same_state(Maker *maker, const SelfcState *state, const Gra
     return same;
 }
 
-/* Does the program change states? Then it may keep some for itself; what others read belongs to the trained
- * model, unless they look at the training itself: "$health", "$views". */
-static bool manifest_updates(const Program *program) {
-    for (uint32_t i = 0; i < program->output_count; i++)
-        if (program->outputs[i].updates >= 0) return true;
-    return false;
-}
-
+/* A program that changes states may keep some for itself; what others read belongs to the trained model, unless they
+ * look at the training itself: "$health", "$views". */
 static bool manifest_states(Maker *maker) {
     uint32_t most = 0;
     for (uint32_t i = 0; i < maker->input->program_count; i++) most += maker->input->programs[i]->input_count;
@@ -90,7 +84,8 @@ static bool manifest_states(Maker *maker) {
             const GraphInput *input = &program->inputs[k];
             if (input->kind == INPUT_data) continue;
             SelfcState *known = manifest_find_state(maker, input->name);
-            bool is_weight = input->kind == INPUT_parameter || (!manifest_updates(program) && program->name[0] != '$');
+            bool is_weight =
+                input->kind == INPUT_parameter || (!program_changes_states(program) && program->name[0] != '$');
             if (!known)
                 manifest_add_state(maker, input);
             else if (!manifest_same_state(maker, known, input, program))
@@ -218,7 +213,7 @@ static SelfcProgram manifest_program(Maker *maker, uint32_t index) {
         .name = arena_copy(maker->arena, program->name),
         .arena_bytes = {program->arena_size.fixed, program->arena_size.per_n},
         .batch = maker->input->batches ? maker->input->batches[index] : 0,
-        .changes_states = manifest_updates(program),
+        .changes_states = program_changes_states(program),
     };
     manifest_io(maker, program, &made);
     manifest_calls(maker, index, &made);

@@ -21,8 +21,7 @@ static bool is_operand_of_product(const Fusion *f, NodeId user) { return f->grap
 /* Is there nothing but memory under this reshape? */
 static bool reshapes_memory(const Fusion *f, NodeId id) {
     NodeId from = f->graph->nodes[id].in[0];
-    return f->graph->nodes[id].op == OP_reshape &&
-           (!fuse_is_view(f->graph, from) || f->graph->nodes[from].op == OP_input);
+    return f->graph->nodes[id].op == OP_reshape && (!fuse_is_view(f, from) || f->graph->nodes[from].op == OP_input);
 }
 
 enum { WIDEST_SQUARE = 16 /* lanes; shorter ones divide it */ };
@@ -47,7 +46,7 @@ static void mark_product_operand(Fusion *f, NodeId id, bool is_left) {
     if (!is_left && is_packed_by_squares(f, id, &digits)) id = base;
     if (is_left && (f->graph->nodes[base].op == OP_window || f->graph->nodes[base].op == OP_unwindow))
         id = f->graph->nodes[base].in[0];
-    while (fuse_is_view(f->graph, id)) {
+    while (fuse_is_view(f, id)) {
         const Node *node = &f->graph->nodes[id];
         bool strided = node->op == OP_transpose || node->op == OP_broadcast || node->op == OP_slice;
         if (!strided && !reshapes_memory(f, id)) break;
@@ -101,7 +100,7 @@ static void mark_many_readers(Fusion *f) {
 
 static void mark_stored(Fusion *f) {
     const Graph *g = f->graph;
-    for (uint32_t i = 0; i < g->output_count; i++) f->stored[fuse_value(g, g->outputs[i].node)] = true;
+    for (uint32_t i = 0; i < g->output_count; i++) f->stored[fuse_value(f, g->outputs[i].node)] = true;
     for (NodeId id = 0; id < g->count; id++)
         if (is_operand_of_product(f, id))
             for (uint32_t i = 0; i < 2; i++) mark_product_operand(f, g->nodes[id].in[i], i == 0);
@@ -128,26 +127,35 @@ static void group_nodes(Fusion *f) {
             f->stored[id] |= is_read_elsewhere(f, id);
         } else if (fuse_is_free(f, id)) {
             if (f->stored[id]) fuse_start_group(f, id);
-        } else if (f->users[id].count || f->stored[id]) {
+        } else if (fuse_wants_group(f, id)) {
             if (f->apart[id] || !fuse_join(f, id)) {
                 f->stored[id] = true;
                 fuse_start_group(f, id);
             }
             fuse_join_alike(f, id);
         }
-        fuse_note_uses(f, id);
     }
 }
 
-/* The body of a group's kernel: its nodes, the views they read through, and an input for each value in memory. */
+/* The body of a group's kernel: its nodes, the views they read through, and an input for each value in memory. The
+ * arrays serve one group after the other. */
 typedef struct {
-    const Fusion *f;
+    Fusion *f;
     const Group *group;
     Graph *body;
-    NodeId *new_id; /* per node of the graph, NO_NODE: not copied yet */
-    NodeId *source; /* per input of the body: the node whose value it is */
+    const Group **copied; /* per node of the graph: the group that was the last to copy it */
+    NodeId *new_id;       /* per node of the graph: the copy */
+    NodeId *source;       /* per input of the body: the node whose value it is */
     uint32_t sources;
 } BodyBuilder;
+
+static BodyBuilder body_builder(Fusion *f) {
+    uint32_t count = f->graph->count + 1;
+    return (BodyBuilder){.f = f,
+                         .copied = arena_array(f->scratch, const Group *, count),
+                         .new_id = arena_array(f->scratch, NodeId, count),
+                         .source = arena_array(f->scratch, NodeId, count)};
+}
 
 static NodeId body_input(BodyBuilder *b, NodeId value, Type type) {
     for (uint32_t i = 0; i < b->sources; i++)
@@ -164,7 +172,7 @@ static bool in_memory(const BodyBuilder *b, NodeId id) {
 }
 
 static NodeId body_copy(BodyBuilder *b, NodeId id) {
-    if (b->new_id[id] != NO_NODE) return b->new_id[id];
+    if (b->copied[id] == b->group) return b->new_id[id];
     const Node *node = &b->f->graph->nodes[id];
     NodeId result;
     if (in_memory(b, id)) {
@@ -176,6 +184,7 @@ static NodeId body_copy(BodyBuilder *b, NodeId id) {
         for (uint32_t i = 0; i < op_info[node->op].inputs; i++) copy.in[i] = body_copy(b, node->in[i]);
         result = graph_add(b->body, copy);
     }
+    b->copied[id] = b->group;
     return b->new_id[id] = result;
 }
 
@@ -283,26 +292,25 @@ static void keep_inputs_whole(Fusion *f, const Kernel *kernel, const uint32_t *s
     }
 }
 
-static void emit_group(Fusion *f, Group *group) {
-    const Graph *g = f->graph;
-    Graph *body = graph_new("body");
-    BodyBuilder b = {
-        f, group, body, arena_array(f->scratch, NodeId, g->count), arena_array(f->scratch, NodeId, g->count + 1), 0};
-    memset(b.new_id, 0xff, g->count * sizeof *b.new_id);
+static void emit_group(BodyBuilder *b, const Group *group) {
+    Fusion *f = b->f;
+    Graph *body = b->body = graph_new("body");
+    b->group = group;
+    b->sources = 0;
     uint32_t *outputs = arena_array(f->scratch, uint32_t, group->count), count = 0;
     for (uint32_t i = group->count; i--;) {
         if (!is_stored_here(f, group, group->nodes[i])) continue;
-        NodeId id = body_copy(&b, group->nodes[i]);
+        NodeId id = body_copy(b, group->nodes[i]);
         graph_add_output(body, arena_printf(body->arena, "out%u", count), id, -1);
         outputs[count++] = group->nodes[i];
     }
     Kernel kernel = {.name = kernel_name(f, group), .body = body};
     set_space(f, &kernel, group, body);
     const char *origin = group_origin(f, group);
-    uint32_t *args = arena_array(f->scratch, uint32_t, b.sources + count);
-    for (uint32_t i = 0; i < count; i++) keep_inputs_whole(f, &kernel, b.source, outputs[i], i);
-    for (uint32_t i = 0; i < b.sources; i++) args[i] = buffer_of(f, b.source[i]);
-    for (uint32_t i = 0; i < count; i++) args[b.sources + i] = buffer_of(f, outputs[i]);
+    uint32_t *args = arena_array(f->scratch, uint32_t, b->sources + count);
+    for (uint32_t i = 0; i < count; i++) keep_inputs_whole(f, &kernel, b->source, outputs[i], i);
+    for (uint32_t i = 0; i < b->sources; i++) args[i] = buffer_of(f, b->source[i]);
+    for (uint32_t i = 0; i < count; i++) args[b->sources + i] = buffer_of(f, outputs[i]);
     program_add_call(f->program, program_add_kernel(f->program, kernel), args, origin);
 }
 
@@ -364,11 +372,13 @@ Program *pass_fuse(const Graph *from, const Machine *machine) {
     fuse_mark_slopes(f);
     fuse_join_sums(f);
     mark_stored(f);
+    fuse_find_reads(f);
     group_nodes(f);
     f->program = program_new(from->name);
     describe_interface(f);
     fuse_place_outputs(f, final_buffer);
-    for (uint32_t i = 0; i < f->order_count; i++) emit_group(f, f->order[i]);
+    BodyBuilder builder = body_builder(f);
+    for (uint32_t i = 0; i < f->order_count; i++) emit_group(&builder, f->order[i]);
     emit_copies(f);
     Program *program = f->program;
     arena_free(scratch);

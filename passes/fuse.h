@@ -1,6 +1,6 @@
 /* What fuse.c (grouping, emission), fuse_again.c (what is computed again), fuse_slopes.c (what is computed early),
- * fuse_sums.c (products with sums of their rows), fuse_join.c (when a node may join a group) and fuse_place.c (in-place
- * updates and the order of groups) share. */
+ * fuse_sums.c (products with sums of their rows), fuse_join.c (when a node may join a group), fuse_walk.c (which group
+ * needs which) and fuse_place.c (in-place updates and the order of groups) share. */
 #ifndef SELFC_PASSES_FUSE_H
 #define SELFC_PASSES_FUSE_H
 #include "ir/program.h"
@@ -16,13 +16,21 @@ typedef struct {
     uint32_t reduced;    /* axes of the space that reductions run over */
     NodeId product;      /* the matmul, or NO_NODE; then nothing is reduced */
     bool is_attention;   /* siblings of ir/attention.h, which nothing else joins */
-    bool seen, placed;   /* marks of a walk; of the final order */
+    bool placed;         /* in the final order */
+    uint64_t seen, wanted; /* the last walk that came here; that wanted to */
+    struct Promise *later, *earlier; /* with groups that must run after it; before it */
 } Group;
 
+/* `before` reads what `after` overwrites. */
+typedef struct Promise {
+    Group *before, *after;
+    struct Promise *next_later, *next_earlier;
+} Promise;
+
 typedef struct {
-    NodeId *nodes;       /* members of groups that read the node, through views or not */
+    NodeId *nodes;
     uint32_t count, capacity;
-} Uses;
+} NodeList;
 
 typedef struct {
     NodeId from;         /* the value */
@@ -30,21 +38,20 @@ typedef struct {
 } Copy;
 
 typedef struct {
-    Group *before, *after;
-} AntiDependence;        /* `before` reads a state's old value, `after` overwrites it */
-
-typedef struct {
     const Graph *graph;
     Arena *scratch;
+    bool *view;          /* the node costs nothing to compute again */
     bool *stored;        /* the node's value must be in memory */
     bool *again;         /* the node is computed again by whoever reads it (fuse_again.c) */
     bool *apart;         /* the node joins no user's group (fuse_slopes.c) */
     Group **group_of;    /* NULL for inputs and for views that are not stored */
-    Uses *users;
+    NodeList *reads;     /* of members of groups: the values, through views or not */
+    NodeList *users;     /* the members that read a value, latest first */
     Group **groups;      /* all that were started; merged ones have count 0 */
     uint32_t group_count;
-    AntiDependence *anti;
-    uint32_t anti_count;
+    uint64_t walk;          /* how many there were */
+    Group **waiting;        /* where the walk goes on */
+    uint32_t waiting_count;
 
     Program *program;
     uint32_t *buffer;       /* per node; UINT32_MAX: none yet */
@@ -59,21 +66,28 @@ typedef struct {
 /* fuse_join.c */
 Fusion *fuse_new(const Graph *graph, Arena *scratch);
 /* Costs nothing to compute again: index operations, constants, iota, and masks made of those. */
-bool fuse_is_view(const Graph *graph, NodeId id);
-bool fuse_is_free(const Fusion *f, NodeId id);    /* a view, or computed again: in no group of its own */
-NodeId fuse_value(const Graph *graph, NodeId id); /* the computed node whose bytes a reshape shows; else id */
+bool fuse_is_view(const Fusion *f, NodeId id);
+bool fuse_is_free(const Fusion *f, NodeId id);   /* a view, or computed again: in no group of its own */
+NodeId fuse_value(const Fusion *f, NodeId id);   /* the computed node whose bytes a reshape shows; else id */
 bool fuse_is_scatter(const Fusion *f, const Group *group);
 void fuse_start_group(Fusion *f, NodeId id);
 void fuse_add(Fusion *f, Group *group, NodeId id); /* as the group's earliest member: else fuse_sort */
 void fuse_sort(Group *group);
 bool fuse_join(Fusion *f, NodeId id);             /* all users of id have their group */
 void fuse_join_alike(Fusion *f, NodeId id);        /* id has its group: may those of its twins be the same? */
-void fuse_note_uses(Fusion *f, NodeId id);        /* id has its group: tell what it reads */
-bool fuse_reaches(Fusion *f, Group *from, const Group *to); /* does `from` need, directly or not, what `to` computes? */
-/* Calls visit(context, value) for each non-view (or stored view) that stands behind id, which may be one itself; that
- * member id reads. */
-void fuse_each_behind(const Fusion *f, NodeId id, void (*visit)(void *context, NodeId value), void *context);
-void fuse_each_read(const Fusion *f, NodeId id, void (*visit)(void *context, NodeId value), void *context);
+
+/* fuse_walk.c */
+void fuse_push(Arena *arena, NodeId **list, uint32_t *count, uint32_t *capacity, NodeId id);
+void fuse_find_reads(Fusion *f);                               /* and users, once it is known what is stored */
+bool fuse_wants_group(const Fusion *f, NodeId id);             /* something reads it in memory, or as a member */
+bool fuse_is_behind(const Fusion *f, NodeId value, NodeId id); /* does `value` stand behind id, or is it the same? */
+void fuse_promise(Fusion *f, Group *before, Group *after);
+/* Does one of the groups walked to need, directly or not, what one of those walked from computes? */
+void fuse_walk_begin(Fusion *f);
+void fuse_walk_from(Fusion *f, Group *group);
+void fuse_walk_to(Fusion *f, Group *group);
+bool fuse_walk_arrives(Fusion *f);
+bool fuse_needs(Fusion *f, Group *group, Group *other);
 
 /* fuse_again.c */
 void fuse_mark_again(Fusion *f);

@@ -116,7 +116,7 @@ static int64_t overlap(const Graph *g, const Node *node) {
     Dim taken = node->op == OP_gather ? node->type.dim[node->attr.axis] : 0;
     if (taken > 0) return taken / g->nodes[node->in[0]].type.dim[node->attr.axis];
     if (node->op != OP_window) return INT64_MAX;
-    return node->type.dim[3] * node->type.dim[4] / (node->attr.window.stride[0] * node->attr.window.stride[1]);
+    return node->type.dim[3] * node->type.dim[4] / node->attr.window.stride[0] / node->attr.window.stride[1];
 }
 
 /* How many products read a value, through views or not. */

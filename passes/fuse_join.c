@@ -37,31 +37,37 @@ static bool is_made_of_positions(const Graph *graph, NodeId id, uint32_t depth) 
     return true;
 }
 
-bool fuse_is_view(const Graph *graph, NodeId id) {
+static bool is_view(const Graph *graph, NodeId id) {
     enum { MOST_DEPTH = 4 };
     const Node *node = &graph->nodes[id];
     return op_info[node->op].class == CLASS_index || node->op == OP_constant || node->op == OP_iota ||
            (is_cheap_of_positions(node->op) && is_made_of_positions(graph, id, MOST_DEPTH));
 }
 
-bool fuse_is_free(const Fusion *f, NodeId id) { return f->again[id] || fuse_is_view(f->graph, id); }
+bool fuse_is_view(const Fusion *f, NodeId id) { return f->view[id]; }
+bool fuse_is_free(const Fusion *f, NodeId id) { return f->again[id] || f->view[id]; }
 
-NodeId fuse_value(const Graph *graph, NodeId id) {
+NodeId fuse_value(const Fusion *f, NodeId id) {
+    const Graph *graph = f->graph;
     NodeId under = id;
     while (graph->nodes[under].op == OP_reshape) under = graph->nodes[under].in[0];
-    return fuse_is_view(graph, under) || graph->nodes[under].op == OP_input ? id : under;
+    return fuse_is_view(f, under) || graph->nodes[under].op == OP_input ? id : under;
 }
 
 Fusion *fuse_new(const Graph *graph, Arena *scratch) {
     Fusion *f = arena_alloc(scratch, sizeof *f);
     f->graph = graph;
     f->scratch = scratch;
+    f->view = arena_array(scratch, bool, graph->count + 1);
+    for (NodeId id = 0; id < graph->count; id++) f->view[id] = is_view(graph, id);
     f->stored = arena_array(scratch, bool, graph->count + 1);
     f->again = arena_array(scratch, bool, graph->count + 1);
     f->apart = arena_array(scratch, bool, graph->count + 1);
     f->group_of = arena_array(scratch, Group *, graph->count + 1);
-    f->users = arena_array(scratch, Uses, graph->count + 1);
+    f->reads = arena_array(scratch, NodeList, graph->count + 1);
+    f->users = arena_array(scratch, NodeList, graph->count + 1);
     f->groups = arena_array(scratch, Group *, graph->count + 1);
+    f->waiting = arena_array(scratch, Group *, graph->count + 1);
     f->order = arena_array(scratch, Group *, graph->count + 1);
     f->copies = arena_array(scratch, Copy, graph->output_count + 1);
     f->buffer = arena_array(scratch, uint32_t, graph->count + 1);
@@ -71,19 +77,8 @@ Fusion *fuse_new(const Graph *graph, Arena *scratch) {
     return f;
 }
 
-static void push(Arena *arena, NodeId **list, uint32_t *count, uint32_t *capacity, NodeId id) {
-    if (*count == *capacity) {
-        uint32_t more = *capacity ? *capacity * 2 : 4;
-        NodeId *copy = arena_array(arena, NodeId, more);
-        if (*count) memcpy(copy, *list, *count * sizeof **list);
-        *list = copy;
-        *capacity = more;
-    }
-    (*list)[(*count)++] = id;
-}
-
 void fuse_add(Fusion *f, Group *group, NodeId id) {
-    push(f->scratch, &group->nodes, &group->count, &group->capacity, id);
+    fuse_push(f->scratch, &group->nodes, &group->count, &group->capacity, id);
     f->group_of[id] = group;
 }
 
@@ -122,75 +117,6 @@ void fuse_start_group(Fusion *f, NodeId id) {
     fuse_add(f, group, id);
 }
 
-/* The members of groups that read a node: a use is noted for what stands behind the views, and each once. */
-typedef struct {
-    Fusion *f;
-    NodeId user;
-} UseNote;
-
-static void note_use(void *context, NodeId value) {
-    UseNote *note = context;
-    Uses *uses = &note->f->users[value];
-    if (uses->count && uses->nodes[uses->count - 1] == note->user) return;
-    push(note->f->scratch, &uses->nodes, &uses->count, &uses->capacity, note->user);
-}
-
-void fuse_each_behind(const Fusion *f, NodeId id, void (*visit)(void *, NodeId), void *context) {
-    if (!fuse_is_free(f, id) || f->stored[id]) {
-        visit(context, id);
-        return;
-    }
-    const Node *node = &f->graph->nodes[id];
-    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) fuse_each_behind(f, node->in[i], visit, context);
-}
-
-void fuse_each_read(const Fusion *f, NodeId id, void (*visit)(void *, NodeId), void *context) {
-    const Node *node = &f->graph->nodes[id];
-    for (uint32_t i = 0; i < op_info[node->op].inputs; i++) fuse_each_behind(f, node->in[i], visit, context);
-}
-
-void fuse_note_uses(Fusion *f, NodeId id) {
-    if (f->group_of[id]) fuse_each_read(f, id, note_use, &(UseNote){f, id});
-}
-
-typedef struct {
-    Fusion *f;
-    const Group *to;
-    bool found;
-} Search;
-
-static void search_group(Search *s, Group *group);
-
-static void search_value(void *context, NodeId value) {
-    Search *s = context;
-    Group *group = s->f->group_of[value];
-    if (!group || s->found) return;
-    if (group == s->to)
-        s->found = true;
-    else if (!group->seen)
-        search_group(s, group);
-}
-
-static void search_group(Search *s, Group *group) {
-    group->seen = true;
-    for (uint32_t i = 0; i < group->count && !s->found; i++) fuse_each_read(s->f, group->nodes[i], search_value, s);
-    for (uint32_t i = 0; i < s->f->anti_count && !s->found; i++) {
-        const AntiDependence *anti = &s->f->anti[i];
-        if (anti->after != group) continue;
-        if (anti->before == s->to)
-            s->found = true;
-        else if (!anti->before->seen)
-            search_group(s, anti->before);
-    }
-}
-
-bool fuse_reaches(Fusion *f, Group *from, const Group *to) {
-    for (uint32_t i = 0; i < f->group_count; i++) f->groups[i]->seen = false;
-    Search search = {f, to, false};
-    search_group(&search, from);
-    return search.found;
-}
-
 /* Along which axes of its group's space does a member walk? */
 static AxisMap member_map(const Fusion *f, NodeId id) {
     const Group *group = f->group_of[id];
@@ -223,11 +149,12 @@ static AxisMap through_reshape(AxisMap map, const Type *from, const Type *to) {
 }
 
 /* The map of a view's operand, from the view's own. */
-static AxisMap through_view(const Graph *g, NodeId view, uint32_t operand, AxisMap map) {
+static AxisMap through_view(const Fusion *f, NodeId view, uint32_t operand, AxisMap map) {
+    const Graph *g = f->graph;
     const Node *node = &g->nodes[view];
     const Type *from = &g->nodes[node->in[0]].type;
     AxisMap result = map;
-    if (!fuse_is_view(g, view)) return result;                /* computed again, element by element */
+    if (!fuse_is_view(f, view)) return result;                /* computed again, element by element */
     if (node->op == OP_gather && operand == 1) return result; /* its positions are asked for where the result is */
     if (node->op == OP_broadcast) {
         for (uint32_t i = 0; i < from->rank; i++)
@@ -312,7 +239,7 @@ static bool paths_fit(const Fusion *f, const Group *group, NodeId at, AxisMap ma
     if (!fuse_is_free(f, at) || f->stored[at]) return true;
     const Node *node = &f->graph->nodes[at];
     for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
-        if (!paths_fit(f, group, node->in[i], through_view(f->graph, at, i, map), id, space)) return false;
+        if (!paths_fit(f, group, node->in[i], through_view(f, at, i, map), id, space)) return false;
     return true;
 }
 
@@ -327,9 +254,9 @@ static bool user_fits(const Fusion *f, const Group *group, NodeId user, NodeId i
         for (uint32_t i = 0; i < from->rank; i++) map.axis[i] = from->dim[i] == 1 ? NO_AXIS : next++;
         if ((uint32_t)next != group->rank) map.aligned = false;
     }
-    if (fuse_is_view(f->graph, user)) { /* a stored view: the path begins with the view itself */
+    if (fuse_is_view(f, user)) { /* a stored view: the path begins with the view itself */
         for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
-            if (!paths_fit(f, group, node->in[i], through_view(f->graph, user, i, map), id, space)) return false;
+            if (!paths_fit(f, group, node->in[i], through_view(f, user, i, map), id, space)) return false;
         return true;
     }
     for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
@@ -338,7 +265,7 @@ static bool user_fits(const Fusion *f, const Group *group, NodeId user, NodeId i
 }
 
 static bool all_users_fit(const Fusion *f, const Group *group, NodeId id, Space *space) {
-    const Uses *uses = &f->users[id];
+    const NodeList *uses = &f->users[id];
     for (uint32_t i = 0; i < uses->count; i++)
         if (f->group_of[uses->nodes[i]] == group && !user_fits(f, group, uses->nodes[i], id, space)) return false;
     return true;
@@ -346,12 +273,14 @@ static bool all_users_fit(const Fusion *f, const Group *group, NodeId id, Space 
 
 /* No other user's group may stand between the node and the group. */
 static bool makes_circle(Fusion *f, Group *group, NodeId id) {
-    const Uses *uses = &f->users[id];
+    const NodeList *uses = &f->users[id];
+    fuse_walk_begin(f);
+    fuse_walk_to(f, group);
     for (uint32_t i = 0; i < uses->count; i++) {
         Group *other = f->group_of[uses->nodes[i]];
-        if (other != group && fuse_reaches(f, group, other)) return true;
+        if (other != group) fuse_walk_from(f, other);
     }
-    return false;
+    return fuse_walk_arrives(f);
 }
 
 static bool can_merge(Fusion *f, Group *a, Group *b) {
@@ -359,7 +288,7 @@ static bool can_merge(Fusion *f, Group *a, Group *b) {
     if (a->reduced && b->reduced && a->reduced != b->reduced) return false;
     if (a->product != NO_NODE || b->product != NO_NODE || a->is_attention || b->is_attention) return false;
     if (fuse_is_scatter(f, a) || fuse_is_scatter(f, b)) return false;
-    return !fuse_reaches(f, a, b) && !fuse_reaches(f, b, a);
+    return !fuse_needs(f, a, b) && !fuse_needs(f, b, a);
 }
 
 static void merge(Fusion *f, Group *into, Group *from) {
@@ -372,7 +301,7 @@ static void merge(Fusion *f, Group *into, Group *from) {
 /* Makes one group of all users' groups, if each pair can be merged. A node that fits each of them keeps its value in
  * registers then. */
 static Group *merge_user_groups(Fusion *f, NodeId id) {
-    const Uses *uses = &f->users[id];
+    const NodeList *uses = &f->users[id];
     Group *first = uses->count ? f->group_of[uses->nodes[0]] : NULL;
     for (uint32_t i = 0; i < uses->count; i++) {
         Group *group = f->group_of[uses->nodes[i]];
@@ -414,7 +343,7 @@ static bool join_siblings(Fusion *f, NodeId id) {
         if (!group->is_attention || !attention_are_siblings(f->graph, group->nodes[0], id)) continue;
         if (makes_circle(f, group, id)) continue;
         fuse_add(f, group, id);
-        const Uses *uses = &f->users[id];
+        const NodeList *uses = &f->users[id];
         for (uint32_t k = 0; k < uses->count; k++) f->stored[id] |= f->group_of[uses->nodes[k]] != group;
         return true;
     }
@@ -476,7 +405,7 @@ void fuse_join_alike(Fusion *f, NodeId id) {
 
 bool fuse_join(Fusion *f, NodeId id) {
     if (attention_is(f->graph->nodes[id].op)) return join_siblings(f, id);
-    const Uses *uses = &f->users[id];
+    const NodeList *uses = &f->users[id];
     Group *one = merge_user_groups(f, id);
     if (one && join_group(f, one, id)) return true;
     for (uint32_t i = 0; i < uses->count; i++)
