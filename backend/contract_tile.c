@@ -64,8 +64,8 @@ static void fetch_next_rows(Contract *c, const Tile *tile, LLVMValueRef a, LLVMV
     if (c->kernel->pack_a || !contract_is_one(c->a.depth)) return;
     LLVMBuilderRef b = contract_builder(c);
     LLVMValueRef low = LLVMBuildAnd(b, k, number(c, 15), ""), high = LLVMBuildAnd(b, k, number(c, -16), "");
-    LLVMValueRef first = contract_element(c, a, add(c, mul(c, low, c->a.row), high));
-    contract_fetch(c, first, c->f32, mul(c, number(c, tile->rows + step), c->a.row), TO_READ);
+    LLVMValueRef first = add(c, mul(c, low, c->a.row), high), rows = mul(c, number(c, tile->rows + step), c->a.row);
+    contract_fetch(c, a, c->f32, add(c, first, rows), TO_READ);
 }
 
 /* Lines of the product's rows, of so many vectors from element `first` of the product on. */

@@ -109,9 +109,10 @@ static Program *prepared_program(const Program *whole, bool is_foreign, Arena *a
     part->kernels = arena_array(arena, Kernel, whole->kernel_count + 1);
     for (uint32_t i = 0; i < whole->kernel_count; i++) {
         part->kernels[i] = whole->kernels[i];
-        if (!is_foreign || whole->kernels[i].kind != KERNEL_contract) continue;
-        part->kernels[i].grid.axis[whole->kernels[i].grid.rank - 1].block = 0;
+        if (!is_foreign) continue;
         part->kernels[i].streams = false;
+        if (whole->kernels[i].kind == KERNEL_contract)
+            part->kernels[i].grid.axis[whole->kernels[i].grid.rank - 1].block = 0;
     }
     return part;
 }

@@ -87,6 +87,12 @@ LLVMValueRef pull_address(Pull *p, LLVMValueRef base, LLVMTypeRef element, LLVMV
     return is_const(offset, 0) ? base : LLVMBuildInBoundsGEP2(builder(p), element, base, &offset, 1, "");
 }
 
+/* Where a mask says which elements there are: the first may lie before all that there is, or behind. */
+static LLVMValueRef masked_address(Pull *p, LLVMValueRef base, LLVMTypeRef element, LLVMValueRef offset,
+                                   LLVMValueRef mask) {
+    return mask ? LLVMBuildGEP2(builder(p), element, base, &offset, 1, "") : pull_address(p, base, element, offset);
+}
+
 LLVMValueRef pull_intrinsic(Pull *p, const char *name, LLVMTypeRef *types, uint32_t type_count, LLVMValueRef *args,
                             uint32_t arg_count) {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
@@ -509,11 +515,12 @@ static LLVMValueRef pull_input(Pull *p, const Node *node, const Position *at) {
     if (!vectors && (at->lanes == 1 || flat.step == 0)) {
         value = pull_load(p, element, pull_address(p, base, element, flat.base), bytes, NULL, is_constant);
     } else if (!vectors && flat.step == 1) {
-        value = pull_load(p, vector, pull_address(p, base, element, flat.base), bytes, at->mask, is_constant);
+        value = pull_load(p, vector, masked_address(p, base, element, flat.base, at->mask), bytes, at->mask,
+                          is_constant);
     } else if (!vectors && flat.step == -1) {
         LLVMValueRef last = pull_add(p, flat.base, pull_i64(p, 1 - (int64_t)at->lanes));
         LLVMValueRef mask = at->mask ? reversed(p, at->mask, at->lanes) : NULL;
-        value = pull_load(p, vector, pull_address(p, base, element, last), bytes, mask, is_constant);
+        value = pull_load(p, vector, masked_address(p, base, element, last, mask), bytes, mask, is_constant);
         value = reversed(p, value, at->lanes);
     } else if (!vectors && flat.step > 0 && flat.step <= LONGEST_STEP && !at->mask) {
         value = strided_load(p, element, pull_address(p, base, element, flat.base), flat.step, at->lanes, bytes,

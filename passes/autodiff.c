@@ -629,13 +629,27 @@ static Paths find_paths(const Graph *g, NodeId y, Arena *scratch) {
 
 static const char *place_of(const Node *node) { return node->origin ? node->origin : "the model"; }
 
-static void check_operations(const Graph *g, NodeId y, const Paths *paths, Diag *diag) {
+/* A gradient whose own gradient is asked for: what it is made of must have one, too. */
+static void check_second(const Graph *g, NodeId gradient, Arena *scratch, Diag *diag) {
+    NodeId y = g->nodes[gradient].in[0];
+    Paths paths = find_paths(g, y, scratch);
+    NodeId id = 0;
+    while (id <= y && !(attention_is(g->nodes[id].op) && paths.depends[id] && paths.needed[id])) id++;
+    if (id <= y)
+        diag_error(diag, (Place){0},
+                   "%s: attention has no second derivative, but what is minimized depends on its first",
+                   place_of(&g->nodes[id]));
+}
+
+static void check_operations(const Graph *g, NodeId y, const Paths *paths, Arena *scratch, Diag *diag) {
     for (NodeId id = 0; id <= y; id++) {
         const Node *node = &g->nodes[id];
         bool flows_in = false;
         for (uint32_t i = 0; i < op_info[node->op].inputs; i++) flows_in |= paths->depends[node->in[i]];
         if (!paths->depends[id] || !paths->needed[id] || !flows_in) continue;
-        if (column_is(node->op, "none") && node->op != OP_gradient)
+        if (node->op == OP_gradient)
+            check_second(g, id, scratch, diag);
+        else if (column_is(node->op, "none"))
             diag_error(diag, (Place){0},
                        "%s: operation '%s' has no gradient, but stands between a parameter and what is minimized",
                        place_of(node), op_info[node->op].name);
@@ -666,7 +680,7 @@ bool autodiff_check(const Graph *graph, Diag *diag) {
         done[y] = true;
         Paths paths = find_paths(graph, y, scratch);
         if (paths.depends[y])
-            check_operations(graph, y, &paths, diag);
+            check_operations(graph, y, &paths, scratch, diag);
         else
             report_no_path(graph, y, &paths, diag);
     }

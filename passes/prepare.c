@@ -30,12 +30,25 @@ static bool has_batch(const Kernel *kernel) {
     return false;
 }
 
+/* How many calls write each buffer: more than one if a scatter adds to what it finds there. */
+static uint32_t *count_writers(const Program *program, Arena *scratch) {
+    uint32_t *writers = arena_array(scratch, uint32_t, program->buffer_count + 1);
+    for (uint32_t c = 0; c < program->call_count; c++) {
+        const Call *call = &program->calls[c];
+        const Kernel *kernel = &program->kernels[call->kernel];
+        for (uint32_t i = kernel->body->input_count; i < kernel_arg_count(kernel); i++) writers[call->args[i]]++;
+    }
+    return writers;
+}
+
 /* known: of each buffer, that it depends on states alone. */
-static bool can_prepare(const Program *program, const Call *call, const bool *known) {
+static bool can_prepare(const Program *program, const Call *call, const bool *known, const uint32_t *writers) {
     const Kernel *kernel = &program->kernels[call->kernel];
     uint32_t inputs = kernel->body->input_count;
-    for (uint32_t i = 0; i < kernel_arg_count(kernel); i++)
-        if (i < inputs ? !known[call->args[i]] : program->buffers[call->args[i]].kind != BUFFER_temporary) return false;
+    for (uint32_t i = 0; i < inputs; i++)
+        if (!known[call->args[i]]) return false;
+    for (uint32_t i = inputs; i < kernel_arg_count(kernel); i++)
+        if (program->buffers[call->args[i]].kind != BUFFER_temporary || writers[call->args[i]] > 1) return false;
     return !has_batch(kernel);
 }
 
@@ -103,11 +116,12 @@ void pass_prepare(Program *program, const Machine *machine) {
     Arena *scratch = arena_new();
     bool *known = arena_array(scratch, bool, program->buffer_count + 1),
          *prepares = arena_array(scratch, bool, program->call_count + 1);
+    const uint32_t *writers = count_writers(program, scratch);
     for (uint32_t b = 0; b < program->buffer_count; b++) known[b] = program->buffers[b].kind == BUFFER_state;
     for (uint32_t c = 0; c < program->call_count; c++) {
         const Call *call = &program->calls[c];
         const Graph *body = program->kernels[call->kernel].body;
-        prepares[c] = can_prepare(program, call, known);
+        prepares[c] = can_prepare(program, call, known, writers);
         program->prepare_calls += prepares[c];
         for (uint32_t i = 0; prepares[c] && i < body->output_count; i++)
             known[call->args[body->input_count + i]] = true;

@@ -40,7 +40,7 @@ static bool can_wait(const Defer *d, uint32_t c) {
         uint32_t b = call->args[i];
         bool is_temporary = r->program->buffers[b].kind == BUFFER_temporary, writes = i >= inputs;
         if (writes && (is_temporary || d->last_read[b] > call->phase)) return false;
-        if (!is_temporary && d->last_written[b] > call->phase) return false;
+        if (d->last_written[b] > call->phase) return false;
         if (r->bytes[b] > r->little) return false;
         is_in_the_way |= writes && d->is_wanted[b];
     }
