@@ -50,6 +50,10 @@ gives 0 "$bert/judge.sh" "$folder/run" "$folder/few/prompts.tsv"
 awk '/^capital:/ { found = 1; exit !($2 >= 0.5 * ($4 + 0)) } END { if (!found) exit 1 }' "$folder/out" ||
     { fail "less than half of the held-out capitals are right:"; cat "$folder/out"; }
 
+# A batch in which nothing is hidden has no loss, and is no division by zero.
+gives 0 "$selfc" train "$bert/capitals.json" --data "$folder/few" --out "$folder/bare" --quiet --steps 3 \
+    --set let.common=4000 --set training.batch=1
+
 # The object says the same without selfc.
 if command -v "${CC:-cc}" >/dev/null; then
     gives 0 "$selfc" fill-mask "$folder/run" "The capital of France is [MASK]."
