@@ -1,7 +1,7 @@
-/* What sentences.c and questions.c share: the table of countries, random numbers that are the same everywhere, files.
- * PROGRAM is the name for messages. */
+/* What sentences.c and questions.c share: the table of countries, files. PROGRAM is the name for messages. */
+#include "random.h"
+
 #include <errno.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -16,19 +16,6 @@ static const char *const countries[][FIELDS] = {
 };
 
 enum { COUNTRIES = sizeof countries / sizeof *countries };
-
-/* ---- random numbers: splitmix64 (Steele, Lea and Flood 2014) ---- */
-
-static uint64_t random_state;
-
-static uint64_t random_next(void) {
-    uint64_t z = random_state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
-static int random_below(int limit) { return (int)(random_next() % (uint64_t)limit); }
 
 /* ---- files ---- */
 

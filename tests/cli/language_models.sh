@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The language models of examples/bert/ on a little text: what they are, that they learn, that a run that was stopped
-# goes on to the same bits, that functions come out for each length.
+# goes on to the same bits, that functions come out for each length and that letters are written.
 . "$(dirname "$0")/common.bash"
 examples=$source_dir/examples/bert
 words=(the a king queen fool ghost said saw heard loved feared that this sword crown castle again)
@@ -44,9 +44,33 @@ gives 0 "$selfc" check "$folder/whole"
 prints "encode_32: text i32[n,32], count i32[n] → features f32[n,32]"
 
 # Letters.
-gives 0 "$selfc" train "$examples/gpt-mini.json" --data "$folder/text.txt" --set let.units=16 --set let.context=16 \
-    --steps 40 --quiet --out "$folder/letters"
-awk -v a="$(loss letters test_loss tail)" 'BEGIN { exit !(a != "" && a < 3) }' ||
-    fail "after 40 steps the loss of letters is $(loss letters test_loss tail)"
+gives 0 "$selfc" train "$examples/gpt-mini.json" --data "$folder/text.txt" --set let.units=32 --set let.context=16 \
+    --steps 300 --quiet --out "$folder/letters"
+awk -v a="$(loss letters test_loss tail)" 'BEGIN { exit !(a != "" && a < 2) }' ||
+    fail "after 300 steps the loss of letters is $(loss letters test_loss tail)"
 gives 0 "$selfc" check "$folder/letters"
+
+# A program writes on from a beginning: what it has learnt, whether that is shorter or longer than what the model reads.
+if command -v "${CC:-cc}" >/dev/null; then
+    gives 0 "$selfc" build "$folder/letters" -o "$folder/letters.o" --function continue
+    gives 0 "${CC:-cc}" -O2 -Wall -Wextra -Werror -I"$folder" "$examples/write.c" "$folder/letters.o" -lm -o "$folder/write"
+    writes() { # TEXT ARGUMENTS…: exactly that comes out
+        local text=$1; shift
+        gives 0 "$folder/write" "$@"
+        [ "$(cat "$folder/out")" = "$text" ] || { fail "not \"$text\" but:"; cat "$folder/out"; }
+    }
+    writes ghost gho 2 0
+    writes "that loved this ghost" "that loved this gh" 3 0
+    gives 0 "$folder/write" the 60 0 5
+    text=$(cat "$folder/out")
+    writes "$text" the 60 0 6
+    writes "$text" "${text:0:62}" 1 0
+    gives 0 "$folder/write" the 200 1 5; cp "$folder/out" "$folder/written"
+    [ "$(wc -c <"$folder/written")" = 204 ] || fail "not 200 letters were written"
+    gives 0 "$folder/write" the 200 1 5; same "$folder/out" "$folder/written"
+    gives 0 "$folder/write" the 200 1 6; ! cmp -s "$folder/out" "$folder/written" || fail "the seed makes no difference"
+    gives 1 "$folder/write" "the ßing"; says 'has not seen the first character of "ßing"'
+    gives 2 "$folder/write" the many; says "'many' should be a number from 0"
+    gives 2 "$folder/write" ""; says "usage"
+fi
 finish
