@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The language models of examples/bert/ on a little text: what they are, that they learn, that a run that was stopped
-# goes on to the same bits, that functions come out for each length and that letters are written.
+# goes on to the same bits, that functions come out for each length, that letters are written and reviews are judged.
 . "$(dirname "$0")/common.bash"
 examples=$source_dir/examples/bert
 words=(the a king queen fool ghost said saw heard loved feared that this sword crown castle again)
@@ -73,4 +73,22 @@ if command -v "${CC:-cc}" >/dev/null; then
     gives 2 "$folder/write" the many; says "'many' should be a number from 0"
     gives 2 "$folder/write" ""; says "usage"
 fi
+
+# Reviews: a word tells the class. The dev split judges the training, the test split what came out.
+reviews() { # FIRST LAST
+    for i in $(seq "$1" "$2"); do
+        printf '%s the %s %s this %s\n' $((i % 2)) "${words[$((i * 7 % 5 + 2))]}" "${words[$((10 - i % 2))]}" "${words[$((i % 3 + 12))]}"
+    done
+}
+reviews 1 200 >"$folder/reviews.train.txt"
+reviews 201 240 >"$folder/reviews.dev.txt"
+reviews 241 280 >"$folder/reviews.test.txt"
+gives 0 "$selfc" train "$examples/sst2.json" --data "$folder/reviews.train.txt" --out "$folder/reviews" --quiet --steps 100 \
+    --set let.units=32 --set let.layers=1 --set let.heads=2 --set let.steps=100 --set let.rate=0.003 \
+    --set "training.data.text.tokenizer=$folder/small.txt"
+awk -v a="$(loss reviews test_accuracy tail)" 'BEGIN { exit !(a != "" && a > 0.95) }' ||
+    fail "after 100 steps the accuracy of reviews is $(loss reviews test_accuracy tail)"
+judged=$(cut -d' ' -f2- "$folder/reviews.test.txt" | "$selfc" classify "$folder/reviews" | cut -d' ' -f1 |
+    paste -d' ' - "$folder/reviews.test.txt" | awk '{ right += $1 == $2 } END { print right / NR }')
+awk -v a="$judged" 'BEGIN { exit !(a > 0.95) }' || fail "the accuracy of reviews that it has not seen is $judged"
 finish
