@@ -1,9 +1,10 @@
 /* Writes a corpus of simple sentences about countries: `sentences FOLDER [SEED [COUNTRIES]]`.
  *
  * Every country of countries.def is put into every form below, a sentence each. Of each country and relation some forms
- * are held out: they stand in test.txt, and nowhere in train.txt, where the same fact occurs in the other forms. So who
- * only learns sentences by heart fails on test.txt, and who learns facts does not. prompts.tsv has what of test.txt can
- * be asked by one mask: the sentence with [MASK], the answer and the relation. The same seed gives the same files. */
+ * are held out: they stand in dev.txt or test.txt, and nowhere in train.txt, where the same fact occurs in the other
+ * forms. So who only learns sentences by heart fails on them, and who learns facts does not. dev.txt is for choosing
+ * settings, test.txt for judging once what was chosen. prompts.dev.tsv and prompts.test.tsv have what of them can be
+ * asked by one mask: the sentence with [MASK], the answer and the relation. The same seed gives the same files. */
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -13,7 +14,9 @@
 
 static const char *const field_names[FIELDS] = {"country", "capital", "language", "currency", "continent", "adjective"};
 
-/* How many forms of a country are held out, by what they tell of it. */
+enum { DEV, TEST, TRAIN, SPLITS };
+
+/* How many forms of a country are in DEV, and as many again in TEST, by what they tell of it. */
 static const int held_out[FIELDS] = {[CAPITAL] = 2, [LANGUAGE] = 1, [CURRENCY] = 1, [CONTINENT] = 1, [ADJECTIVE] = 1};
 
 typedef struct {
@@ -22,7 +25,7 @@ typedef struct {
 } Form;
 
 static const Form forms[] = {
-    {CAPITAL, "The capital of {country} is {capital}."}, /* of France always held out */
+    {CAPITAL, "The capital of {country} is {capital}."}, /* of France always in TEST */
     {CAPITAL, "{capital} is the capital of {country}."},
     {CAPITAL, "The capital city of {country} is called {capital}."},
     {CAPITAL, "{country} has {capital} as its capital."},
@@ -166,23 +169,25 @@ static int can_be_asked(Sentence sentence) {
 }
 
 /* Divides the sentences that say `field` of a country. */
-static void divide(int country, int field, List *train, List *test) {
+static void divide(int country, int field, List lists[SPLITS]) {
     List mine = {.count = 0};
     for (int form = 0; form < FORMS; form++) {
         Sentence sentence = {country, form};
         if (forms[form].tells == field && has_words_for(sentence)) mine.sentences[mine.count++] = sentence;
     }
     shuffle(&mine);
-    for (int i = 1; i < mine.count; i++) {
+    Sentence *first_of_test = &mine.sentences[held_out[field]];
+    for (int i = 0; i < mine.count; i++) {
         char text[LONGEST];
         write_sentence(text, mine.sentences[i], FIELDS);
         if (strcmp(text, the_sentence)) continue;
-        Sentence first = mine.sentences[0];
-        mine.sentences[0] = mine.sentences[i];
-        mine.sentences[i] = first;
+        Sentence the = mine.sentences[i];
+        mine.sentences[i] = *first_of_test;
+        *first_of_test = the;
+        break;
     }
     for (int i = 0; i < mine.count; i++) {
-        List *list = i < held_out[field] ? test : train;
+        List *list = &lists[i < held_out[field] ? DEV : i < 2 * held_out[field] ? TEST : TRAIN];
         list->sentences[list->count++] = mine.sentences[i];
     }
 }
@@ -217,14 +222,18 @@ static int write_prompts(const char *folder, const char *name, const List *list)
 
 int main(int count, char **arguments) {
     const char *folder = begin(count, arguments);
-    static List train, test;
+    static List lists[SPLITS];
     for (int country = 0; country < country_count; country++)
-        for (int field = 0; field < FIELDS; field++) divide(country, field, &train, &test);
-    shuffle(&train);
-    write_texts(folder, "train.txt", &train);
-    write_texts(folder, "test.txt", &test);
-    int asked = write_prompts(folder, "prompts.tsv", &test);
-    printf("%d countries: %d sentences to learn from, %d held out, %d of them with a mask\n", country_count,
-           train.count, test.count, asked);
+        for (int field = 0; field < FIELDS; field++) divide(country, field, lists);
+    shuffle(&lists[TRAIN]);
+    write_texts(folder, "train.txt", &lists[TRAIN]);
+    write_texts(folder, "dev.txt", &lists[DEV]);
+    write_texts(folder, "test.txt", &lists[TEST]);
+    int for_dev = write_prompts(folder, "prompts.dev.tsv", &lists[DEV]);
+    int for_test = write_prompts(folder, "prompts.test.tsv", &lists[TEST]);
+    printf(
+        "%d countries: %d sentences to learn from; held out, %d (%d of them with a mask) to choose by and %d (%d) to "
+        "judge by\n",
+        country_count, lists[TRAIN].count, lists[DEV].count, for_dev, lists[TEST].count, for_test);
     return 0;
 }

@@ -11,7 +11,7 @@ export SELFC=$selfc
 gives 0 "$build/sentences" "$folder/all"
 gives 0 "$build/sentences" "$folder/again" 0
 gives 0 "$build/sentences" "$folder/other" 1
-for name in train.txt test.txt prompts.tsv; do same "$folder/all/$name" "$folder/again/$name"; done
+for name in train.txt dev.txt test.txt prompts.dev.tsv prompts.test.tsv; do same "$folder/all/$name" "$folder/again/$name"; done
 ! cmp -s "$folder/all/train.txt" "$folder/other/train.txt" || fail "the seed makes no difference"
 gives 2 "$build/sentences"; says "usage"
 gives 2 "$build/sentences" "$folder/few" 0 5; says "'5' should be a whole number from 30"
@@ -21,38 +21,44 @@ gives 1 "$build/sentences" "$folder/nowhere/here"; says "cannot make the folder"
 plain() { tr 'A-Z' 'a-z' | sed -e 's/\[mask\]/@/' -e 's/[^a-z@\t]\+/ /g' -e 's/ *\t */\t/g' -e 's/^ *//' -e 's/ *$//'; }
 for corpus in all other; do
     plain <"$folder/$corpus/train.txt" >"$folder/train.plain"
-    [ -z "$(plain <"$folder/$corpus/test.txt" | grep -Fxf "$folder/train.plain")" ] || fail "a held-out sentence is told"
-    grep -P '\tcapital$' "$folder/$corpus/prompts.tsv" | plain | awk -F'\t' '
-        NR == FNR { lines[NR] = " " $0 " "; count = NR; next }
-        {
-            split($1, part, "@"); told = 0; before = " " part[1]; behind = part[2] " "
-            for (i = 1; i <= count; i++) {
-                line = lines[i]; told += index(line, " " $2 " ") > 0
-                if (substr(line, 1, length(before)) != before) continue
-                rest = substr(line, length(before) + 1); word = rest; sub(/ .*/, "", word)
-                if (rest == word behind) print "leak: " $1 " | " line
-            }
-            if (told < 10) print "seldom told: " $2
-        }' "$folder/train.plain" - >"$folder/leaks"
-    [ ! -s "$folder/leaks" ] || { fail "the test set is not honest:"; head -n 3 "$folder/leaks"; }
+    for split in dev test; do
+        plain <"$folder/$corpus/$split.txt" >"$folder/$split.plain"
+        ! grep -Fxqf "$folder/train.plain" "$folder/$split.plain" || fail "a sentence that $split holds out is told"
+        grep -P '\tcapital$' "$folder/$corpus/prompts.$split.tsv" | plain | awk -F'\t' '
+            NR == FNR { lines[NR] = " " $0 " "; count = NR; next }
+            {
+                split($1, part, "@"); told = 0; before = " " part[1]; behind = part[2] " "
+                for (i = 1; i <= count; i++) {
+                    line = lines[i]; told += index(line, " " $2 " ") > 0
+                    if (substr(line, 1, length(before)) != before) continue
+                    rest = substr(line, length(before) + 1); word = rest; sub(/ .*/, "", word)
+                    if (rest == word behind) print "leak: " $1 " | " line
+                }
+                if (told < 10) print "seldom told: " $2
+            }' "$folder/train.plain" - >"$folder/leaks"
+        [ ! -s "$folder/leaks" ] || { fail "$split is not honest:"; head -n 3 "$folder/leaks"; }
+    done
+    ! grep -Fxqf "$folder/dev.plain" "$folder/test.plain" || fail "what was chosen by is judged by, too"
 done
 grep -q '^The capital of France is Paris\.$' "$folder/all/test.txt" || fail "the famous sentence is not held out"
 
 # The vocabulary of all sentences, and 40 countries to learn.
 gives 0 "$build/sentences" "$folder/few" 0 40
 gives 0 "$selfc" tokenize --train "$folder/all/train.txt" --size 4000 -o "$folder/few/tokenizer.json"
-gives 0 "$selfc" train "$bert/capitals.json" --data "$folder/few" --out "$folder/run" --quiet --steps 1400 \
-    --set let.common=400 --set training.batch=32 --set let.steps=1400
+gives 0 "$selfc" train "$bert/capitals.json" --data "$folder/few" --out "$folder/run" --quiet --steps 2000 \
+    --set training.batch=32 --set let.steps=2000
 gives 0 "$selfc" fill-mask "$folder/run" "The capital of France is [MASK]."
 prints "paris"
 [ "$(sed -n 2p "$folder/out" | awk '{ print $NF }')" = paris ] || fail "paris does not come first"
-gives 0 "$bert/judge.sh" "$folder/run" "$folder/few/prompts.tsv"
-awk '/^capital:/ { found = 1; exit !($2 >= 0.5 * ($4 + 0)) } END { if (!found) exit 1 }' "$folder/out" ||
-    { fail "less than half of the held-out capitals are right:"; cat "$folder/out"; }
+gives 0 "$bert/judge.sh" "$folder/run" "$folder/few/prompts.test.tsv"
+for what in capital continent; do # names, which are always hidden, and words that are hidden seldom
+    awk -v what="$what:" '$1 == what { found = 1; exit !($2 >= 0.7 * ($4 + 0)) } END { if (!found) exit 1 }' "$folder/out" ||
+        { fail "of the held-out sentences about a $what less than 70 % are right:"; cat "$folder/out"; }
+done
 
 # A batch in which nothing is hidden has no loss, and is no division by zero.
 gives 0 "$selfc" train "$bert/capitals.json" --data "$folder/few" --out "$folder/bare" --quiet --steps 3 \
-    --set let.common=4000 --set training.batch=1
+    --set let.common=1e9 --set training.batch=1
 
 # The object says the same without selfc.
 if command -v "${CC:-cc}" >/dev/null; then
