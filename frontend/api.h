@@ -36,6 +36,7 @@ struct SelfcModel {
     DataShape *shapes;   /* of the training inputs, once the data have been opened */
     uint32_t shape_count;
     int64_t samples; /* in the training split */
+    const char *cut; /* what selfc_source_cut says of it */
     bool has_shapes;
     SelfcTokenizer *tokenizer;      /* of the texts; NULL: there are none, or it cannot be opened */
     const char *tokenizer_text;     /* what its tokenizer.json holds */

@@ -229,6 +229,7 @@ int selfc_check(SelfcModel *model, FILE *out) {
     int failed = check_lower(model, arena, &lowered);
     if (!failed && model_has_training(model->description)) failed = check_compile(model, lowered.graphs[0], &program);
     if (!failed) check_print(model, &lowered, program, arena, out);
+    if (!failed && model->cut) api_note(model, "%s; a larger \"length\" keeps more", model->cut);
     program_free(program);
     for (uint32_t i = 0; i < lowered.count; i++) graph_free(lowered.graphs[i]);
     arena_free(arena);

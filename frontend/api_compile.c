@@ -78,6 +78,7 @@ int api_need_shapes(SelfcModel *model) {
         selfc_source_close(source);
         source = selfc_source_open(&options);
         failed = source ? api_shape_of(model, source, &specs[i], &model->shapes[i]) : api_fail("%s", selfc_failure());
+        if (source && selfc_source_cut(source)) model->cut = arena_copy(model->arena, selfc_source_cut(source));
     }
     if (source) model->samples = selfc_source_count(source);
     selfc_source_close(source);

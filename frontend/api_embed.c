@@ -167,6 +167,11 @@ int embed_load(Embed *embed, SelfcSplit split) {
     return selfc_source_load(embed->source[split]) ? api_fail("%s", selfc_failure()) : 0;
 }
 
+void embed_tell_cut(const Embed *embed, SelfcSplit split) {
+    const char *cut = selfc_source_cut(embed->source[split]);
+    if (cut) api_note(embed->model, "%s; \"%s\" takes no longer ones", cut, embed->function);
+}
+
 int embed_label_field(const Embed *embed) { return wanted_label(embed->source[SELFC_TRAIN]); }
 
 int embed_open(Embed *embed, SelfcModel *model, const char *function) {
@@ -400,7 +405,9 @@ int selfc_embed(SelfcModel *model, const SelfcEmbed *given, FILE *report) {
     if (!failed && !model->is_trained && api_reads_states(embed.program))
         api_note(model, "\"%s\" runs with untrained weights, as the seed made them; name a RUN for trained ones",
                  embed.function);
-    failed = failed || embed_write(&embed, strcmp(split, "test") ? SELFC_TRAIN : SELFC_TEST, out, report);
+    SelfcSplit wanted = strcmp(split, "test") ? SELFC_TRAIN : SELFC_TEST;
+    if (!failed) embed_tell_cut(&embed, wanted);
+    failed = failed || embed_write(&embed, wanted, out, report);
     embed_close(&embed);
     return failed;
 }

@@ -250,6 +250,8 @@ static int eval_judge(Eval *eval, int (*judge)(Eval *eval), FILE *report) {
     if (!model->is_trained && api_reads_states(eval->embed.program))
         api_note(model, "\"%s\" is judged with untrained weights, as the seed made them; name a RUN for trained ones",
                  eval->embed.function);
+    embed_tell_cut(&eval->embed, SELFC_TRAIN);
+    embed_tell_cut(&eval->embed, SELFC_TEST);
     cJSON_AddStringToObject(eval->result, "protocol", eval->settings.protocol);
     cJSON *accuracy = cJSON_AddNumberToObject(eval->result, "accuracy", 0);
     cJSON *macro = cJSON_AddNumberToObject(eval->result, "macro_accuracy", 0);

@@ -74,6 +74,13 @@ static void expect_field(SelfcSource *source, const char *name, int32_t index, .
     va_end(wanted);
 }
 
+/* What of the data is said to be cut; NULL: nothing. */
+static void expect_cut(SelfcSource *source, const char *wanted) {
+    const char *said = source ? selfc_source_cut(source) : NULL;
+    bool is_right = said && wanted ? strstr(said, wanted) != NULL : !said && !wanted;
+    EXPECT(is_right, "said to be cut: %s; wanted: %s", said ? said : "nothing", wanted ? wanted : "nothing");
+}
+
 static const char *failure(SelfcSourceOptions options) {
     SelfcSource *source = selfc_source_open(&options);
     selfc_source_close(source);
@@ -230,6 +237,7 @@ static void test_lines(void) {
     EXPECT(selfc_source_classes(source) == 4 && !strcmp(selfc_source_class(source, 3), "3"), "classes");
     uint32_t label = (uint32_t)selfc_source_field(source, "label");
     EXPECT(!selfc_source_check_labels(source, label, 4), "%s", selfc_failure());
+    expect_cut(source, "lines.train.txt: 1 of 3 lines of the training data is cut at 6 tokens");
     EXPECT(selfc_source_check_labels(source, label, 3) &&
                strstr(selfc_failure(), "sample 2 of the training data has the label 3"),
            "%s", selfc_failure());
@@ -260,9 +268,19 @@ static void test_documents(void) {
     put("documents/train/3.txt", " \n");
     SelfcSource *source = open_text(of("documents", SELFC_TRAIN, 6, "document"));
     EXPECT(selfc_source_count(source) == 2, "%lld documents", (long long)selfc_source_count(source));
+    expect_cut(source, "1 of 2 documents of the training data is cut at 6 tokens");
     expect_field(source, "text", 0, CLS, A, B, C, D, SEP, -9);
     expect_field(source, "text", 1, CLS, THE, CAT, SAT, SEP, PAD, -9);
     expect_field(source, "count", 1, 5, -9);
+    selfc_source_close(source);
+    source = open_text(of("documents", SELFC_TRAIN, 5, "document"));
+    expect_cut(source, "1 of 2 documents");
+    selfc_source_close(source);
+    source = open_text(of("documents", SELFC_TRAIN, 7, "document")); /* they fill it, and no more */
+    expect_cut(source, NULL);
+    selfc_source_close(source);
+    source = open_text(of("documents", SELFC_TRAIN, 4, "document"));
+    expect_cut(source, "2 of 2 documents of the training data are cut at 4 tokens");
     selfc_source_close(source);
 }
 
@@ -292,9 +310,16 @@ static void test_questions(void) {
     expect_field(source, "start", 2, 12, -9);
     selfc_source_close(source);
     source = open_text(of("q.train.jsonl", SELFC_TRAIN, 9, NULL));
-    expect_field(source, "text", 1, CLS, A, SEP, A, B, C, D, E, SEP, -9);
-    expect_field(source, "start", 1, 0, -9);
-    expect_field(source, "end", 1, 0, -9);
+    EXPECT(selfc_source_count(source) == 2, "%lld questions", (long long)selfc_source_count(source));
+    expect_cut(source, "3 of 5 questions of the training data are cut at 9 tokens, of which 3 are left out: the answer "
+                       "stands behind the cut");
+    expect_field(source, "text", 0, CLS, C, SEP, A, B, SEP, PAD, PAD, PAD, -9);
+    selfc_source_close(source);
+    put("late.train.jsonl", "{\"context\": \"a b c d e\", \"question\": \"a\", \"answer\": \"e\"}\n");
+    EXPECT_FAILURE(of("late.train.jsonl", SELFC_TRAIN, 8, NULL),
+                   "the answer to each question stands behind the first 8 tokens");
+    source = open_text(of("late.train.jsonl", SELFC_TRAIN, 9, NULL));
+    expect_field(source, "start", 0, 7, -9);
     selfc_source_close(source);
     static const struct {
         const char *line, *said;
@@ -445,7 +470,7 @@ static void test_cache_head(void) {
     selfc_source_close(open_text(options));
     char *file = cache_file(cache);
     struct stat before, after;
-    for (long place = 0; place < 64; place += 8) {
+    for (long place = 0; place < 72; place += 8) {
         EXPECT(!stat(file, &before), "the cache is gone");
         FILE *out = fopen(file, "r+b");
         fseek(out, place + 2, SEEK_SET);

@@ -60,6 +60,9 @@ const char *selfc_source_name(const SelfcSource *source, int64_t index);
 /* Where the classes have names, how many there are (else 0), and the name of one (else NULL). */
 int64_t selfc_source_classes(const SelfcSource *source);
 const char *selfc_source_class(const SelfcSource *source, int64_t label);
+/* What is too long for a sample and therefore cut or left out, for a note: "FILE: 412 of 9000 lines …"; NULL: nothing.
+ * Lives as long as the source. */
+const char *selfc_source_cut(const SelfcSource *source);
 /* Copies field `field` of the samples index[0..n) to out, dense; zeros for numbers outside of the data
  * set. Thread-safe. A picture that is broken is replaced by the next whole one. */
 void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out);

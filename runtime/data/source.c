@@ -171,6 +171,7 @@ const char *selfc_source_name(const SelfcSource *source, int64_t index) {
     return index >= 0 ? source->names[index] : NULL;
 }
 
+const char *selfc_source_cut(const SelfcSource *source) { return source->cut; }
 int64_t selfc_source_classes(const SelfcSource *source) { return source->class_count; }
 
 const char *selfc_source_class(const SelfcSource *source, int64_t label) {

@@ -27,6 +27,7 @@ struct SelfcSource {
     void (*close)(SelfcSource *source);
     void *own;                    /* of the kind, for these */
     int64_t below[SOURCE_FIELDS]; /* values of this field are known to be from 0 to one less; 0: nothing is known */
+    const char *cut;              /* what of the data is in no sample, a sentence; NULL: nothing is lost */
     const char *no_labels;        /* why there are none; NULL: no file with them was found */
     atomic_bool is_loaded;
     pthread_mutex_t loading;

@@ -20,7 +20,7 @@ static const char *const text_field_name[] = {"text", "word", "segment", "count"
 enum { TOKEN_is_special = 1, TOKEN_continues = 2 };
 
 typedef struct {
-    char *path, *cache;
+    char *path, *cache, *cut;
     TextPlan plan;
     TextUnit unit;
     TokenStore store;
@@ -127,6 +127,7 @@ static void text_close(SelfcSource *source) {
     for (int64_t i = 0; i < texts->class_count; i++) free(texts->classes[i]);
     free(texts->classes);
     free(texts->token);
+    free(texts->cut);
     free(texts->path);
     free(texts->cache);
     free(texts);
@@ -199,7 +200,7 @@ static bool text_learn_tokens(Texts *texts) {
 
 /* Which tokens there are depends on the tokenizer, on the files, and for records on where they are cut off. */
 static uint64_t text_key(const Texts *texts, const TextFiles *files) {
-    enum { TEXT_VERSION = 2 }; /* changes when the same files give other tokens */
+    enum { TEXT_VERSION = 3 }; /* changes when the same files give other tokens */
     uint64_t key = CACHE_KEY_BEGIN, tables;
     size_t size;
     const void *blob = selfc_tokenizer_tables(texts->plan.tokenizer, &size);
@@ -243,9 +244,31 @@ static bool text_count(SelfcSource *source, Texts *texts) {
         selfc_fail("%s: the training text has %lld tokens, too few for one sample, whose \"length\" is %lld%s",
                    texts->path, (long long)head->units, (long long)texts->plan.length,
                    texts->plan.has_specials ? " with [CLS] and [SEP]" : "");
+    else if (head->lost)
+        selfc_fail("%s: the answer to each question stands behind the first %lld tokens, which is the \"length\" of a "
+                   "sample: it must be larger",
+                   texts->path, (long long)texts->plan.length);
     else
         selfc_fail("%s: holds no text that has tokens", texts->path);
     return false;
+}
+
+static void text_tell_cut(SelfcSource *source) {
+    static const char *const name[] = {[UNIT_stream] = "", [UNIT_document] = "documents", [UNIT_line] = "lines"};
+    Texts *texts = source->own;
+    const TokenHead *head = texts->store.head;
+    char left_out[128] = "";
+    if (!head || !head->cut) return;
+    if (head->lost)
+        snprintf(left_out, sizeof left_out, ", of which %lld %s left out: the answer stands behind the cut",
+                 (long long)head->lost, head->lost == 1 ? "is" : "are");
+    if (asprintf(&texts->cut, "%s: %lld of %lld %s of the %s data %s cut at %lld tokens%s", texts->path,
+                 (long long)head->cut, (long long)(head->records + head->lost),
+                 texts->plan.kind == TEXT_question ? "questions" : name[texts->unit],
+                 source->split == SELFC_TRAIN ? "training" : "test", head->cut == 1 ? "is" : "are",
+                 (long long)texts->plan.length, left_out) < 0)
+        abort();
+    source->cut = texts->cut;
 }
 
 static void text_add_field(SelfcSource *source, TextField field, bool is_of_tokens, int64_t below) {
@@ -309,5 +332,6 @@ bool source_open_text(SelfcSource *source, const SelfcSourceOptions *options) {
     if (has_text) is_fine = text_need_tokens(texts, &files) && text_count(source, texts);
     text_files_free(&files);
     if (is_fine) text_add_fields(source);
+    if (is_fine) text_tell_cut(source);
     return is_fine && text_name_classes(source);
 }

@@ -1,8 +1,9 @@
 /* Lines become records: `label text`, JSON objects with a question, or text alone.
  *
  * What does not fit is cut off: the end of a text; of a question what is more than half of the sample, and then the end
- * of the context. An answer that is cut off counts as one that the context does not have, for which start and end are
- * 0, the place of [CLS], as in SQuAD 2.0's baselines (Devlin and others 2018, section 4.3). */
+ * of the context. An answer that the context does not have has start and end 0, the place of [CLS], as in SQuAD 2.0's
+ * baselines (Devlin and others 2018, section 4.3). One that is cut off is another matter, which would be learnt as the
+ * opposite of what is so: its question is left out. What is cut and what is left out is counted. */
 #include "runtime/data/text_lines.h"
 #include "runtime/data/json_scan.h"
 
@@ -12,6 +13,13 @@
 
 int64_t text_extra(TextKind kind) { return (int64_t)kind; }
 int64_t text_body(const TextPlan *plan) { return plan->length - (plan->has_specials ? 2 : 0); }
+
+int64_t text_encode(const TextPlan *plan, const char *text, int64_t length, SelfcToken *tokens, int64_t most,
+                    bool *is_cut) {
+    int64_t count = selfc_tokenizer_encode(plan->tokenizer, text, length, false, tokens, most + 1);
+    *is_cut = count > most;
+    return *is_cut ? most : count;
+}
 
 uint16_t *text_units_add(TextUnits *units, int64_t count) {
     if (units->count + count > units->room) {
@@ -146,27 +154,30 @@ static bool text_find_answer(const QuestionLine *line, int64_t *from, int64_t *t
 static bool text_encode_question(const TextPlan *plan, const QuestionLine *line, SelfcToken *tokens, TextUnits *out,
                                  char *reason) {
     int64_t from = 0, to = 0, room = plan->length - 3, start = 0, end = 0;
-    bool has_answer = line->answer && *line->answer;
+    bool has_answer = line->answer && *line->answer, is_long, is_cut;
     if (has_answer && !text_find_answer(line, &from, &to, reason)) return false;
-    int64_t asked = selfc_tokenizer_encode(plan->tokenizer, line->question, (int64_t)strlen(line->question), false,
-                                           tokens, room / 2);
+    int64_t asked = text_encode(plan, line->question, (int64_t)strlen(line->question), tokens, room / 2, &is_long);
     uint16_t *record = text_units_add(out, 3 + asked + 1);
     int64_t begin = out->count - (3 + asked + 1);
     text_put_ids(record + 3, tokens, asked);
     record[3 + asked] = (uint16_t)plan->end;
-    int64_t known = selfc_tokenizer_encode(plan->tokenizer, line->context, (int64_t)strlen(line->context), false,
-                                           tokens, room - asked);
+    int64_t known = text_encode(plan, line->context, (int64_t)strlen(line->context), tokens, room - asked, &is_cut);
+    out->cut += is_long || is_cut;
+    if (is_cut && has_answer && (!known || tokens[known - 1].to < to)) {
+        out->count = begin;
+        out->lost++;
+        return true;
+    }
     text_put_ids(text_units_add(out, known), tokens, known);
     for (int64_t i = known; has_answer && i--;)
         if (tokens[i].to > from) start = asked + 2 + i;
     for (int64_t i = 0; has_answer && i < known; i++)
         if (tokens[i].from < to) end = asked + 2 + i;
-    bool is_cut = known == room - asked && (!known || tokens[known - 1].to < to);
-    bool is_whole = start && start <= end && !is_cut; /* white space lies between tokens: end is before start */
+    bool is_there = start && start <= end; /* white space lies between tokens: end is before start */
     record = out->units + begin;
     record[0] = (uint16_t)(asked + 1 + known);
-    record[1] = (uint16_t)(is_whole ? start : 0);
-    record[2] = (uint16_t)(is_whole ? end : 0);
+    record[1] = (uint16_t)(is_there ? start : 0);
+    record[2] = (uint16_t)(is_there ? end : 0);
     return true;
 }
 
@@ -184,8 +195,9 @@ bool text_line_encode(const TextPlan *plan, const char *line, int64_t length, Se
         return is_fine;
     }
     if (plan->kind == TEXT_labelled && !text_take_label(line, length, &begin, &label, reason)) return false;
-    int64_t count =
-        selfc_tokenizer_encode(plan->tokenizer, line + begin, length - begin, false, tokens, text_body(plan));
+    bool is_cut;
+    int64_t count = text_encode(plan, line + begin, length - begin, tokens, text_body(plan), &is_cut);
+    out->cut += is_cut;
     uint16_t *record = text_units_add(out, 1 + extra + count);
     record[0] = (uint16_t)count;
     if (extra) record[1] = label;

@@ -22,16 +22,21 @@ typedef struct {
     int32_t begin, end, padding; /* their ids; padding is 0 where there is no [PAD] */
 } TextPlan;
 int64_t text_body(const TextPlan *plan); /* tokens of the text in a sample */
+/* selfc_tokenizer_encode's tokens but for the special ones; *is_cut: there are more than `most`. tokens: room for one
+ * more, too. */
+int64_t text_encode(const TextPlan *plan, const char *text, int64_t length, SelfcToken *tokens, int64_t most,
+                    bool *is_cut);
 
-/* Units that grow. */
+/* Units that grow, and how many records of them are not whole. */
 typedef struct {
     uint16_t *units;
     int64_t count, room;
+    int64_t cut, lost; /* texts that were too long; those of them that are no record, for their answer was cut off */
 } TextUnits;
 uint16_t *text_units_add(TextUnits *units, int64_t count); /* room for so many; aborts when memory is out */
 
-/* Adds the record of a line, which is UTF-8 and has no end of line. tokens: room for plan->length. False with a reason.
- */
+/* Adds the record of a line, which is UTF-8 and has no end of line, or counts it as lost. tokens: room for
+ * plan->length + 1. False with a reason. */
 bool text_line_encode(const TextPlan *plan, const char *line, int64_t length, SelfcToken *tokens, TextUnits *out,
                       char reason[TEXT_REASON]);
 #endif

@@ -3,7 +3,7 @@
  *
  * Streams: the files' tokens, with a [SEP] where one file ends and the next begins, if the tokenizer has that (as
  * FULL-SENTENCES in RoBERTa, Liu and others 2019, section 4.2). Lines, and the beginnings of documents: a record each;
- * those without any token are none. */
+ * those without any token are none. How many of them were longer than a sample is counted. */
 #include "runtime/data/text_tokens.h"
 #include "runtime/data/text_reader.h"
 
@@ -81,7 +81,7 @@ static void text_drop_empty(const TextWork *work, TextUnits *out, int64_t begin)
 
 static void text_do_lines(const TextWork *work, TextJob *job) {
     if (!text_is_utf8(job, &job->piece, job->piece.file)) return;
-    text_reserve_tokens(job, work->plan->length);
+    text_reserve_tokens(job, work->plan->length + 1);
     const char *text = job->piece.text, *end = text + job->piece.length, *next;
     for (const char *line = text; line < end; line = next) {
         const char *stop = memchr(line, '\n', (size_t)(end - line));
@@ -96,34 +96,35 @@ static void text_do_lines(const TextWork *work, TextJob *job) {
     }
 }
 
-/* Reads on until the sample is full. */
+/* Reads on until the sample is full, and something is left. */
 static bool text_do_document(const TextWork *work, TextJob *job, int64_t number) {
     TextFiles alone = {.files = &work->files->files[number], .count = 1};
     TextReader reader;
     int64_t body = text_body(work->plan), count = 0, begin = job->out.count;
-    bool is_fine = true;
+    bool is_fine = true, is_cut = false;
     *text_units_add(&job->out, 1) = 0;
     text_reader_begin(&reader, &alone, text_cut_words, work->plan->tokenizer, "a place between words");
-    while (is_fine && count < body) {
+    while (is_fine && !is_cut) {
         is_fine = text_reader_next(&reader, &job->piece);
         if (!is_fine) job->failure = strdup(selfc_failure());
         if (!is_fine || !job->piece.length) break;
         is_fine = text_is_utf8(job, &job->piece, number);
-        int64_t more = is_fine ? selfc_tokenizer_encode(work->plan->tokenizer, job->piece.text, job->piece.length,
-                                                        false, job->tokens, body - count)
-                               : 0;
+        int64_t more =
+            is_fine ? text_encode(work->plan, job->piece.text, job->piece.length, job->tokens, body - count, &is_cut)
+                    : 0;
         uint16_t *units = text_units_add(&job->out, more);
         for (int64_t i = 0; i < more; i++) units[i] = (uint16_t)job->tokens[i].id;
         count += more;
     }
     text_reader_end(&reader);
     job->out.units[begin] = (uint16_t)count;
+    job->out.cut += is_cut;
     text_drop_empty(work, &job->out, begin);
     return is_fine;
 }
 
 static void text_do_documents(const TextWork *work, TextJob *job) {
-    text_reserve_tokens(job, work->plan->length);
+    text_reserve_tokens(job, work->plan->length + 1);
     for (int64_t i = job->first; i < job->end; i++)
         if (!text_do_document(work, job, i)) return;
 }
@@ -133,7 +134,7 @@ static void text_do(void *context, int thread, int threads) {
     (void)threads;
     if (thread >= work->used) return;
     TextJob *job = &work->jobs[thread];
-    job->out.count = 0;
+    job->out.count = job->out.cut = job->out.lost = 0;
     if (work->unit == UNIT_stream) text_do_stream(work, job);
     if (work->unit == UNIT_line) text_do_lines(work, job);
     if (work->unit == UNIT_document) text_do_documents(work, job);
@@ -147,6 +148,8 @@ static bool text_write_jobs(const TextWork *work, TokenWriter *writer) {
         if (job->failure) return selfc_fail("%s", job->failure), false;
         if (*job->reason) return text_fail_at(&work->files->files[job->bad_file], job->bad_offset, job->reason);
         if (work->unit == UNIT_stream) token_writer_put(writer, job->out.units, job->out.count);
+        writer->head.cut += job->out.cut;
+        writer->head.lost += job->out.lost;
         int64_t extra = writer->head.extra;
         for (int64_t at = 0; work->unit != UNIT_stream && at < job->out.count; at += 1 + extra + job->out.units[at])
             token_writer_put_record(writer, job->out.units + at);

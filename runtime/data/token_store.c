@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum { TOKEN_INDEX_STEP = 64, TOKEN_STRETCH = 1 << 22 };
-static const char token_magic[8] = "selfcT1";
+static const char token_magic[8] = "selfcT2";
 
 static size_t token_index_offset(const TokenHead *head) {
     return (sizeof *head + (size_t)head->units * sizeof(uint16_t) + 7) / 8 * 8;

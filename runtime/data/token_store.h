@@ -12,8 +12,8 @@ typedef struct {
     int64_t units, records;
     int64_t extra;     /* units of a record between its length and its tokens */
     int64_t below;     /* values of the first of them are below this */
+    int64_t cut, lost; /* records whose text was too long; those of them that were left out */
     uint64_t checksum; /* of all else in the file */
-    uint64_t zero;
 } TokenHead;
 
 typedef struct {

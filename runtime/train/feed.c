@@ -138,7 +138,7 @@ bool feed_open(Feed *feed, const SelfcModule *module, const char *data, const ch
     return false;
 }
 
-static bool feed_is_first_with(const Feed *feed, uint32_t input) {
+bool feed_is_first_with(const Feed *feed, uint32_t input) {
     for (uint32_t i = 0; i < input; i++)
         if (feed->inputs[i].source[0] == feed->inputs[input].source[0]) return false;
     return true;

@@ -29,6 +29,15 @@ int64_t progress_parameters(const SelfcModule *module) {
     return count;
 }
 
+/* What of the data is not trained on, once for each source. */
+static void progress_tell_cut(const Feed *feed) {
+    for (int split = SELFC_TRAIN; split <= SELFC_TEST; split++)
+        for (uint32_t i = 0; i < feed->input_count; i++) {
+            const char *cut = selfc_source_cut(feed->inputs[i].source[split]);
+            if (cut && feed_is_first_with(feed, i)) fprintf(stderr, "note: %s; a larger \"length\" keeps more\n", cut);
+        }
+}
+
 void progress_begin(Progress *progress, const Trainer *trainer) {
     *progress = (Progress){
         .is_quiet = trainer->options->quiet, .is_terminal = isatty(STDERR_FILENO), .shown_at = progress_clock()};
@@ -42,6 +51,7 @@ void progress_begin(Progress *progress, const Trainer *trainer) {
         fprintf(stderr, ", ready after %.2f s", trainer->options->prepare_seconds);
     if (trainer->step > 0) fprintf(stderr, ", goes on after step %lld", (long long)trainer->step);
     fprintf(stderr, "\n");
+    progress_tell_cut(&trainer->feed);
 }
 
 static void progress_put_duration(double seconds) {

@@ -35,6 +35,7 @@ typedef struct {
 /* data: path that replaces the description's, or NULL; cache: see SelfcSourceOptions. False after selfc_fail. */
 bool feed_open(Feed *feed, const SelfcModule *module, const char *data, const char *cache);
 void feed_close(Feed *feed);
+bool feed_is_first_with(const Feed *feed, uint32_t input); /* its source is that of no input before it */
 /* Says in which order the samples will be wanted: what is made in the background is made in this order. */
 void feed_ahead(const Feed *feed, SelfcSplit split, const int32_t *index, int64_t n);
 /* Copies the samples index[0..n) into the binding's inputs, and their numbers to $sample. False after selfc_fail: too

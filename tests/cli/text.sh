@@ -134,9 +134,21 @@ same one/tokenizer.json built/tokenizer.json
 gives 0 ./trainer --data other.txt --steps 3 --out built-other
 same one/tokenizer.json built-other/tokenizer.json
 
+# How many of a file's lines have more than ten tokens.
+long_lines() {
+    python3 -c 'import sys
+pieces = {"cats": 2, "dogs": 2, "slowly": 2}
+print(sum(sum(pieces.get(word, 1) for word in line.split()[1:]) > 10 for line in open(sys.argv[1])))' "$1"
+}
+
 # WordPiece from a folder beside the description; lines with labels, beside one another and in a folder.
 labelled=described/labelled.json
 gives 0 "$selfc" train $labelled --data reviews.train.txt --threads 1 --out words
+cut="$(long_lines reviews.train.txt) of 90 lines of the training data are cut at 12 tokens"
+says "note: reviews.train.txt: $cut; a larger \"length\" keeps more"
+says "of 20 lines of the test data"
+[ "$(grep -c 'are cut at' "$folder/err")" = 2 ] || fail "it is not said once of each split"
+gives 0 "$selfc" check $labelled --data reviews.train.txt; says "note: reviews.train.txt: $cut; a larger"
 grep -q '"masks": 0' words/metrics.jsonl || fail "there are masks in the text: $(tail -1 words/metrics.jsonl)"
 grep -q '"mask": 4' words/model.json || fail "the RUN does not say what [MASK] is"
 [ "$(python3 -c "$tokens" words/tokenizer.json)" = 16 ] || fail "the RUN's tokenizer is another"
@@ -148,8 +160,11 @@ same_tensors words/checkpoint.safetensors parted/checkpoint.safetensors
 rm -r described/words
 mkdir reviews && cp reviews.*.txt reviews
 gives 0 "$selfc" embed words --data reviews -o features.npy; prints "f32[90,6]"; prints "features.labels.npy"
+says "note: reviews: $cut; \"encode\" takes no longer ones"
 gives 0 "$selfc" embed words --data reviews --split test -o features.npy; prints "f32[20,6]"
+says "of 20 lines of the test data are cut at 12 tokens"
 gives 0 "$selfc" eval words --data reviews --protocol knn; prints "of 20 test samples right"
+says "note: reviews: $cut; "; says "of 20 lines of the test data"
 gives 0 "$selfc" eval words --data reviews --protocol finetune; prints "of 20 test samples right"
 gives 0 "$selfc" profile words --data reviews
 gives 1 "$selfc" train words --data reviews --set training.layers[1].units=1 --out two
