@@ -114,6 +114,19 @@ static void test_splits(void) {
     put("folders/readme.txt", "e\ne\ne\ne\ne\n");
     EXPECT(count_of("folders", SELFC_TRAIN, 8, "line") == 3 && count_of("folders", SELFC_TEST, 8, "line") == 1,
            "by folder");
+    put("judged/a.txt", "a\nb\nc\n");
+    put("judged/deep/b.txt", "d\n");
+    put("judged/test.txt", "e\ne\n");
+    put("judged/dev/1.txt", "a\n");
+    EXPECT(count_of("judged", SELFC_TRAIN, 8, "line") == 4 && count_of("judged", SELFC_TEST, 8, "line") == 1,
+           "what has no name is trained on, where others are to judge by");
+    put("tests/test.txt", "a\nb\n");
+    EXPECT_FAILURE(of("tests", SELFC_TRAIN, 8, "line"), "each text in it is called \"test\" or the like");
+    SelfcSourceOptions all = of("tests", SELFC_TRAIN, 8, "line");
+    all.whole = true;
+    SelfcSource *whole = open_text(all);
+    EXPECT(whole && selfc_source_count(whole) == 2, "all of a folder");
+    selfc_source_close(whole);
     put("one.txt", "a b c d\na b c d\na b c d\na b c d\na b c d\na b c d\na b c d\na b c d\na b c d\na b c d\na b c d\n"
                    "a b c d\na b c d\na b c d\na b c d\na b c d\na b c d\na b c d\na b c d\na b c d\n");
     EXPECT(count_of("one.txt", SELFC_TRAIN, 8, "line") == 18 && count_of("one.txt", SELFC_TEST, 8, "line") == 2,

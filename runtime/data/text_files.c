@@ -2,8 +2,9 @@
  *
  * In a folder, files called *.txt or *.jsonl count, at any depth. A folder "train", or a "train" between the dots of a
  * file's name (sst2.train.txt), says what is trained on; one of "dev", "val", "valid", "validation", "test" what the
- * training is judged by, the first of these that is there: who has both keeps "test" for the end. Beside a single file
- * with "train" in its name the same names are looked for.
+ * training is judged by, the first of these that is there: who has both keeps "test" for the end. Where some file is
+ * called so and none "train", those with none of these names are trained on. Beside a single file with "train" in its
+ * name the same names are looked for.
  *
  * Where nothing is called so, the last tenth of the text, in the order of the files' names, is the test split, unless
  * the whole is wanted. It begins behind the end of a line, so that no word is cut; with whole files, at the first that
@@ -172,21 +173,32 @@ static bool text_find_file(TextFiles *files, const char *path, SelfcSplit split,
     return is_fine;
 }
 
+static bool text_has_role(const FoundFiles *found, int role) {
+    for (int64_t i = 0; i < found->count; i++)
+        if (found->files[i].role == role) return true;
+    return false;
+}
+
 /* The test name that is there and comes first; ROLE_none: none is. */
 static int text_test_role(const FoundFiles *found) {
     for (int role = 0; role < TEXT_TEST_NAMES; role++)
-        for (int64_t i = 0; i < found->count; i++)
-            if (found->files[i].role == role) return role;
+        if (text_has_role(found, role)) return role;
     return ROLE_none;
 }
 
 static bool text_find_in_folder(TextFiles *files, const char *path, SelfcSplit split, TextUnit unit, bool whole) {
     FoundFiles found = {0};
-    bool is_fine = walk_files(path, text_found, &found), has_train = false;
+    bool is_fine = walk_files(path, text_found, &found);
     if (found.count) qsort(found.files, (size_t)found.count, sizeof *found.files, text_compare);
-    for (int64_t i = 0; i < found.count; i++) has_train |= found.files[i].role == ROLE_train;
-    int test = has_train ? text_test_role(&found) : ROLE_none;
-    int wanted = split == SELFC_TEST && test >= 0 ? test : ROLE_train;
+    int train = text_has_role(&found, ROLE_train) ? ROLE_train : ROLE_none, test = text_test_role(&found);
+    bool has_train = text_has_role(&found, train);
+    if (whole && !has_train) test = ROLE_none; /* all of it, whatever it is called */
+    if (is_fine && found.count && !has_train && test >= 0) {
+        selfc_fail("%s: there is nothing to train on in this folder: each text in it is called \"%s\" or the like",
+                   path, text_test_name[test]);
+        is_fine = false;
+    }
+    int wanted = split == SELFC_TEST && test >= 0 ? test : train;
     for (int64_t i = 0; is_fine && i < found.count; i++)
         if (!has_train || found.files[i].role == wanted) is_fine = text_add(files, found.files[i].path);
     if (is_fine && !found.count) {
