@@ -1,7 +1,8 @@
 /* The commands for language: fill-mask, classify, answer.
  *
  * Texts are the words behind RUN, or lines of the standard input, of which some are read, answered and printed before
- * the next ones. With --json each text is one line, for other programs. */
+ * the next ones; where one of them is wrong, those before it are answered, and its number is said. With --json each
+ * text is one line, for other programs. */
 #include "frontend/main.h"
 
 #include <math.h>
@@ -16,28 +17,50 @@ enum { LINES_AT_ONCE = 256 };
 /* Prints what the model makes of the texts; 1: it failed. */
 typedef int Speak(const Options *o, SelfcModel *model, const char *const *texts, size_t count);
 
+typedef struct {
+    char *text[LINES_AT_ONCE];
+    int64_t number[LINES_AT_ONCE], read; /* from 1 on; of all that were read */
+    size_t count;
+} Lines;
+
 /* Reads lines; those that `skips_empty` leaves out are none. */
-static size_t lines_read(char **lines, bool skips_empty) {
-    size_t count = 0, room = 0;
+static bool lines_read(Lines *lines, bool skips_empty) {
+    size_t room = 0;
     ssize_t length;
-    for (char *line = NULL; count < LINES_AT_ONCE; line = NULL, room = 0) {
-        if ((length = getline(&line, &room, stdin)) < 0) return free(line), count;
+    lines->count = 0;
+    for (char *line = NULL; lines->count < LINES_AT_ONCE; line = NULL, room = 0) {
+        if ((length = getline(&line, &room, stdin)) < 0) return free(line), lines->count > 0;
+        lines->read++;
         while (length && (line[length - 1] == '\n' || line[length - 1] == '\r')) line[--length] = 0;
-        if (skips_empty && !line[strspn(line, " \t")])
+        if (skips_empty && !line[strspn(line, " \t")]) {
             free(line);
-        else
-            lines[count++] = line;
+            continue;
+        }
+        lines->number[lines->count] = lines->read;
+        lines->text[lines->count++] = line;
     }
-    return count;
+    return true;
+}
+
+/* One by one, up to that which is wrong; if it is the model that cannot, none of them is. */
+static int speak_each(const Options *o, SelfcModel *model, Speak *speak, const Lines *lines) {
+    if (speak(o, model, NULL, 0)) return 1;
+    for (size_t i = 0; i < lines->count; i++) {
+        if (!speak(o, model, (const char *const *)&lines->text[i], 1)) continue;
+        fflush(stdout);
+        fprintf(stderr, "stdin:%lld: ", (long long)lines->number[i]);
+        return 1;
+    }
+    return 0;
 }
 
 static int speak_lines(const Options *o, SelfcModel *model, Speak *speak, bool skips_empty) {
-    char *lines[LINES_AT_ONCE];
+    Lines lines = {0};
     int failed = 0;
-    for (size_t count; !failed && (count = lines_read(lines, skips_empty));) {
-        failed = speak(o, model, (const char *const *)lines, count);
+    while (!failed && lines_read(&lines, skips_empty)) {
+        failed = speak(o, model, (const char *const *)lines.text, lines.count) && speak_each(o, model, speak, &lines);
         fflush(stdout);
-        for (size_t i = 0; i < count; i++) free(lines[i]);
+        for (size_t i = 0; i < lines.count; i++) free(lines.text[i]);
     }
     return failed;
 }

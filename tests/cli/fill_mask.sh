@@ -20,6 +20,18 @@ printf '%s\n\n%s\r\n' "$sentence" "play [MASK]" >lines
 gives 0 "$selfc" fill-mask model.json --json "$sentence" "play [MASK]"
 same out from_lines
 
+# A line that is wrong is named by its number; those before it are answered.
+printf '%s\n\n%s\n%s\n' "play [MASK]" "no mask" "$sentence" >lines
+"$selfc" fill-mask model.json --json <lines >out 2>err && fail "a line without [MASK] is filled"
+says 'stdin:3: "no mask" has no [MASK]'; prints '{"text": "play [MASK]"'
+[ "$(wc -l <out)" = 1 ] || fail "one line stands before the wrong one, but there are $(wc -l <out)"
+printf 'paris\n%s\nparis\n' "$(printf 'a %.0s' $(seq 100))" >lines
+"$selfc" classify model.json --json <lines >out 2>err && fail "a line that is too long has a class"
+says 'stdin:2: "a a a'; says "102 tokens long"; prints '{"text": "paris"'
+"$selfc" classify "$source_dir/examples/vae/model.json" <lines 2>err && fail "a VAE tells classes apart"
+says "cannot say of which class a text is"
+grep -q stdin: err && fail "a line is named that is not at fault"
+
 # --- what the functions give for these tokens, read by other means ---
 
 cat >check.py <<'END2'
