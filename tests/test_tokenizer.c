@@ -97,6 +97,19 @@ static void check_cased(void) {
     write_file("tokenizer_config.json", "{\"do_lower_case\": maybe}");
     EXPECT(!open_text("vocab.txt", cased) && strstr(selfc_failure(), "true or false"), "%s", selfc_failure());
     unlink(in_folder("tokenizer_config.json"));
+    t = open_text("vocab.txt", "[UNK]\nпривет\nПривет\n");
+    expect_tokens(t, "Привет", "Привет/0/0-12");
+    selfc_tokenizer_close(t);
+    t = open_text("vocab.txt", "[UNK]\nпривет\n");
+    expect_tokens(t, "Привет", "привет/0/0-12");
+    selfc_tokenizer_close(t);
+    t = open_text("vocab.txt", "[UNK]\nकु\nक\ncafé\n"); /* no capitals, but marks */
+    expect_tokens(t, "कु Café", "कु/0/0-6 café/1/7-12");
+    selfc_tokenizer_close(t);
+    t = open_text("vocab.txt", "[UNK]\n한\n中\n\xFFÀ\n"); /* neither; the last is no text */
+    expect_tokens(t, "É 中", "[UNK]/0/0-2 中/1/3-6");
+    EXPECT(t && t->rules.lowers && t->rules.strips_accents, "Hangul is uncased");
+    selfc_tokenizer_close(t);
 }
 
 static void check_long_words(void) {
@@ -325,7 +338,12 @@ static void check_unicode(void) {
         for (uint32_t code = 0; code < UNICODE_CODES; code++) {
             UnicodeMeaning meaning = unicode_meaning(table, &rules, code);
             sum = (sum ^ meaning.class) * 1099511628211u + meaning.count;
-            for (uint32_t i = 0; i < meaning.count; i++) sum = (sum ^ meaning.unit[i]) * 1099511628211u;
+            for (uint32_t i = 0; i < meaning.count; i++) {
+                uint32_t left = meaning.unit[i] & 0x1FFFFF;
+                sum = (sum ^ meaning.unit[i]) * 1099511628211u;
+                EXPECT(is_cased || (!unicode_is_capital(left) && !unicode_has_accent(table, left)),
+                       "of U+%X the uncased rules leave U+%X", code, left);
+            }
             if (unicode_is_uniform(code & ~63u)) {
                 UnicodeMeaning first = unicode_meaning(table, &rules, code & ~63u);
                 EXPECT(meaning.class == first.class && meaning.count == first.count, "U+%X is as its block", code);

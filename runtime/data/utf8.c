@@ -35,6 +35,14 @@ int64_t utf8_valid(const char *text, int64_t length) {
     return place;
 }
 
+uint32_t utf8_get(const char *text, size_t *length) {
+    uint32_t code = (uint8_t)text[0];
+    *length = code < 0x80 ? 1 : code < 0xE0 ? 2 : code < 0xF0 ? 3 : 4;
+    if (*length > 1) code &= 0x7Fu >> *length;
+    for (size_t i = 1; i < *length; i++) code = code << 6 | ((uint8_t)text[i] & 63);
+    return code;
+}
+
 size_t utf8_put(char *out, uint32_t code) {
     if (code < 0x80) return out[0] = (char)code, 1;
     size_t follow = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;

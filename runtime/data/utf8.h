@@ -6,6 +6,8 @@
 
 /* How many bytes from the beginning on are whole, valid characters (no overlong ones, no surrogates). */
 int64_t utf8_valid(const char *text, int64_t length);
+/* The character at `text`, which is valid, and how many bytes it has. */
+uint32_t utf8_get(const char *text, size_t *length);
 /* Writes a character, at most 4 bytes; returns how many. */
 size_t utf8_put(char *out, uint32_t code);
 #endif

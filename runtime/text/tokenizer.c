@@ -2,6 +2,7 @@
 #include "runtime/text/internal.h"
 
 #include "runtime/data/file.h"
+#include "runtime/data/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -81,14 +82,25 @@ bool tokenizer_finish(SelfcTokenizer *tokenizer, const char *name) {
 
 /* --- opening --- */
 
-/* Of a vocabulary that nothing else is known of. */
-static bool tokenizer_has_capitals(const SelfcTokenizer *tokenizer) {
-    for (int32_t id = 0; id < tokenizer->vocabulary.size; id++) {
-        const char *token = tokenizer->vocabulary.token[id];
-        for (; token && *token && *token != '['; token++)
-            if (*token >= 'A' && *token <= 'Z') return true;
+/* Of a vocabulary that nothing else is known of: rules that would take away what stands in its tokens are not its own.
+ * A cased one keeps accents, too, whether it has some or not. */
+static void tokenizer_see_case(TextRules *rules, const UnicodeTable *table, const char *token) {
+    const char *end = token + utf8_valid(token, (int64_t)strlen(token));
+    for (size_t length; token < end && *token != '['; token += length) {
+        uint32_t code = utf8_get(token, &length);
+        if (unicode_is_capital(code)) rules->lowers = rules->strips_accents = false;
+        if (unicode_has_accent(table, code)) rules->strips_accents = false;
     }
-    return false;
+}
+
+static bool tokenizer_set_case(SelfcTokenizer *tokenizer) {
+    UnicodeTable *table = unicode_table_new();
+    if (!table) return selfc_fail("no memory for the properties of characters"), false;
+    for (int32_t id = 0; id < tokenizer->vocabulary.size; id++)
+        if (tokenizer->vocabulary.token[id])
+            tokenizer_see_case(&tokenizer->rules, table, tokenizer->vocabulary.token[id]);
+    free(table);
+    return true;
 }
 
 static bool tokenizer_read_beside(SelfcTokenizer *tokenizer, const char *path, bool *says_case) {
@@ -125,8 +137,7 @@ static bool tokenizer_read(SelfcTokenizer *tokenizer, const char *path, const ch
     bool says_case = false;
     if (!tokenizer_read_lines(tokenizer, text, size, path)) return false;
     if (!tokenizer_read_beside(tokenizer, path, &says_case)) return false;
-    if (!says_case && tokenizer_has_capitals(tokenizer))
-        tokenizer->rules.lowers = tokenizer->rules.strips_accents = false;
+    if (!says_case && !tokenizer_set_case(tokenizer)) return false;
     return tokenizer_add_usual(tokenizer) && tokenizer_finish(tokenizer, path);
 }
 

@@ -13,7 +13,8 @@ typedef struct SelfcTokenizer SelfcTokenizer;
 
 /* vocab.txt, tokenizer.json, or a folder with one of them (tokenizer.json first). Beside a vocab.txt,
  * tokenizer_config.json says do_lower_case, strip_accents and tokenize_chinese_chars; without it, a vocabulary with no
- * upper case letters in its tokens (those in [ ] do not count) is uncased. NULL after selfc_fail. */
+ * upper case in its tokens, of whatever script (those in [ ] do not count), is uncased, and one without accents strips
+ * them. What stands there that cannot be followed is refused. NULL after selfc_fail. */
 SelfcTokenizer *selfc_tokenizer_open(const char *path);
 /* Every code point that occurs is a token, in their order; no special tokens. What is unknown later is left out. NULL
  * after selfc_fail: the text is empty. */

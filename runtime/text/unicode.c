@@ -120,6 +120,19 @@ static uint32_t unicode_decompose(const UnicodeTable *table, uint32_t code, int3
     return 1;
 }
 
+bool unicode_is_capital(uint32_t code) {
+    uint32_t second;
+    return unicode_lower(code, &second) != code;
+}
+
+bool unicode_has_accent(const UnicodeTable *table, uint32_t code) {
+    int32_t parts[UNICODE_MOST_UNITS] = {0};
+    uint32_t count = unicode_decompose(table, code, parts);
+    for (uint32_t i = 0; i < count; i++)
+        if (unicode_is_mark(table, (uint32_t)parts[i])) return true;
+    return false;
+}
+
 /* Behind the ideographs of plane 3 there are but the tags and variants at U+E0000; the last two of a plane are none. */
 bool unicode_is_uniform(uint32_t first) {
     return first >= 0x34000 && (first < 0xE0000 || first >= 0xE1000) && (first & 0xFFC0) != 0xFFC0;

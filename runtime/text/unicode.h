@@ -29,5 +29,8 @@ typedef struct UnicodeTable UnicodeTable;
 UnicodeTable *unicode_table_new(void);
 /* Whether the 64 code points from `first` on are all alike, and known to be: not assigned, or of private use. */
 bool unicode_is_uniform(uint32_t first);
+/* What `lowers` and `strips_accents` leave none of. */
+bool unicode_is_capital(uint32_t code);
+bool unicode_has_accent(const UnicodeTable *table, uint32_t code);
 UnicodeMeaning unicode_meaning(const UnicodeTable *table, const TextRules *rules, uint32_t code);
 #endif

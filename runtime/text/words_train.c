@@ -31,14 +31,6 @@ typedef struct {
     int64_t size;
 } Trainer;
 
-static uint32_t character_code(const char *text, size_t *length) {
-    uint32_t code = (uint8_t)text[0];
-    *length = code < 0x80 ? 1 : code < 0xE0 ? 2 : code < 0xF0 ? 3 : 4;
-    if (*length > 1) code &= 0x7Fu >> *length;
-    for (size_t i = 1; i < *length; i++) code = code << 6 | ((uint8_t)text[i] & 63);
-    return code;
-}
-
 /* The id of a token, which gets the next one if it has none. -1: no memory. */
 static int32_t trainer_id(Trainer *trainer, const char *token, size_t length) {
     Vocabulary *vocabulary = &trainer->tokenizer->vocabulary;
@@ -74,7 +66,7 @@ static Letter *count_letters(const SelfcWords *words) {
         const char *word = words->words.token[w];
         size_t length;
         for (const char *at = word; *at; at += length) {
-            Letter *letter = &letters[character_code(at, &length)];
+            Letter *letter = &letters[utf8_get(at, &length)];
             letter->count += words->count[w];
             letter->continues |= at > word;
         }
@@ -120,7 +112,7 @@ static int32_t split_word(Trainer *trainer, const char *word, int32_t *symbols) 
     int32_t count = 0;
     memcpy(token, trainer->tokenizer->prefix, prefix);
     for (const char *at = word; *at; at += length) {
-        character_code(at, &length);
+        utf8_get(at, &length);
         memcpy(token + prefix, at, length);
         int32_t id = vocabulary_find(vocabulary, at, length);
         if (id >= 0 && at > word) id = vocabulary_find(vocabulary, token, prefix + length);

@@ -31,6 +31,9 @@ gives 1 "$selfc" tokenize --vocabulary vocab.txt --decode text; says 'text:1: "T
 gives 1 "$selfc" tokenize --train $corpus --size 20 -o x.txt; says "a vocabulary of 20 tokens is too small"
 : >empty
 gives 1 "$selfc" tokenize --train empty --size 100 -o x.txt; says "there are no words"
+printf '%s ' привет Привет мир Мир >russian
+gives 0 "$selfc" tokenize --train russian --size 60 --cased -o russian.txt
+gives 0 "$selfc" tokenize --vocabulary russian.txt russian; grep -q '^п' out && grep -q ' П' out || fail "case is lost: $(cat out)"
 echo '{"model": {"type": "Unigram", "vocab": []}}' >unigram.json
 gives 1 "$selfc" tokenize --vocabulary unigram.json text; says 'unigram.json: the model "Unigram" is not supported, only "WordPiece"'
 finish
