@@ -112,6 +112,58 @@ static void check_cased(void) {
     selfc_tokenizer_close(t);
 }
 
+/* What stands beside a vocab.txt: `said` NULL: it can be followed. */
+static void expect_beside(const char *name, const char *text, const char *said) {
+    static const char words[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\n";
+    write_file(name, text);
+    SelfcTokenizer *t = open_text("vocab.txt", words);
+    unlink(in_folder(name));
+    EXPECT(said ? !t && strstr(selfc_failure(), said) : t != NULL, "%s: %s", text, t ? "is read" : selfc_failure());
+    selfc_tokenizer_close(t);
+}
+
+#define EXPECT_CONFIG(text, said) expect_beside("tokenizer_config.json", text, said)
+
+static void check_config(void) {
+    EXPECT_CONFIG(
+        "{\"do_lower_case\": true, \"unk_token\": \"[UNK]\", \"sep_token\": \"[SEP]\", \"mask_token\": {\"content\": "
+        "\"[MASK]\", \"lstrip\": true, \"__type\": \"AddedToken\"}, \"strip_accents\": null, "
+        "\"do_basic_tokenize\": true, \"never_split\": null, \"tokenizer_class\": \"BertTokenizer\"}",
+        NULL);
+    EXPECT_CONFIG("{\"tokenizer_class\": \"DistilBertTokenizerFast\", \"never_split\": [\"[UNK]\", \"[MASK]\"], "
+                  "\"additional_special_tokens\": [], \"extra_special_tokens\": {}, \"added_tokens_decoder\": {\"4\": "
+                  "{\"content\": \"[MASK]\", \"normalized\": false, \"special\": true}}}",
+                  NULL);
+    EXPECT_CONFIG("{\"tokenizer_class\": null}", NULL);
+    EXPECT_CONFIG("{\"tokenizer_class\": \"BertJapaneseTokenizer\"}", "the tokenizer_class \"BertJapaneseTokenizer\"");
+    EXPECT_CONFIG("{\"tokenizer_class\": \"Bert\"}", "the tokenizer_class \"Bert\" is not supported");
+    EXPECT_CONFIG("{\"word_tokenizer_type\": \"mecab\"}",
+                  "word_tokenizer_type \"mecab\" is not supported, only \"basic\"");
+    EXPECT_CONFIG("{\"do_basic_tokenize\": false}", "do_basic_tokenize \"false\" is not supported");
+    EXPECT_CONFIG("{\"never_split\": [\"the\"]}", "never_split \"the\" is not supported");
+    EXPECT_CONFIG("{\"sep_token\": \"</s>\"}", "sep_token \"</s>\" is not supported, only \"[SEP]\"");
+    EXPECT_CONFIG("{\"pad_token\": {\"content\": \"<pad>\"}}", "pad_token \"<pad>\" is not supported");
+    EXPECT_CONFIG("{\"additional_special_tokens\": [\"<e>\"]}", "additional_special_tokens \"<e>\" is not supported");
+    EXPECT_CONFIG("{\"added_tokens_decoder\": {\"6\": {\"content\": \"<e>\", \"normalized\": true}}}",
+                  "the added token \"<e>\" has \"normalized\": true");
+    EXPECT_CONFIG("{\"added_tokens_decoder\": {\"4\": {\"content\": \"<e>\"}}}",
+                  "the id 4 of \"<e>\" is that of \"[MASK]\"");
+    EXPECT_CONFIG("{\"added_tokens_decoder\": {\"x\": {}}}", "stands under its id");
+    expect_beside("added_tokens.json", "{\"[MASK]\": 4, \"[PAD]\": 0}", NULL);
+    expect_beside("added_tokens.json", "{}", NULL);
+    expect_beside("added_tokens.json", "{\"<e>\": 6}", "the added token \"<e>\" is not supported");
+    expect_beside("added_tokens.json", "{\"the\": 5}", "the added token \"the\" is not supported");
+    expect_beside("added_tokens.json", "[]", "an object {…} must stand here");
+    write_file("tokenizer_config.json",
+               "{\"added_tokens_decoder\": {\"6\": {\"content\": \"<E>\", \"special\": true}}, "
+               "\"additional_special_tokens\": [\"<E>\"]}");
+    expect_beside("added_tokens.json", "{\"<E>\": 6}", NULL);
+    SelfcTokenizer *t = open_text("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\n");
+    expect_tokens(t, "the<E>", "the/0/0-3 <E>/1/3-6");
+    selfc_tokenizer_close(t);
+    unlink(in_folder("tokenizer_config.json"));
+}
+
 static void check_long_words(void) {
     SelfcTokenizer *t = open_text("vocab.txt", pieces);
     enum { MOST = 100000 };
@@ -441,6 +493,7 @@ int main(void) {
     if (!mkdtemp(folder)) return 1;
     check_uncased();
     check_cased();
+    check_config();
     check_long_words();
     check_files();
     check_saving();

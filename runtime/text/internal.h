@@ -40,8 +40,11 @@ bool tables_build(SelfcTokenizer *tokenizer);
 
 /* tokenizer_json.c. false after selfc_fail. */
 bool tokenizer_read_json(SelfcTokenizer *tokenizer, const char *text, size_t size, const char *name);
-/* tokenizer_config.json beside a vocabulary: what it says of the rules; *says_case: whether of the case. */
+/* tokenizer_config.json beside a vocabulary: what it says of the rules; *says_case: whether of the case. What cannot be
+ * followed is refused. */
 bool tokenizer_read_config(SelfcTokenizer *tokenizer, const char *text, size_t size, const char *name, bool *says_case);
+/* added_tokens.json beside it: only what is added already may stand in it. */
+bool tokenizer_read_added(SelfcTokenizer *tokenizer, const char *text, size_t size, const char *name);
 /* vocab.txt: a token a line. */
 bool tokenizer_read_lines(SelfcTokenizer *tokenizer, const char *text, size_t size, const char *name);
 #endif

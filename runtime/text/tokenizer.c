@@ -103,22 +103,29 @@ static bool tokenizer_set_case(SelfcTokenizer *tokenizer) {
     return true;
 }
 
-static bool tokenizer_read_beside(SelfcTokenizer *tokenizer, const char *path, bool *says_case) {
+/* A file that stands beside the vocabulary, if it does; *bytes: free(). */
+static bool tokenizer_bytes_beside(const char *path, const char *name, char **beside, void **bytes, size_t *size) {
     const char *slash = strrchr(path, '/');
     char *folder = slash ? strndup(path, (size_t)(slash - path + 1)) : strdup(".");
-    char *config = folder ? file_join(folder, "tokenizer_config.json") : NULL;
-    void *bytes;
-    size_t size;
-    bool good = true;
-    if (config && file_exists(config)) {
-        good = !selfc_file_read(config, &bytes, &size);
-        if (good) {
-            good = tokenizer_read_config(tokenizer, bytes, size, config, says_case);
-            free(bytes);
-        }
-    }
-    free(config);
+    *beside = folder ? file_join(folder, name) : NULL;
+    *bytes = NULL;
     free(folder);
+    return !*beside || !file_exists(*beside) || !selfc_file_read(*beside, bytes, size);
+}
+
+static bool tokenizer_read_beside(SelfcTokenizer *tokenizer, const char *path, bool *says_case) {
+    void *bytes;
+    char *beside;
+    size_t size;
+    bool good = tokenizer_bytes_beside(path, "tokenizer_config.json", &beside, &bytes, &size);
+    if (good && bytes) good = tokenizer_read_config(tokenizer, bytes, size, beside, says_case);
+    free(bytes);
+    free(beside);
+    if (!good) return false;
+    good = tokenizer_bytes_beside(path, "added_tokens.json", &beside, &bytes, &size);
+    if (good && bytes) good = tokenizer_read_added(tokenizer, bytes, size, beside);
+    free(bytes);
+    free(beside);
     return good;
 }
 
@@ -135,10 +142,10 @@ static bool tokenizer_read(SelfcTokenizer *tokenizer, const char *path, const ch
     if (tokenizer_is_json(path, text, size))
         return tokenizer_read_json(tokenizer, text, size, path) && tokenizer_finish(tokenizer, path);
     bool says_case = false;
-    if (!tokenizer_read_lines(tokenizer, text, size, path)) return false;
+    if (!tokenizer_read_lines(tokenizer, text, size, path) || !tokenizer_add_usual(tokenizer)) return false;
     if (!tokenizer_read_beside(tokenizer, path, &says_case)) return false;
     if (!says_case && !tokenizer_set_case(tokenizer)) return false;
-    return tokenizer_add_usual(tokenizer) && tokenizer_finish(tokenizer, path);
+    return tokenizer_finish(tokenizer, path);
 }
 
 /* In a folder, the file that says most. NULL after selfc_fail. */

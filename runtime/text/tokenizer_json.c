@@ -1,7 +1,7 @@
 /* The files that tokenizers come in: tokenizer.json of the Python package `tokenizers`, as far as it is BERT's (or
- * ours, of characters), and the older vocab.txt. What is not supported is refused by its name, not passed over: a
- * tokenizer that is nearly right is wrong. What stands around the text (post-processor, truncation, padding) is not a
- * tokenizer's business here, and is passed over. */
+ * ours, of characters), and the older vocab.txt with what stands beside it. What is not supported is refused by its
+ * name, not passed over: a tokenizer that is nearly right is wrong. What stands around the text (post-processor,
+ * truncation, padding) is not a tokenizer's business here, and is passed over. */
 #include "runtime/text/internal.h"
 
 #include "runtime/data/file.h"
@@ -200,23 +200,25 @@ static bool read_added_key(Reading *reading, const char *key, void *context) {
     return true;
 }
 
-static bool read_added_token(Reading *reading) {
-    Added added = {.id = -1};
-    bool good = read_object(reading, read_added_key, &added);
-    const char *content = added.content ? added.content : "";
-    if (good && (added.id < 0 || !*content)) good = reading_bad(reading, "an added token needs \"id\" and \"content\"");
-    const char *what = added.is_normalized           ? "\"normalized\": true"
-                       : added.is_single_word        ? "\"single_word\": true"
-                       : added.strips                ? "\"lstrip\" or \"rstrip\": true"
+static bool added_keep(Reading *reading, const Added *added) {
+    const char *content = added->content ? added->content : "";
+    if (added->id < 0 || !*content) return reading_bad(reading, "an added token needs \"id\" and \"content\"");
+    const char *what = added->is_normalized          ? "\"normalized\": true"
+                       : added->is_single_word       ? "\"single_word\": true"
+                       : added->strips               ? "\"lstrip\" or \"rstrip\": true"
                        : strpbrk(content, " \t\r\n") ? "white space"
                                                      : NULL;
-    if (good && what) {
+    if (what) {
         selfc_fail("%s: the added token \"%s\" has %s, which is not supported", reading->name, content, what);
         reading->is_reported = true;
-        good = false;
+        return false;
     }
-    good =
-        good && read_token(reading, added.id, content) && tokenizer_add(reading->tokenizer, added.id, added.is_special);
+    return read_token(reading, added->id, content) && tokenizer_add(reading->tokenizer, added->id, added->is_special);
+}
+
+static bool read_added_token(Reading *reading) {
+    Added added = {.id = -1};
+    bool good = read_object(reading, read_added_key, &added) && added_keep(reading, &added);
     free(added.content);
     return good;
 }
@@ -339,14 +341,128 @@ bool tokenizer_read_json(SelfcTokenizer *tokenizer, const char *text, size_t siz
                                                         : "\"Split\" at each character before BPE without merges");
 }
 
-/* --- vocab.txt --- */
+/* --- tokenizer_config.json, beside a vocab.txt --- */
 
 typedef struct {
     bool lower, ideographs, has_strip, strip, *says_case;
 } Config;
 
+/* Those of transformers' classes that are BERT's by another name, and its generic ones; each may end in "Fast". */
+static const char *const config_classes[] = {"BertTokenizer",
+                                             "DistilBertTokenizer",
+                                             "ElectraTokenizer",
+                                             "MobileBertTokenizer",
+                                             "SqueezeBertTokenizer",
+                                             "ConvBertTokenizer",
+                                             "LayoutLMTokenizer",
+                                             "LxmertTokenizer",
+                                             "RetriBertTokenizer",
+                                             "DPRContextEncoderTokenizer",
+                                             "DPRQuestionEncoderTokenizer",
+                                             "DPRReaderTokenizer",
+                                             "PreTrainedTokenizer",
+                                             "TokenizersBackend"};
+
+/* Keys that may say this alone. */
+static const struct {
+    const char *key, *value;
+} config_fixed[] = {{"unk_token", "[UNK]"},           {"sep_token", "[SEP]"},
+                    {"pad_token", "[PAD]"},           {"cls_token", "[CLS]"},
+                    {"mask_token", "[MASK]"},         {"wordpieces_prefix", "##"},
+                    {"word_tokenizer_type", "basic"}, {"subword_tokenizer_type", "wordpiece"}};
+
+/* Keys with lists of tokens, which may be those that are added anyway. */
+static const char *const config_lists[] = {"never_split", "additional_special_tokens", "extra_special_tokens"};
+
+static bool read_class(Reading *reading) {
+    char *name = NULL;
+    bool good = json_word(&reading->scan, "null") || read_text(reading, &name), is_known = !name;
+    size_t length = name ? strlen(name) : 0;
+    if (length > 4 && !strcmp(name + length - 4, "Fast")) length -= 4;
+    for (size_t i = 0; name && i < sizeof config_classes / sizeof *config_classes; i++)
+        is_known |= strlen(config_classes[i]) == length && !strncmp(config_classes[i], name, length);
+    if (good && !is_known)
+        good = reading_unsupported(reading, "the tokenizer_class", name,
+                                   "\"BertTokenizer\" and those that are the same by another name");
+    free(name);
+    return good;
+}
+
+/* null, a string, or an object with the string as its "content"; free(*content). */
+static bool read_content(Reading *reading, char **content) {
+    JsonScan ahead = reading->scan;
+    Added added = {.id = -1};
+    *content = NULL;
+    if (json_word(&reading->scan, "null")) return true;
+    if (!json_take(&ahead, '{')) return read_text(reading, content);
+    bool good = read_object(reading, read_added_key, &added);
+    *content = added.content;
+    return good;
+}
+
+static bool read_fixed(Reading *reading, const char *key, const char *value) {
+    char *content, wanted[32];
+    bool good = read_content(reading, &content);
+    snprintf(wanted, sizeof wanted, "\"%s\"", value);
+    if (good && content && strcmp(content, value)) good = reading_unsupported(reading, key, content, wanted);
+    free(content);
+    return good;
+}
+
+static bool read_listed(Reading *reading, const char *key) {
+    const SelfcTokenizer *tokenizer = reading->tokenizer;
+    char *content;
+    bool good = read_content(reading, &content), is_added = !content;
+    int32_t id = content ? selfc_tokenizer_find(tokenizer, content) : -1;
+    for (uint32_t i = 0; i < tokenizer->added_count; i++) is_added |= tokenizer->added[i].id == id;
+    if (good && !is_added)
+        good = reading_unsupported(reading, key, content, "tokens of \"added_tokens_decoder\" and BERT's own");
+    free(content);
+    return good;
+}
+
+static bool read_list(Reading *reading, const char *key) {
+    JsonScan *scan = &reading->scan, ahead = reading->scan;
+    if (json_word(scan, "null")) return true;
+    if (json_take(&ahead, '{') && json_take(&ahead, '}')) return *scan = ahead, true;
+    if (!json_take(scan, '[')) return reading_bad(reading, "a list […] must stand here");
+    if (json_take(scan, ']')) return true;
+    do
+        if (!read_listed(reading, key)) return false;
+    while (json_take(scan, ','));
+    return json_take(scan, ']') || reading_bad(reading, "',' or ']' must stand here");
+}
+
+/* "id": {"content": …} */
+static bool read_added_by_id(Reading *reading, const char *key, void *context) {
+    JsonScan number = json_begin(key, strlen(key));
+    Added added = {.id = -1};
+    uint64_t id;
+    (void)context;
+    if (!json_whole_number(&number, &id) || number.at != number.end || id >= READING_MOST_TOKENS)
+        return reading_bad(reading, "an added token stands under its id, a whole number below 4194304");
+    bool good = read_object(reading, read_added_key, &added);
+    added.id = (int32_t)id;
+    good = good && added_keep(reading, &added);
+    free(added.content);
+    return good;
+}
+
+static bool read_basic(Reading *reading) {
+    bool is_basic = true;
+    if (!read_bool_or_null(reading, &is_basic)) return false;
+    return is_basic || reading_unsupported(reading, "do_basic_tokenize", "false", "true");
+}
+
 static bool read_config_key(Reading *reading, const char *key, void *context) {
     Config *config = context;
+    for (size_t i = 0; i < sizeof config_fixed / sizeof *config_fixed; i++)
+        if (!strcmp(key, config_fixed[i].key)) return read_fixed(reading, key, config_fixed[i].value);
+    for (size_t i = 0; i < sizeof config_lists / sizeof *config_lists; i++)
+        if (!strcmp(key, config_lists[i])) return read_list(reading, key);
+    if (!strcmp(key, "tokenizer_class")) return read_class(reading);
+    if (!strcmp(key, "added_tokens_decoder")) return read_object(reading, read_added_by_id, NULL);
+    if (!strcmp(key, "do_basic_tokenize")) return read_basic(reading);
     if (!strcmp(key, "do_lower_case")) return *config->says_case = true, read_bool(reading, &config->lower);
     if (!strcmp(key, "tokenize_chinese_chars")) return read_bool_or_null(reading, &config->ideographs);
     if (strcmp(key, "strip_accents")) return json_skip_value(&reading->scan);
@@ -364,6 +480,38 @@ bool tokenizer_read_config(SelfcTokenizer *tokenizer, const char *text, size_t s
     tokenizer->rules.strips_accents = config.has_strip ? config.strip : config.lower;
     return true;
 }
+
+/* How one of them is found in a text, this file does not say: those that it may name are known already. */
+static bool read_added_known(Reading *reading) {
+    const SelfcTokenizer *tokenizer = reading->tokenizer;
+    int32_t id = -1;
+    char *token = json_string(&reading->scan);
+    bool good = token && json_take(&reading->scan, ':') && read_id(reading, &id), is_added = false;
+    for (uint32_t i = 0; good && i < tokenizer->added_count; i++)
+        is_added |= tokenizer->added[i].id == id && selfc_tokenizer_find(tokenizer, token) == id;
+    if (good && !is_added) {
+        selfc_fail(
+            "%s: the added token \"%s\" is not supported, for how it is found in a text is said neither here nor "
+            "in \"added_tokens_decoder\" of a tokenizer_config.json; a tokenizer.json would say it",
+            reading->name, token);
+        reading->is_reported = true;
+        good = false;
+    }
+    free(token);
+    return good || reading_bad(reading, "a token, a colon and an id must stand here");
+}
+
+bool tokenizer_read_added(SelfcTokenizer *tokenizer, const char *text, size_t size, const char *name) {
+    Reading reading = {.tokenizer = tokenizer, .scan = json_begin(text, size), .name = name};
+    if (!json_take(&reading.scan, '{')) return reading_bad(&reading, "an object {…} must stand here");
+    if (json_take(&reading.scan, '}')) return true;
+    do
+        if (!read_added_known(&reading)) return false;
+    while (json_take(&reading.scan, ','));
+    return json_take(&reading.scan, '}') || reading_bad(&reading, "',' or '}' must stand here");
+}
+
+/* --- vocab.txt --- */
 
 bool tokenizer_read_lines(SelfcTokenizer *tokenizer, const char *text, size_t size, const char *name) {
     int32_t id = 0;
