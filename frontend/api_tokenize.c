@@ -1,10 +1,12 @@
 /* `selfc tokenize`: files to tokens line by line, tokens to text, and vocabularies from files. */
 #include "frontend/api.h"
+#include "runtime/data/data.h"
 #include "runtime/text/tokenizer.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef struct {
     SelfcTokenizer *tokenizer;
@@ -99,7 +101,7 @@ int selfc_tokenize_files(const SelfcTokenize *given, FILE *out) {
 
 /* --- training --- */
 
-/* In pieces that end with a space; only a word keeps more of a file in memory. */
+/* What comes in by a pipe, in pieces that end with a space; only a word keeps more of it in memory. */
 static int count_stream(SelfcWords *words, FILE *in, const char *name) {
     size_t room = 1 << 20, used = 0;
     char *text = malloc(room);
@@ -126,6 +128,9 @@ static int count_stream(SelfcWords *words, FILE *in, const char *name) {
 
 static int count_file(SelfcWords *words, const char *path) {
     bool is_stdin = !strcmp(path, "-");
+    struct stat status;
+    if (!is_stdin && !stat(path, &status) && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)))
+        return selfc_text_words(words, path) ? api_fail("%s", selfc_failure()) : 0;
     FILE *in = is_stdin ? stdin : fopen(path, "rbe");
     if (!in) return api_fail("cannot read %s: %s", path, strerror(errno));
     int failed = count_stream(words, in, is_stdin ? "stdin" : path);

@@ -197,8 +197,8 @@ typedef struct {
     int ids, decode;
 } SelfcTokenize;
 int selfc_tokenize_files(const SelfcTokenize *tokenize, FILE *out);
-/* Trains a WordPiece vocabulary of `tokens` tokens on text files, and writes it as vocab.txt, or as tokenizer.json
- * where the name ends in .json. Says to `report` what it is. */
+/* Trains a WordPiece vocabulary of `tokens` tokens on text files and folders of them, whose training split counts (of
+ * JSON lines questions and contexts), and writes it as vocab.txt, or as tokenizer.json where the name ends in .json. Says to `report` what it is. */
 int selfc_tokenize_train(const char *const *files, size_t file_count, int64_t tokens, int is_cased, const char *out,
                          FILE *report);
 

@@ -71,6 +71,11 @@ void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_
  * source with this unit would. NULL after selfc_fail. */
 SelfcTokenizer *selfc_text_characters(const char *path, const char *unit);
 
+/* text_words.c: counts the words of the text file, or of the training texts in the folder, at a path; of JSON lines those
+ * of questions and contexts. 0, or -1 after selfc_fail. */
+typedef struct SelfcWords SelfcWords; /* runtime/text/tokenizer.h */
+int selfc_text_words(SelfcWords *words, const char *path);
+
 /* A permutation of 0..count-1 that depends on (seed, epoch) alone. */
 void selfc_shuffle(int32_t *order, int64_t count, uint64_t seed, int64_t epoch);
 

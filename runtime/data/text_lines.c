@@ -59,12 +59,7 @@ static bool text_take_label(const char *line, int64_t length, int64_t *begin, ui
 
 /* --- questions --- */
 
-typedef struct {
-    char *question, *context, *answer; /* answer NULL: the context has none */
-    double start;                      /* < 0: not given */
-} QuestionLine;
-
-static void question_free(QuestionLine *line) {
+void question_free(QuestionLine *line) {
     free(line->question);
     free(line->context);
     free(line->answer);
@@ -100,7 +95,7 @@ static bool text_read_object(JsonScan *scan, QuestionLine *line) {
     return json_take(scan, '}') && (json_skip_space(scan), scan->at == scan->end);
 }
 
-static bool text_read_question(const char *text, int64_t length, QuestionLine *line, char *reason) {
+bool text_read_question(const char *text, int64_t length, QuestionLine *line, char reason[TEXT_REASON]) {
     JsonScan scan = json_begin(text, (size_t)length);
     line->start = -1;
     if (!text_read_object(&scan, line))

@@ -35,6 +35,15 @@ typedef struct {
 } TextUnits;
 uint16_t *text_units_add(TextUnits *units, int64_t count); /* room for so many; aborts when memory is out */
 
+/* A JSON object with a question. */
+typedef struct {
+    char *question, *context, *answer; /* answer NULL: the context has none */
+    double start;                      /* < 0: not given */
+} QuestionLine;
+/* Into *line, which is empty and to be freed in any case. False with a reason. */
+bool text_read_question(const char *text, int64_t length, QuestionLine *line, char reason[TEXT_REASON]);
+void question_free(QuestionLine *line);
+
 /* Adds the record of a line, which is UTF-8 and has no end of line, or counts it as lost. tokens: room for
  * plan->length + 1. False with a reason. */
 bool text_line_encode(const TextPlan *plan, const char *line, int64_t length, SelfcToken *tokens, TextUnits *out,

@@ -120,6 +120,32 @@ bool text_reader_next(TextReader *reader, TextPiece *piece) {
     return true;
 }
 
+/* --- lines --- */
+
+int64_t text_cut_lines(const void *context, const char *text, int64_t length) {
+    (void)context;
+    while (length && text[length - 1] != '\n') length--;
+    return length;
+}
+
+static bool text_is_blank(const char *line, int64_t length) {
+    for (int64_t i = 0; i < length; i++)
+        if (!strchr(" \t\r\f\v", line[i]) || !line[i]) return false;
+    return true;
+}
+
+bool text_next_line(const TextPiece *piece, int64_t *at, const char **line, int64_t *length) {
+    while (*at < piece->length) {
+        const char *stop = memchr(piece->text + *at, '\n', (size_t)(piece->length - *at));
+        *line = piece->text + *at;
+        *length = stop ? stop - *line : piece->length - *at;
+        *at += *length + (stop != NULL);
+        if (*length && (*line)[*length - 1] == '\r') --*length;
+        if (!text_is_blank(*line, *length)) return true;
+    }
+    return false;
+}
+
 /* --- what is wrong with texts --- */
 
 bool text_fail_at(const TextFile *file, int64_t offset, const char *reason) {

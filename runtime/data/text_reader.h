@@ -14,6 +14,7 @@ typedef struct {
 
 /* The last place where a text may be cut; 0: nowhere, more is needed. */
 typedef int64_t TextCut(const void *context, const char *text, int64_t length);
+TextCut text_cut_lines; /* behind the end of a line */
 
 typedef struct {
     const TextFiles *files;
@@ -31,6 +32,9 @@ void text_reader_begin(TextReader *reader, const TextFiles *files, TextCut *cut,
 void text_reader_end(TextReader *reader);
 /* The next piece into `piece`, whose room is used again. At the end its length is 0. False after selfc_fail. */
 bool text_reader_next(TextReader *reader, TextPiece *piece);
+
+/* The next line of a piece that is not blank, from *at on, which goes behind it; without its end. False: no more. */
+bool text_next_line(const TextPiece *piece, int64_t *at, const char **line, int64_t *length);
 
 /* "FILE:LINE: reason" as the failure; false. */
 bool text_fail_at(const TextFile *file, int64_t offset, const char *reason);

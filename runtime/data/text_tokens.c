@@ -44,12 +44,6 @@ static int64_t text_cut_words(const void *context, const char *text, int64_t len
     return selfc_tokenizer_cut(context, text, length);
 }
 
-static int64_t text_cut_lines(const void *context, const char *text, int64_t length) {
-    (void)context;
-    while (length && text[length - 1] != '\n') length--;
-    return length;
-}
-
 /* --- on a thread --- */
 
 static bool text_is_utf8(TextJob *job, const TextPiece *piece, int64_t file) {
@@ -68,12 +62,6 @@ static void text_do_stream(const TextWork *work, TextJob *job) {
     if (is_between) *text_units_add(&job->out, 1) = (uint16_t)work->plan->end;
 }
 
-static bool text_is_blank(const char *line, int64_t length) {
-    for (int64_t i = 0; i < length; i++)
-        if (!strchr(" \t\r\f\v", line[i]) || !line[i]) return false;
-    return true;
-}
-
 /* A record without a token of the text is no sample, unless it says something else. */
 static void text_drop_empty(const TextWork *work, TextUnits *out, int64_t begin) {
     if (work->plan->kind == TEXT_plain && out->count > begin && !out->units[begin]) out->count = begin;
@@ -82,16 +70,12 @@ static void text_drop_empty(const TextWork *work, TextUnits *out, int64_t begin)
 static void text_do_lines(const TextWork *work, TextJob *job) {
     if (!text_is_utf8(job, &job->piece, job->piece.file)) return;
     text_reserve_tokens(job, work->plan->length + 1);
-    const char *text = job->piece.text, *end = text + job->piece.length, *next;
-    for (const char *line = text; line < end; line = next) {
-        const char *stop = memchr(line, '\n', (size_t)(end - line));
-        next = stop ? stop + 1 : end;
-        if (!stop) stop = end;
-        if (stop > line && stop[-1] == '\r') stop--;
-        if (text_is_blank(line, stop - line)) continue;
+    const char *line;
+    int64_t length;
+    for (int64_t at = 0; text_next_line(&job->piece, &at, &line, &length);) {
         int64_t begin = job->out.count;
-        job->bad_offset = job->piece.offset + (line - text);
-        if (!text_line_encode(work->plan, line, stop - line, job->tokens, &job->out, job->reason)) return;
+        job->bad_offset = job->piece.offset + (line - job->piece.text);
+        if (!text_line_encode(work->plan, line, length, job->tokens, &job->out, job->reason)) return;
         text_drop_empty(work, &job->out, begin);
     }
 }

@@ -30,7 +30,25 @@ gives 1 "$selfc" tokenize --vocabulary vocab.txt none; says "cannot read none"
 gives 1 "$selfc" tokenize --vocabulary vocab.txt --decode text; says 'text:1: "The" is no id of the vocabulary, a whole number from 0 to 799'
 gives 1 "$selfc" tokenize --train $corpus --size 20 -o x.txt; says "a vocabulary of 20 tokens is too small"
 : >empty
-gives 1 "$selfc" tokenize --train empty --size 100 -o x.txt; says "there are no words"
+gives 1 "$selfc" tokenize --train empty --size 100 -o x.txt; says "empty: holds no text"
+echo >blank
+gives 1 "$selfc" tokenize --train blank --size 100 -o x.txt; says "there are no words"
+
+# JSON lines as they read, and folders as they are trained on.
+mkdir asked
+printf '%s\n' '{"question": "who?", "context": "caf\u00e9\n\"x\"", "answer": "x", "start": 777}' '' >asked/train.jsonl
+echo '{"question": "zzz", "context": "zzz"}' >asked/test.jsonl
+printf 'who? caf\303\251\n"x"' >read.txt
+for from in asked asked/train.jsonl read.txt "-"; do
+    "$selfc" tokenize --train $from --size 100 --cased -o "from.txt" <read.txt >out 2>err || fail "$from: $(cat err)"
+    [ $from = asked ] && cp from.txt first.txt
+    same first.txt from.txt
+done
+"$selfc" tokenize --train <(cat read.txt) --size 100 --cased -o from.txt >out || fail "a pipe is not read"
+same first.txt from.txt
+gives 0 "$selfc" tokenize --vocabulary first.txt read.txt; prints 'c ##a ##f ##é'
+echo '{"question": "who"}' >>asked/train.jsonl
+gives 1 "$selfc" tokenize --train asked --size 100 -o x.txt; says 'asked/train.jsonl:3: the JSON object has no "context"'
 printf '%s ' привет Привет мир Мир >russian
 gives 0 "$selfc" tokenize --train russian --size 60 --cased -o russian.txt
 gives 0 "$selfc" tokenize --vocabulary russian.txt russian; grep -q '^п' out && grep -q ' П' out || fail "case is lost: $(cat out)"
