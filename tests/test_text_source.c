@@ -355,6 +355,54 @@ static void test_questions(void) {
     EXPECT_FAILURE(of("q.train.jsonl", SELFC_TRAIN, 4, NULL), "a \"length\" of at least 5");
 }
 
+/* Ids above 65,535, of which the last 16 bits are those of others. */
+static void test_wide(void) {
+    enum { TOKENS = 70000 };
+    char *lines = malloc(16 * TOKENS), *at = lines;
+    for (int i = 0; i < TOKENS; i++)
+        at += i <= MASK ? sprintf(at, "%s\n", vocabulary[i]) : sprintf(at, i == 66000 ? "##z\n" : "w%d\n", i);
+    put("wide/vocab.txt", lines);
+    free(lines);
+    SelfcTokenizer *wide = selfc_tokenizer_open(in_folder("wide/vocab.txt"));
+    EXPECT(wide && selfc_tokenizer_size(wide) == TOKENS, "%s", selfc_failure());
+    put("wide/train/1.txt", "1 w69999 w5z\n7 w65541 w65536 w7\n0 w6\n");
+    put("wide/train/2.txt", "w66001");
+    put("wide/test.jsonl",
+        "{\"question\": \"w65541 w5\", \"context\": \"w5 w69999 w65538\", \"answer\": \"w65538\"}\n");
+    SelfcSourceOptions options = of("wide/train/1.txt", SELFC_TRAIN, 5, "line");
+    options.tokenizer = wide;
+    options.has_labels = options.whole = 1;
+    SelfcSource *source = open_text(options);
+    expect_field(source, "text", 0, CLS, 69999, 5, 66000, SEP, -9);
+    expect_field(source, "word", 0, -1, 0, 1, 1, -1, -9);
+    expect_field(source, "text", 1, CLS, 65541, 65536, 7, SEP, -9);
+    expect_field(source, "text", 2, CLS, 6, SEP, PAD, PAD, -9);
+    expect_field(source, "label", 1, 7, -9);
+    selfc_source_close(source);
+    options.path = in_folder("wide/train");
+    options.has_labels = 0;
+    options.unit = "document";
+    source = open_text(options);
+    expect_field(source, "text", 1, CLS, 66001, SEP, PAD, PAD, -9);
+    selfc_source_close(source);
+    options.unit = "stream";
+    options.stride = 1;
+    source = open_text(options);
+    EXPECT(source && selfc_source_count(source) == 12 - 3 + 1, "%lld samples", (long long)selfc_source_count(source));
+    expect_field(source, "text", 1, CLS, 69999, 5, 66000, SEP, -9);
+    expect_field(source, "text", 9, CLS, 6, SEP, 66001, SEP, -9);
+    selfc_source_close(source);
+    options = of("wide/test.jsonl", SELFC_TRAIN, 9, NULL);
+    options.tokenizer = wide;
+    options.whole = 1;
+    source = open_text(options);
+    expect_field(source, "text", 0, CLS, 65541, 5, SEP, 5, 69999, 65538, SEP, PAD, -9);
+    expect_field(source, "segment", 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, -9);
+    expect_field(source, "start", 0, 6, -9);
+    selfc_source_close(source);
+    selfc_tokenizer_close(wide);
+}
+
 static void test_bad_text(void) {
     put("latin.txt", "a b\nc \xE9t\xE9\n");
     EXPECT_FAILURE(of("latin.txt", SELFC_TRAIN, 4, NULL), "latin.txt:2: byte 6 of the file, 0xE9, is no UTF-8");
@@ -483,7 +531,7 @@ static void test_cache_head(void) {
     selfc_source_close(open_text(options));
     char *file = cache_file(cache);
     struct stat before, after;
-    for (long place = 0; place < 72; place += 8) {
+    for (long place = 0; place < 80; place += 8) {
         EXPECT(!stat(file, &before), "the cache is gone");
         FILE *out = fopen(file, "r+b");
         fseek(out, place + 2, SEEK_SET);
@@ -613,6 +661,7 @@ int main(void) {
         test_lines();
         test_documents();
         test_questions();
+        test_wide();
         test_bad_text();
         test_cache();
         test_cache_head();

@@ -44,7 +44,7 @@ static bool text_sample(const SelfcSource *source, int64_t index, TextSample *sa
     int64_t body = text_body(&texts->plan);
     if (index < 0 || index >= source->count) return false;
     if (texts->unit == UNIT_stream) {
-        *sample = (TextSample){texts->store.units + index * texts->stride, NULL, body};
+        *sample = (TextSample){texts->store.units + index * texts->stride * text_width(&texts->plan), NULL, body};
         return true;
     }
     const uint16_t *record = token_store_record(&texts->store, index);
@@ -54,12 +54,17 @@ static bool text_sample(const SelfcSource *source, int64_t index, TextSample *sa
 }
 
 /* A changed cache file makes wrong tokens at worst, none outside of the vocabulary. */
-static int32_t text_id(const Texts *texts, uint16_t unit) { return unit < texts->vocabulary ? unit : 0; }
+static int32_t text_id(const Texts *texts, const TextSample *sample, int64_t i) {
+    bool is_wide = texts->plan.is_wide;
+    const uint16_t *unit = sample->tokens + (is_wide ? 2 * i : i);
+    uint32_t id = unit[0] | (is_wide ? (uint32_t)unit[1] << 16 : 0);
+    return id < texts->vocabulary ? (int32_t)id : 0;
+}
 
 static void text_put_text(const Texts *texts, const TextSample *sample, int32_t *out) {
     int64_t at = 0, length = texts->plan.length;
     if (texts->plan.has_specials) out[at++] = texts->plan.begin;
-    for (int64_t i = 0; i < sample->count; i++) out[at++] = text_id(texts, sample->tokens[i]);
+    for (int64_t i = 0; i < sample->count; i++) out[at++] = text_id(texts, sample, i);
     if (texts->plan.has_specials) out[at++] = texts->plan.end;
     while (at < length) out[at++] = texts->plan.padding;
 }
@@ -70,7 +75,7 @@ static void text_put_words(const Texts *texts, const TextSample *sample, int32_t
     bool is_inside = false; /* of a word that may go on */
     for (int64_t i = 0; i < texts->plan.length; i++) out[i] = -1;
     for (int64_t i = 0; i < sample->count; i++, at++) {
-        uint8_t token = texts->token[text_id(texts, sample->tokens[i])];
+        uint8_t token = texts->token[text_id(texts, sample, i)];
         bool is_special = token & TOKEN_is_special;
         if (!is_special && !(is_inside && (token & TOKEN_continues))) word++;
         is_inside = !is_special;
@@ -85,7 +90,7 @@ static void text_put_segments(const Texts *texts, const TextSample *sample, int3
     if (texts->plan.kind != TEXT_question) return;
     for (int64_t i = 0; i < sample->count; i++) {
         out[1 + i] = is_second;
-        is_second |= sample->tokens[i] == texts->plan.end;
+        is_second |= text_id(texts, sample, i) == texts->plan.end;
     }
     out[1 + sample->count] = 1;
 }
@@ -140,11 +145,7 @@ static bool text_set_plan(Texts *texts, const SelfcSourceOptions *options) {
     const SelfcTokenizer *tokenizer = options->tokenizer;
     *plan = (TextPlan){.tokenizer = tokenizer, .length = options->length};
     texts->vocabulary = selfc_tokenizer_size(tokenizer);
-    if (texts->vocabulary > TEXT_MOST_TOKENS)
-        return selfc_fail("the tokenizer has %lld tokens, but texts are kept with two bytes a token: at most %d are "
-                          "possible",
-                          (long long)texts->vocabulary, TEXT_MOST_TOKENS),
-               false;
+    plan->is_wide = texts->vocabulary > TEXT_NARROW_TOKENS;
     SelfcMarks marks = selfc_tokenizer_marks(tokenizer);
     plan->begin = marks.begin;
     plan->end = marks.end;
@@ -225,7 +226,9 @@ static bool text_need_tokens(Texts *texts, const TextFiles *files) {
     uint64_t key = text_key(texts, files);
     if (token_store_open(&texts->store, texts->cache, key)) return true;
     TokenWriter writer;
-    if (!token_writer_begin(&writer, texts->path, texts->cache, key, text_extra(texts->plan.kind))) return false;
+    if (!token_writer_begin(&writer, texts->path, texts->cache, key, text_extra(texts->plan.kind),
+                            text_width(&texts->plan)))
+        return false;
     if (text_tokenise(&texts->plan, texts->unit, files, &writer)) return token_writer_end(&writer, &texts->store);
     token_writer_abandon(&writer);
     return false;
@@ -235,14 +238,14 @@ static bool text_need_tokens(Texts *texts, const TextFiles *files) {
 
 static bool text_count(SelfcSource *source, Texts *texts) {
     const TokenHead *head = texts->store.head;
-    int64_t body = text_body(&texts->plan);
+    int64_t body = text_body(&texts->plan), tokens = head->units / head->width;
     source->count = texts->unit != UNIT_stream ? head->records
-                    : head->units < body       ? 0
-                                               : (head->units - body) / texts->stride + 1;
+                    : tokens < body            ? 0
+                                               : (tokens - body) / texts->stride + 1;
     if (source->count || source->split == SELFC_TEST) return true;
     if (texts->unit == UNIT_stream)
         selfc_fail("%s: the training text has %lld tokens, too few for one sample, whose \"length\" is %lld%s",
-                   texts->path, (long long)head->units, (long long)texts->plan.length,
+                   texts->path, (long long)tokens, (long long)texts->plan.length,
                    texts->plan.has_specials ? " with [CLS] and [SEP]" : "");
     else if (head->lost)
         selfc_fail("%s: the answer to each question stands behind the first %lld tokens, which is the \"length\" of a "

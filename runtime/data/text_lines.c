@@ -31,8 +31,14 @@ uint16_t *text_units_add(TextUnits *units, int64_t count) {
     return units->units + units->count - count;
 }
 
-static void text_put_ids(uint16_t *to, const SelfcToken *tokens, int64_t count) {
-    for (int64_t i = 0; i < count; i++) to[i] = (uint16_t)tokens[i].id;
+int64_t text_width(const TextPlan *plan) { return plan->is_wide ? 2 : 1; }
+
+void text_put_ids(const TextPlan *plan, TextUnits *out, const SelfcToken *tokens, int64_t count) {
+    uint16_t *to = text_units_add(out, text_width(plan) * count);
+    for (int64_t i = 0; i < count; i++) {
+        *to++ = (uint16_t)tokens[i].id;
+        if (plan->is_wide) *to++ = (uint16_t)((uint32_t)tokens[i].id >> 16);
+    }
 }
 
 /* --- labels --- */
@@ -152,10 +158,10 @@ static bool text_encode_question(const TextPlan *plan, const QuestionLine *line,
     bool has_answer = line->answer && *line->answer, is_long, is_cut;
     if (has_answer && !text_find_answer(line, &from, &to, reason)) return false;
     int64_t asked = text_encode(plan, line->question, (int64_t)strlen(line->question), tokens, room / 2, &is_long);
-    uint16_t *record = text_units_add(out, 3 + asked + 1);
-    int64_t begin = out->count - (3 + asked + 1);
-    text_put_ids(record + 3, tokens, asked);
-    record[3 + asked] = (uint16_t)plan->end;
+    int64_t begin = out->count;
+    text_units_add(out, 1 + text_extra(TEXT_question));
+    text_put_ids(plan, out, tokens, asked);
+    text_put_ids(plan, out, &(SelfcToken){.id = plan->end}, 1);
     int64_t known = text_encode(plan, line->context, (int64_t)strlen(line->context), tokens, room - asked, &is_cut);
     out->cut += is_long || is_cut;
     if (is_cut && has_answer && (!known || tokens[known - 1].to < to)) {
@@ -163,13 +169,13 @@ static bool text_encode_question(const TextPlan *plan, const QuestionLine *line,
         out->lost++;
         return true;
     }
-    text_put_ids(text_units_add(out, known), tokens, known);
+    text_put_ids(plan, out, tokens, known);
     for (int64_t i = known; has_answer && i--;)
         if (tokens[i].to > from) start = asked + 2 + i;
     for (int64_t i = 0; has_answer && i < known; i++)
         if (tokens[i].from < to) end = asked + 2 + i;
     bool is_there = start && start <= end; /* white space lies between tokens: end is before start */
-    record = out->units + begin;
+    uint16_t *record = out->units + begin;
     record[0] = (uint16_t)(asked + 1 + known);
     record[1] = (uint16_t)(is_there ? start : 0);
     record[2] = (uint16_t)(is_there ? end : 0);
@@ -193,9 +199,9 @@ bool text_line_encode(const TextPlan *plan, const char *line, int64_t length, Se
     bool is_cut;
     int64_t count = text_encode(plan, line + begin, length - begin, tokens, text_body(plan), &is_cut);
     out->cut += is_cut;
-    uint16_t *record = text_units_add(out, 1 + extra + count);
+    uint16_t *record = text_units_add(out, 1 + extra);
     record[0] = (uint16_t)count;
     if (extra) record[1] = label;
-    text_put_ids(record + 1 + extra, tokens, count);
+    text_put_ids(plan, out, tokens, count);
     return true;
 }

@@ -3,7 +3,7 @@
 #define SELFC_RUNTIME_TEXT_LINES_H
 #include "runtime/text/tokenizer.h"
 
-enum { TEXT_REASON = 512, TEXT_LONGEST = 1 << 15, TEXT_MOST_TOKENS = 1 << 16 };
+enum { TEXT_REASON = 512, TEXT_LONGEST = 1 << 15, TEXT_NARROW_TOKENS = 1 << 16 };
 
 /* What stands between the length of a record and its tokens. */
 typedef enum {
@@ -17,8 +17,9 @@ int64_t text_extra(TextKind kind); /* units */
 typedef struct {
     const SelfcTokenizer *tokenizer;
     TextKind kind;
-    int64_t length;              /* tokens of a sample, special ones included */
-    bool has_specials;           /* [CLS] before and [SEP] behind */
+    int64_t length;    /* tokens of a sample, special ones included */
+    bool is_wide;      /* ids take two units each, the low 16 bits first: they may be TEXT_NARROW_TOKENS or more */
+    bool has_specials; /* [CLS] before and [SEP] behind */
     int32_t begin, end, padding; /* their ids; padding is 0 where there is no [PAD] */
 } TextPlan;
 int64_t text_body(const TextPlan *plan); /* tokens of the text in a sample */
@@ -43,6 +44,10 @@ typedef struct {
 /* Into *line, which is empty and to be freed in any case. False with a reason. */
 bool text_read_question(const char *text, int64_t length, QuestionLine *line, char reason[TEXT_REASON]);
 void question_free(QuestionLine *line);
+
+/* Adds the tokens' ids, which take text_width units each. */
+int64_t text_width(const TextPlan *plan);
+void text_put_ids(const TextPlan *plan, TextUnits *out, const SelfcToken *tokens, int64_t count);
 
 /* Adds the record of a line, which is UTF-8 and has no end of line, or counts it as lost. tokens: room for
  * plan->length + 1. False with a reason. */

@@ -56,10 +56,9 @@ static void text_do_stream(const TextWork *work, TextJob *job) {
     text_reserve_tokens(job, job->piece.length);
     int64_t count = selfc_tokenizer_encode(work->plan->tokenizer, job->piece.text, job->piece.length, false,
                                            job->tokens, job->piece.length);
-    uint16_t *units = text_units_add(&job->out, count);
-    for (int64_t i = 0; i < count; i++) units[i] = (uint16_t)job->tokens[i].id;
+    text_put_ids(work->plan, &job->out, job->tokens, count);
     bool is_between = job->piece.ends_file && job->piece.file + 1 < work->files->count && work->plan->has_specials;
-    if (is_between) *text_units_add(&job->out, 1) = (uint16_t)work->plan->end;
+    if (is_between) text_put_ids(work->plan, &job->out, &(SelfcToken){.id = work->plan->end}, 1);
 }
 
 /* A record without a token of the text is no sample, unless it says something else. */
@@ -96,8 +95,7 @@ static bool text_do_document(const TextWork *work, TextJob *job, int64_t number)
         int64_t more =
             is_fine ? text_encode(work->plan, job->piece.text, job->piece.length, job->tokens, body - count, &is_cut)
                     : 0;
-        uint16_t *units = text_units_add(&job->out, more);
-        for (int64_t i = 0; i < more; i++) units[i] = (uint16_t)job->tokens[i].id;
+        text_put_ids(work->plan, &job->out, job->tokens, more);
         count += more;
     }
     text_reader_end(&reader);
@@ -134,8 +132,8 @@ static bool text_write_jobs(const TextWork *work, TokenWriter *writer) {
         if (work->unit == UNIT_stream) token_writer_put(writer, job->out.units, job->out.count);
         writer->head.cut += job->out.cut;
         writer->head.lost += job->out.lost;
-        int64_t extra = writer->head.extra;
-        for (int64_t at = 0; work->unit != UNIT_stream && at < job->out.count; at += 1 + extra + job->out.units[at])
+        int64_t fixed = 1 + writer->head.extra, width = writer->head.width;
+        for (int64_t at = 0; work->unit != UNIT_stream && at < job->out.count; at += fixed + width * job->out.units[at])
             token_writer_put_record(writer, job->out.units + at);
     }
     return true;

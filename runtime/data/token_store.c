@@ -1,8 +1,9 @@
 /* The token cache.
  *
- * A stream is one token after another. Samples that are lines or documents are records of different lengths; where each
- * begins would take more room than the two bytes a token that all of this may have, so the index knows the place of
- * every 64th, and the way from there goes from length to length.
+ * A stream is one token after another, each a unit of 16 bits, or two of them where ids are larger. Samples that are
+ * lines or documents are records of different lengths; where each begins would take more room than the two bytes a
+ * token that all of this may have, so the index knows the place of every 64th, and the way from there goes from length
+ * to length.
  *
  * What is written goes through a buffer to the file, so memory does not grow with the text; what is read is mapped, and
  * the system takes its pages back when it needs them. */
@@ -54,8 +55,9 @@ static bool token_store_is_whole(const Region *region, uint64_t key) {
     const TokenHead *head = (const TokenHead *)region->bytes;
     int64_t most = (int64_t)region->size;
     return !memcmp(head->magic, token_magic, sizeof head->magic) && head->key == key && head->units >= 0 &&
-           head->units <= most && head->records >= 0 && head->records <= most &&
-           token_file_size(head) == region->size && head->checksum == token_checksum(region, *head);
+           head->units <= most && (head->width == 1 || head->width == 2) && head->records >= 0 &&
+           head->records <= most && token_file_size(head) == region->size &&
+           head->checksum == token_checksum(region, *head);
 }
 
 static void token_store_begin(TokenStore *store) {
@@ -88,9 +90,10 @@ const uint16_t *token_store_record(const TokenStore *store, int64_t index) {
     const TokenHead *head = store->head;
     const uint64_t *places = (const uint64_t *)(store->region.bytes + token_index_offset(head));
     uint64_t units = (uint64_t)head->units, place = places[index / TOKEN_INDEX_STEP], fixed = 1 + (uint64_t)head->extra;
+    uint64_t width = (uint64_t)head->width;
     for (int64_t left = index % TOKEN_INDEX_STEP; left > 0 && place < units; left--)
-        place += fixed + store->units[place];
-    return place < units && store->units[place] + fixed <= units - place ? &store->units[place] : NULL;
+        place += fixed + width * store->units[place];
+    return place < units && width * store->units[place] + fixed <= units - place ? &store->units[place] : NULL;
 }
 
 /* --- writing --- */
@@ -127,8 +130,9 @@ static FILE *token_open_unnamed(void) {
     return out ? out : tmpfile();
 }
 
-bool token_writer_begin(TokenWriter *writer, const char *what, const char *folder, uint64_t key, int64_t extra) {
-    *writer = (TokenWriter){.what = what, .head = {.key = key, .extra = extra}};
+bool token_writer_begin(TokenWriter *writer, const char *what, const char *folder, uint64_t key, int64_t extra,
+                        int64_t width) {
+    *writer = (TokenWriter){.what = what, .head = {.key = key, .extra = extra, .width = width}};
     if (!folder || *folder) {
         char *in = region_folder(folder);
         writer->path = cache_file_path(folder, "tokens", key);
@@ -168,7 +172,7 @@ void token_writer_put_record(TokenWriter *writer, const uint16_t *record) {
         writer->index[entry] = (uint64_t)writer->head.units;
     }
     if (writer->head.extra && record[1] >= writer->head.below) writer->head.below = record[1] + 1;
-    token_writer_put(writer, record, 1 + writer->head.extra + record[0]);
+    token_writer_put(writer, record, 1 + writer->head.extra + writer->head.width * record[0]);
 }
 
 static void token_write_rest(TokenWriter *writer) {

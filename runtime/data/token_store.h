@@ -1,4 +1,4 @@
-/* Tokens of a text, two bytes each, in a file that is mapped and not read. Private to the runtime. */
+/* Tokens of a text, two bytes each, or four, in a file that is mapped and not read. Private to the runtime. */
 #ifndef SELFC_RUNTIME_TOKEN_STORE_H
 #define SELFC_RUNTIME_TOKEN_STORE_H
 #include "runtime/data/region.h"
@@ -11,7 +11,8 @@ typedef struct {
     uint64_t key;
     int64_t units, records;
     int64_t extra;     /* units of a record between its length and its tokens */
-    int64_t below;     /* values of the first of them are below this */
+    int64_t width;     /* units of a token */
+    int64_t below;     /* values of the first extra unit are below this */
     int64_t cut, lost; /* records whose text was too long; those of them that were left out */
     uint64_t checksum; /* of all else in the file */
 } TokenHead;
@@ -39,7 +40,8 @@ typedef struct {
     int error; /* errno of the first write that failed */
 } TokenWriter;
 /* folder: as region_folder has it; "": a file without a name. False after selfc_fail. */
-bool token_writer_begin(TokenWriter *writer, const char *what, const char *folder, uint64_t key, int64_t extra);
+bool token_writer_begin(TokenWriter *writer, const char *what, const char *folder, uint64_t key, int64_t extra,
+                        int64_t width);
 void token_writer_put(TokenWriter *writer, const uint16_t *units, int64_t count);
 void token_writer_put_record(TokenWriter *writer, const uint16_t *record); /* its length says how long it is */
 bool token_writer_end(TokenWriter *writer, TokenStore *store); /* false after selfc_fail, as if it had never begun */
