@@ -218,6 +218,38 @@ static void test_kill(void) {
     closedir(directory);
 }
 
+/* At the second step of an epoch of 1250. */
+static int look(void *context, int64_t step, double loss) {
+    (void)loss;
+    if (step < 2) return 0;
+    SelfcTensors weights, states;
+    bool is_read = !selfc_safetensors_read("refreshed/weights.safetensors", &weights);
+    EXPECT(is_read, "%s", selfc_failure());
+    if (!is_read) return 1;
+    is_read = !selfc_safetensors_read("refreshed/checkpoint.safetensors", &states);
+    const SelfcEntry *w = is_read ? selfc_safetensors_find(&states, "w") : NULL;
+    EXPECT(w && !memcmp(w->data, weights.entries[0].data, TINY_PIXELS * sizeof(float)), "the weights are older");
+    char *report = read_text("refreshed/report.html");
+    EXPECT(strstr(report, "Map of features") && strstr(report, "data:image/png"), "no map in %zu bytes",
+           strlen(report));
+    free(report);
+    selfc_safetensors_free(&weights);
+    selfc_safetensors_free(&states);
+    *(bool *)context = true;
+    return 1;
+}
+
+/* Long before the first epoch ends there are weights, those of the checkpoint, and a whole report. */
+static void test_refreshed(void) {
+    bool has_looked = false;
+    SelfcTrainOptions options = small_options("refreshed");
+    options.data = NULL;
+    options.pause = 1e-9;
+    options.progress = look;
+    options.progress_context = &has_looked;
+    EXPECT(selfc_train(&tiny_module, &options) == 130 && has_looked, "%s", selfc_failure());
+}
+
 /* Stops at a step in the middle of an epoch. */
 static int stop_at(void *context, int64_t step, double loss) {
     (void)loss;
@@ -542,6 +574,7 @@ int main(void) {
     test_straight_run();
     test_threads();
     test_kill();
+    test_refreshed();
     test_stop();
     test_two_processes();
     test_signals();

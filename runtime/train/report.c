@@ -131,7 +131,7 @@ static void report_charts(FileWriter *out, const Metrics *metrics) {
     report_chart(out, metrics, "samples per second", REPORT_speed, 0);
 }
 
-bool report_write(Trainer *trainer, bool is_last) {
+bool report_write(Trainer *trainer) {
     FileWriter out;
     const Metrics *metrics = &trainer->metrics;
     char *path = file_join(trainer->folder, "report.html");
@@ -148,7 +148,7 @@ bool report_write(Trainer *trainer, bool is_last) {
     report_alarm(&out, metrics);
     report_facts(&out, trainer);
     report_charts(&out, metrics);
-    if (is_last && !(report_map(&out, trainer) && report_views(&out, trainer))) return file_abandon(&out), false;
+    if (!report_map(&out, trainer) || !report_views(&out, trainer)) return file_abandon(&out), false;
     for (int i = 0; i < REPORT_PICTURES && is_fine; i++) is_fine = report_embed(&out, trainer->folder, i);
     if (!is_fine) return file_abandon(&out), false;
     report_profile(&out, trainer);

@@ -13,8 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Seconds between checkpoints within an epoch, and between refreshed reports. */
-static const double train_checkpoint_pause = 30, train_report_pause = 30;
+/* Seconds between checkpoints within an epoch, and between refreshed reports, at least; and at least so many times as
+ * long as the last one took: a large model on a slow disk does not spend its time being written. */
+static const double train_pause = 30, train_pause_times = 50;
 /* Noise of evaluation is that of a step which training never reaches: equal for every evaluation. */
 static const int64_t train_evaluation_step = (int64_t)1 << 31;
 
@@ -339,15 +340,19 @@ static TrainEnd train_fail_loss(Trainer *trainer, double loss) {
     return TRAIN_failed;
 }
 
-/* The loss may be fine while a parameter that it hardly depends on has blown up; such states are never saved. */
+/* The checkpoint, then the weights of the same step. The loss may be fine while a parameter that it hardly depends on
+ * has blown up; such states are never saved. */
 static bool train_save(Trainer *trainer) {
     const char *bad = checkpoint_bad_state(trainer);
-    if (!bad) return checkpoint_write(trainer);
+    if (!bad) return checkpoint_write(trainer) && checkpoint_write_weights(trainer);
     selfc_fail("%s: after step %lld \"%s\" holds values that are no finite numbers; a smaller learning rate may help",
                trainer->folder, (long long)trainer->step, bad);
     nonfinite_explain(trainer);
     return false;
 }
+
+/* What a run is for: pictures and the report; weights stand beside each checkpoint. */
+static bool train_write_results(Trainer *trainer) { return pictures_write(trainer) && report_write(trainer); }
 
 /* What the failure leaves. */
 static void train_fail_kept(const Trainer *trainer) {
@@ -361,13 +366,27 @@ static bool train_is_asked_to_stop(const Trainer *trainer, double loss) {
     return train_signal || (options->progress && options->progress(options->progress_context, trainer->step, loss));
 }
 
-/* What a run is for: weights, pictures, report. */
-static bool train_write_results(Trainer *trainer, bool is_last) {
-    return checkpoint_write_weights(trainer) && pictures_write(trainer) && report_write(trainer, is_last);
+/* What is written again and again. */
+typedef struct {
+    double done_at, took; /* took: the last time; 0: not yet */
+} Habit;
+
+static bool train_is_due(const Trainer *trainer, const Habit *habit, double now) {
+    double least = trainer->options->pause > 0 ? trainer->options->pause : train_pause;
+    return now - habit->done_at > fmax(least, train_pause_times * habit->took);
+}
+
+static bool train_keep_up(Trainer *trainer, Habit *habit, bool (*write)(Trainer *trainer)) {
+    double start = progress_clock();
+    if (!write(trainer)) return false;
+    habit->done_at = progress_clock();
+    habit->took = habit->done_at - start;
+    return true;
 }
 
 static TrainEnd train_loop(Trainer *trainer, Progress *progress) {
-    double began = progress_clock(), saved = began, reported = began, rate = 0;
+    double began = progress_clock(), rate = 0;
+    Habit checkpoint = {began}, report = {began};
     bool is_last = trainer->step >= trainer->step_limit;
     while (!is_last) {
         double loss;
@@ -378,19 +397,17 @@ static TrainEnd train_loop(Trainer *trainer, Progress *progress) {
         is_last = trainer->step >= trainer->step_limit ||
                   (trainer->options->minutes > 0 && now - began >= trainer->options->minutes * 60);
         bool is_epoch = trainer->step % trainer->epoch_steps == 0,
-             is_saved = is_epoch || is_last || is_interrupted || now - saved > train_checkpoint_pause;
+             is_saved = is_epoch || is_last || is_interrupted || train_is_due(trainer, &checkpoint, now);
         bool is_line = is_epoch || is_last || trainer->step % trainer->epoch_steps % trainer->line_steps == 0;
         if (is_line && !train_write_window(trainer, &rate)) return TRAIN_failed;
         progress_step(progress, trainer, loss, rate > 0 ? rate : train_samples_per_second(trainer));
         if ((is_epoch || (is_last && !is_interrupted)) && !train_write_epoch(trainer, progress, rate))
             return TRAIN_failed;
-        if (is_saved && !train_save(trainer)) return TRAIN_failed;
-        if (is_saved) saved = progress_clock();
+        if (is_saved && !train_keep_up(trainer, &checkpoint, train_save)) return TRAIN_failed;
         if (is_interrupted) return TRAIN_interrupted;
-        if (is_epoch && !is_last && now - reported > train_report_pause) {
-            if (!train_write_results(trainer, false)) return TRAIN_failed;
-            reported = progress_clock();
-        }
+        if (is_saved && !is_last && train_is_due(trainer, &report, now) &&
+            !train_keep_up(trainer, &report, train_write_results))
+            return TRAIN_failed;
     }
     return TRAIN_finished;
 }
@@ -404,7 +421,7 @@ static TrainEnd train_run(Trainer *trainer) {
     train_catch_signals(kept);
     TrainEnd end = train_loop(trainer, &progress);
     progress_end(&progress);
-    if (end != TRAIN_failed && !(train_save(trainer) && train_write_results(trainer, true))) end = TRAIN_failed;
+    if (end != TRAIN_failed && !(train_save(trainer) && train_write_results(trainer))) end = TRAIN_failed;
     train_release_signals(kept);
     if (end == TRAIN_failed) train_fail_kept(trainer);
     if (end == TRAIN_interrupted && !trainer->options->quiet)

@@ -15,6 +15,7 @@ typedef struct {
     const char *cache;       /* folder for decoded data; NULL: the user's cache, "": none that outlives the run */
     int resume;              /* go on from the checkpoint in `out` */
     int quiet;
+    double pause;            /* seconds between checkpoints within an epoch, and between reports; 0: 30 */
     double prepare_seconds;  /* spent before (reading, compiling), for the first line */
     int (*progress)(void *context, int64_t step, double loss); /* may be NULL; not 0 stops the run with a checkpoint */
     void *progress_context;

@@ -159,5 +159,5 @@ double progress_clock(void);     /* seconds, monotonic */
 
 /* pictures.c, report.c */
 bool pictures_write(Trainer *trainer); /* samples.png, plane.png, reconstructions.png: those that the functions allow */
-bool report_write(Trainer *trainer, bool is_last); /* last: with what takes a moment, the map of features */
+bool report_write(Trainer *trainer);
 #endif
