@@ -193,21 +193,66 @@ static void test_threads(void) {
     }
 }
 
-/* Killed without warning, again and again, until it is done. */
+/* The step of a checkpoint, or -1: there is none. */
+static int64_t saved_step(const char *path) {
+    SelfcTensors tensors;
+    if (!file_exists(path) || selfc_safetensors_read(path, &tensors)) return -1;
+    char *text = selfc_safetensors_metadata(&tensors, "step");
+    int64_t step = text ? strtoll(text, NULL, 10) : -1;
+    free(text);
+    selfc_safetensors_free(&tensors);
+    return step;
+}
+
+/* Of the last whole line of metrics; 0: there is none. */
+static int64_t written_step(const char *path) {
+    char *text = read_text(path), *end = strrchr(text, '\n');
+    if (end) *end = 0;
+    char *line = end ? strrchr(text, '\n') : NULL;
+    int64_t step = end ? (int64_t)metric(line ? line : text, "step") : 0;
+    free(text);
+    return step;
+}
+
+/* Waits until `steps` more than there are in the checkpoint are in the metrics. */
+static void wait_for_steps(pid_t child, int64_t steps) {
+    for (int i = 0; i < 5000 && !waitid(P_PID, (id_t)child, &(siginfo_t){0}, WEXITED | WNOHANG | WNOWAIT); i++) {
+        if (written_step("killed/metrics.jsonl") >= saved_step("killed/checkpoint.safetensors") + steps) return;
+        sleep_milliseconds(1);
+    }
+}
+
+/* Slow enough to be caught between two checkpoints. */
+static int slow_down(void *context, int64_t step, double loss) {
+    (void)context, (void)step, (void)loss;
+    sleep_milliseconds(1);
+    return 0;
+}
+
+/* Killed without warning, again and again, until it is done: before the first checkpoint, between checkpoints,
+ * whenever. */
 static void test_kill(void) {
     SelfcTrainOptions options = small_options("killed");
-    int kills = 0, code = -1;
+    int kills = 0, early = 0, between = 0, code = -1;
+    options.progress = slow_down;
     srand(1);
     for (int run = 0; run < 400 && code != 0; run++) {
-        options.resume = file_exists("killed/checkpoint.safetensors");
+        options.resume = file_exists("killed/model.json");
         pid_t child = start(&tiny_module, &options, 0);
-        sleep_milliseconds(10 + rand() % 60 + run);
+        if (run < 6)
+            wait_for_steps(child, 2 + rand() % 12);
+        else
+            sleep_milliseconds(10 + rand() % 60 + run);
         kill(child, SIGKILL);
         code = finish(child);
         EXPECT(code == 0 || code == -SIGKILL, "exit code %d", code);
         kills += code == -SIGKILL;
+        int64_t saved = saved_step("killed/checkpoint.safetensors"), written = written_step("killed/metrics.jsonl");
+        early += code != 0 && saved < 0 && written > 0;
+        between += code != 0 && saved > 0 && written > saved;
     }
     EXPECT(code == 0 && kills > 0, "after %d kills: %d", kills, code);
+    EXPECT(early >= 1 && between >= 2, "%d kills before the first checkpoint, %d between two", early, between);
     expect_same_states("straight/checkpoint.safetensors", "killed/checkpoint.safetensors");
     expect_same_file("straight/weights.safetensors", "killed/weights.safetensors");
     EXPECT(check_metrics("killed/metrics.jsonl") == SMALL_EPOCHS, "epochs");
@@ -501,7 +546,13 @@ static void test_refused(void) {
     expect_refused(&module, &options, "for how long?");
     options = small_options("refused");
     options.resume = 1;
-    expect_refused(&tiny_module, &options, "holds no checkpoint.safetensors");
+    expect_refused(&tiny_module, &options, "refused: holds no run to resume");
+    mkdir("imported", 0777);
+    if (selfc_file_replace("imported/model.json", "{}", 2) || selfc_file_replace("imported/weights.safetensors", "", 0))
+        abort();
+    options.out = "imported";
+    expect_refused(&tiny_module, &options, "imported: holds no run to resume");
+    options.out = "refused";
     options = small_options("data/train.npy");
     expect_refused(&tiny_module, &options, "a file has this name");
     options = small_options("data/train.npy/run");

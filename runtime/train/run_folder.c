@@ -36,14 +36,22 @@ static char *run_folder_new(const char *name) {
     }
 }
 
-static bool run_folder_has_checkpoint(const char *folder) {
-    char *path = file_join(folder, "checkpoint.safetensors");
+static bool run_folder_has(const char *folder, const char *name) {
+    char *path = file_join(folder, name);
     bool has = file_exists(path);
     free(path);
     return has;
 }
 
-/* The newest run of this model that has a checkpoint. */
+bool run_folder_has_checkpoint(const char *folder) { return run_folder_has(folder, "checkpoint.safetensors"); }
+
+/* Whether a run was begun here. Weights without a checkpoint were imported: to begin again would be to lose them. */
+static bool run_folder_has_run(const char *folder) {
+    return run_folder_has_checkpoint(folder) ||
+           (run_folder_has(folder, "model.json") && !run_folder_has(folder, "weights.safetensors"));
+}
+
+/* The newest run of this model. */
 static char *run_folder_latest(const char *name) {
     char *latest = NULL;
     for (int number = 1;; number++) {
@@ -53,41 +61,49 @@ static char *run_folder_latest(const char *name) {
             break;
         }
         char *other = path;
-        if (run_folder_has_checkpoint(path)) other = latest, latest = path;
+        if (run_folder_has_run(path)) other = latest, latest = path;
         free(other);
     }
     if (!latest) selfc_fail("there is no run of \"%s\" in runs/ to resume; name its folder with --out", name);
     return latest;
 }
 
-static bool run_folder_check(const char *folder, bool resume) {
-    bool has_checkpoint = run_folder_has_checkpoint(folder);
-    if (resume && !has_checkpoint) selfc_fail("%s: holds no checkpoint.safetensors to resume from", folder);
-    if (!resume && has_checkpoint)
-        selfc_fail("%s: holds a run already; use --resume to go on with it, or another --out", folder);
-    return resume == has_checkpoint;
+static bool run_folder_check_new(const char *folder) {
+    if (!run_folder_has_checkpoint(folder)) return true;
+    selfc_fail("%s: holds a run already; use --resume to go on with it, or another --out", folder);
+    return false;
+}
+
+static char *run_folder_writable(const char *folder) {
+    if (!access(folder, W_OK)) return strdup(folder);
+    selfc_fail("cannot write into the folder %s: %s", folder, strerror(errno));
+    return NULL;
 }
 
 char *run_folder_make(const SelfcModule *module, const SelfcTrainOptions *options) {
-    if (!options->out) return options->resume ? run_folder_latest(module->name) : run_folder_new(module->name);
-    if (!run_folder_check(options->out, options->resume)) return NULL;
-    if (selfc_make_folders(options->out)) return NULL;
-    if (access(options->out, W_OK)) {
-        selfc_fail("cannot write into the folder %s: %s", options->out, strerror(errno));
-        return NULL;
-    }
-    return strdup(options->out);
+    if (!options->out) return run_folder_new(module->name);
+    if (!run_folder_check_new(options->out) || selfc_make_folders(options->out)) return NULL;
+    return run_folder_writable(options->out);
+}
+
+char *run_folder_find(const SelfcModule *module, const SelfcTrainOptions *options) {
+    if (!options->out) return run_folder_latest(module->name);
+    if (run_folder_has_run(options->out)) return run_folder_writable(options->out);
+    selfc_fail("%s: holds no run to resume: neither checkpoint.safetensors, nor a model.json without weights, as a run "
+               "has it that ended before its first checkpoint",
+               options->out);
+    return NULL;
 }
 
 /* The lock is on the folder itself, so nothing is left behind and a killed run holds none. A file system without locks
  * is trained on without one. */
-int run_folder_lock(const char *folder, bool resume) {
+int run_folder_lock(const char *folder, bool has_checkpoint) {
     int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (lock < 0) return selfc_fail("cannot read the folder %s: %s", folder, strerror(errno)), -1;
     bool is_taken = flock(lock, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
     if (is_taken) selfc_fail("%s: another process is training here; wait for it, or name another --out", folder);
     /* Whoever had it until now may have left a run. */
-    if (!is_taken && run_folder_check(folder, resume)) return lock;
+    if (!is_taken && (has_checkpoint || run_folder_check_new(folder))) return lock;
     close(lock);
     return -1;
 }
@@ -115,6 +131,14 @@ bool run_folder_keep_tokenizer(const char *folder, const SelfcModule *module, co
     bool is_fine = run_folder_has_checkpoint(folder) && file_exists(path)
                        ? run_folder_same_tokenizer(path, tokenizer)
                        : !selfc_file_replace(path, text, strlen(text));
+    free(path);
+    return is_fine;
+}
+
+bool run_folder_keep_description(const char *folder, const SelfcModule *module) {
+    const char *text = module->description ? module->description : "{}\n";
+    char *path = file_join(folder, "model.json");
+    bool is_fine = !selfc_file_replace(path, text, strlen(text));
     free(path);
     return is_fine;
 }

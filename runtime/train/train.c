@@ -111,15 +111,27 @@ bool train_begin(Trainer *trainer, bool is_told) {
     return is_fine;
 }
 
+/* A run that was ended before its first checkpoint has nothing to go on from: it begins again. */
+static bool train_find_run(Trainer *trainer) {
+    trainer->folder = run_folder_find(trainer->module, trainer->options);
+    if (!trainer->folder) return false;
+    trainer->goes_on = run_folder_has_checkpoint(trainer->folder);
+    if (!trainer->goes_on && !trainer->options->quiet)
+        fprintf(stderr, "note: %s ended before its first checkpoint; it begins again with the first step\n",
+                trainer->folder);
+    return true;
+}
+
 static bool train_open(Trainer *trainer) {
     const SelfcModule *module = trainer->module;
     const SelfcTraining *training = &module->training;
     const SelfcTrainOptions *options = trainer->options;
     if (!train_check_module(module) || !train_check_options(options)) return false;
+    if (options->resume && !train_find_run(trainer)) return false;
     if (!feed_open(&trainer->feed, module, options->data, options->cache)) return false;
     trainer->seed = options->has_seed ? options->seed : training->seed;
     trainer->session = selfc_session_new(module, options->threads, trainer->seed);
-    if (!trainer->session || (!options->resume && !train_begin(trainer, !options->quiet))) return false;
+    if (!trainer->session || (!trainer->goes_on && !train_begin(trainer, !options->quiet))) return false;
     if (!binding_make(&trainer->train, trainer->session, &module->programs[training->train], training->batch))
         return false;
     if (training->evaluate >= 0 && trainer->feed.count[SELFC_TEST] > 0) {
@@ -149,22 +161,16 @@ static bool train_open(Trainer *trainer) {
 }
 
 static bool train_open_folder(Trainer *trainer) {
-    trainer->folder = run_folder_make(trainer->module, trainer->options);
+    if (!trainer->folder) trainer->folder = run_folder_make(trainer->module, trainer->options);
     if (!trainer->folder) return false;
-    trainer->lock = run_folder_lock(trainer->folder, trainer->options->resume);
+    trainer->lock = run_folder_lock(trainer->folder, trainer->goes_on);
     if (trainer->lock < 0) return false;
     run_folder_clean(trainer->folder);
     trainer->saved_step = -1;
     if (!run_folder_keep_tokenizer(trainer->folder, trainer->module, trainer->feed.tokenizer)) return false;
-    if (trainer->options->resume && !checkpoint_read(trainer)) return false;
-    if (!metrics_open(&trainer->metrics, trainer->folder, trainer->module,
-                      trainer->options->resume ? trainer->step : -1))
-        return false;
-    const char *description = trainer->module->description ? trainer->module->description : "{}\n";
-    char *path = file_join(trainer->folder, "model.json");
-    bool is_fine = !selfc_file_replace(path, description, strlen(description));
-    free(path);
-    return is_fine;
+    if (trainer->goes_on && !checkpoint_read(trainer)) return false;
+    return run_folder_keep_description(trainer->folder, trainer->module) &&
+           metrics_open(&trainer->metrics, trainer->folder, trainer->module, trainer->goes_on ? trainer->step : -1);
 }
 
 static void train_close(Trainer *trainer) {

@@ -77,6 +77,7 @@ typedef struct {
     Binding train, evaluate, health;
     Metrics metrics;
     char *folder;                /* the RUN folder */
+    bool goes_on;                /* from a checkpoint */
     int lock;                    /* on the folder; -1: none */
     uint64_t seed;
     int32_t *order;              /* of the epoch `order_epoch` */
@@ -96,10 +97,14 @@ typedef struct {
     int64_t saved_step;          /* of the checkpoint on disk, or -1 */
 } Trainer;
 
-/* run_folder.c: makes or finds the RUN folder. NULL after selfc_fail. free(). */
+/* run_folder.c: makes the RUN folder, or finds the one to resume. NULL after selfc_fail. free(). */
 char *run_folder_make(const SelfcModule *module, const SelfcTrainOptions *options);
-/* Until it is closed, no other process trains in the folder. -1 after selfc_fail. */
-int run_folder_lock(const char *folder, bool resume);
+char *run_folder_find(const SelfcModule *module, const SelfcTrainOptions *options);
+bool run_folder_has_checkpoint(const char *folder);
+/* Until it is closed, no other process trains in the folder, which has a checkpoint or has none. -1 after selfc_fail. */
+int run_folder_lock(const char *folder, bool has_checkpoint);
+/* False after selfc_fail. */
+bool run_folder_keep_description(const char *folder, const SelfcModule *module);
 /* A run of texts keeps their tokenizer. False after selfc_fail: a run that goes on has another one. */
 bool run_folder_keep_tokenizer(const char *folder, const SelfcModule *module, const SelfcTokenizer *tokenizer);
 void run_folder_clean(const char *folder); /* removes temporary files that a killed run left behind */

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# SimCLR from pictures in a folder to neighbours: trained, killed at random moments and resumed with other numbers of
+# SimCLR from pictures in a folder to neighbours: trained, killed between checkpoints and resumed with other numbers of
 # threads to the same bits, judged, built into an object, and linked into the search program.
 . "$(dirname "$0")/common.bash"
 simclr=$source_dir/examples/simclr
@@ -34,20 +34,32 @@ PYTHON
 data=(--data "$folder/stripes")
 small=("${data[@]}" --set let.size=24 --set let.box=32 --set let.width=4 --set training.batch=16)
 
-# The same bits, however often it is killed, and with how many threads it goes on.
-train() { "$selfc" train "$simclr/album.json" "${small[@]}" --steps 120 --quiet "$@"; }
-gives 0 train --out "$folder/whole" --threads 2
-for round in 1 2 3 4 5 6; do
-    resume=(); [ -e "$folder/killed/checkpoint.safetensors" ] && resume=(--resume)
-    [ ${#resume[@]} -gt 0 ] || rm -rf "$folder/killed"
-    train "${resume[@]}" --out "$folder/killed" --threads $((round % 3 + 1)) >/dev/null 2>&1 &
-    child=$!
-    sleep "$(awk -v seed="$RANDOM" 'BEGIN { srand(seed); print 0.2 + 1.5 * rand() }')"
-    kill -9 $child 2>/dev/null
-    wait $child 2>/dev/null
-done
-resume=(); [ -e "$folder/killed/checkpoint.safetensors" ] && resume=(--resume) || rm -rf "$folder/killed"
-gives 0 train "${resume[@]}" --out "$folder/killed" --threads 3
+# The same bits, however often it is killed, and with how many threads it goes on: first killed before there is a
+# checkpoint, then in the middle of an epoch, which has ten steps.
+train=("$selfc" train "$simclr/album.json" "${small[@]}" --set training.batch=8 --steps 120 --quiet)
+gives 0 "${train[@]}" --out "$folder/whole" --threads 2
+python3 - "$folder/killed" "${train[@]}" <<'PYTHON' || fail "too few runs were killed between two checkpoints"
+import os, re, subprocess, sys, time
+run, train = sys.argv[1], sys.argv[2:]
+def last(file, pattern):
+    try: found = re.findall(pattern, open(os.path.join(run, file), "rb").read())
+    except FileNotFoundError: found = []
+    return int(found[-1]) if found else 0
+written = lambda: last("metrics.jsonl", rb'"step": (\d+),.*\n')
+saved = lambda: last("checkpoint.safetensors", rb'"step":"(\d+)"')
+early = between = 0
+for i, target in enumerate((1, 23, 42, 65, 84, 103)):
+    child = subprocess.Popen(train + ["--resume"] * (i > 0) + ["--out", run, "--threads", str(i % 3 + 1)],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while child.poll() is None and written() < target: time.sleep(0.001)
+    child.kill()
+    child.wait()
+    early += 0 == saved() < written()
+    between += 0 < saved() < written() < 120
+print(early, "kills before the first checkpoint,", between, "between two")
+sys.exit(early < 1 or between < 2)
+PYTHON
+gives 0 "${train[@]}" --resume --out "$folder/killed" --threads 3
 same_tensors "$folder/whole/checkpoint.safetensors" "$folder/killed/checkpoint.safetensors"
 
 # What it has learnt is told, and by whom.
