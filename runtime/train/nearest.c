@@ -1,8 +1,10 @@
 /* Nearest neighbours while a training goes on: every few epochs the features of the training data judge those of the
- * test data. Labels are used for this alone. */
+ * test data. Labels are used for this alone. What would be wrong with them is wrong from the first step on and is said
+ * then; a judgement that fails later is a line without it, and the training goes on. */
 #include "runtime/train/features.h"
 #include "runtime/train/knn.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 typedef struct {
@@ -10,6 +12,22 @@ typedef struct {
     int32_t *labels;
     int64_t count;
 } Side;
+
+enum { NEAREST_MOST_CLASSES = 1 << 20 };
+
+static bool nearest_check_labels(const Trainer *trainer, SelfcSplit split) {
+    const SelfcSource *source = trainer->feed.inputs[0].source[split];
+    int field = wanted_label(source);
+    const char *name = trainer->module->name;
+    if (field < 0)
+        selfc_fail("%s: training.knn needs labels, but the %s data have none", name,
+                   split == SELFC_TRAIN ? "training" : "test");
+    else if (!selfc_source_check_labels(source, (uint32_t)field, NEAREST_MOST_CLASSES))
+        return true;
+    else
+        selfc_fail("%s: training.knn: %s", name, selfc_failure());
+    return false;
+}
 
 bool nearest_open(Trainer *trainer) {
     const SelfcJudge *judge = &trainer->module->training.knn;
@@ -19,11 +37,7 @@ bool nearest_open(Trainer *trainer) {
     if (!features_find(trainer, judge->function, &features))
         return selfc_fail("%s: training.knn: %s", name, selfc_failure()), false;
     if (trainer->feed.count[SELFC_TEST] == 0) return selfc_fail("%s: training.knn needs test data", name), false;
-    int32_t *labels = features_labels(trainer, SELFC_TEST, 1);
-    bool has_labels = labels != NULL;
-    free(labels);
-    if (!has_labels) selfc_fail("%s: training.knn needs data with labels", name);
-    return has_labels;
+    return nearest_check_labels(trainer, SELFC_TRAIN) && nearest_check_labels(trainer, SELFC_TEST);
 }
 
 bool nearest_is_due(const Trainer *trainer) {
@@ -38,20 +52,14 @@ static bool nearest_side(Trainer *trainer, const Features *features, SelfcSplit 
     return selfc_fail("no memory for the features of %lld samples", (long long)count), false;
 }
 
-/* One more than the largest label; 0 after selfc_fail. */
+/* One more than the largest label, or than `classes`. */
 static int64_t nearest_classes(const Side *side, int64_t classes) {
-    enum { NEAREST_MOST_CLASSES = 1 << 20 };
-    for (int64_t i = 0; i < side->count; i++) {
-        if (side->labels[i] < 0 || side->labels[i] >= NEAREST_MOST_CLASSES)
-            return selfc_fail("training.knn needs labels from 0, below %d, but there is %d", NEAREST_MOST_CLASSES,
-                              side->labels[i]),
-                   0;
+    for (int64_t i = 0; i < side->count; i++)
         if (side->labels[i] >= classes) classes = side->labels[i] + 1;
-    }
     return classes;
 }
 
-bool nearest_measure(Trainer *trainer, double *accuracy) {
+static bool nearest_judge(Trainer *trainer, double *accuracy) {
     const SelfcJudge *judge = &trainer->module->training.knn;
     Features features = {0};
     int64_t count = trainer->feed.count[SELFC_TRAIN];
@@ -60,8 +68,6 @@ bool nearest_measure(Trainer *trainer, double *accuracy) {
         features_find(trainer, judge->function, &features) &&
         nearest_side(trainer, &features, SELFC_TRAIN, count < judge->samples ? count : judge->samples, &train) &&
         nearest_side(trainer, &features, SELFC_TEST, trainer->feed.count[SELFC_TEST], &test);
-    int64_t classes = is_fine ? nearest_classes(&train, 1) : 0;
-    classes = classes ? nearest_classes(&test, classes) : 0;
     SelfcKnn knn = {.train = train.rows,
                     .test = test.rows,
                     .train_label = train.labels,
@@ -69,14 +75,21 @@ bool nearest_measure(Trainer *trainer, double *accuracy) {
                     .train_count = train.count,
                     .test_count = test.count,
                     .features = features.width,
-                    .classes = classes,
+                    .classes = is_fine ? nearest_classes(&test, nearest_classes(&train, 1)) : 0,
                     .k = judge->k,
                     .temperature = judge->temperature};
     selfc_knn_settle(&knn);
-    is_fine = classes > 0 && !selfc_knn(&knn, trainer->session->pool, accuracy, NULL);
+    is_fine = is_fine && !selfc_knn(&knn, trainer->session->pool, accuracy, NULL);
     free(train.rows);
     free(train.labels);
     free(test.rows);
     free(test.labels);
     return is_fine;
+}
+
+double nearest_measure(Trainer *trainer) {
+    double accuracy;
+    if (nearest_judge(trainer, &accuracy)) return accuracy;
+    fprintf(stderr, "warning: step %lld: neighbours cannot judge: %s\n", (long long)trainer->step, selfc_failure());
+    return NAN;
 }

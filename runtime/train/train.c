@@ -272,9 +272,8 @@ static bool train_write_epoch(Trainer *trainer, Progress *progress, double rate)
     if (has_test && !train_evaluate(trainer, test)) return free(test), false;
     for (uint32_t i = 0; i < reports; i++) trainer->epoch_sum[i] /= (double)trainer->epoch_sum_steps;
     train_read_extras(trainer);
-    if (nearest_is_due(trainer) &&
-        !nearest_measure(trainer, &trainer->extras[metrics_extra(&trainer->metrics, "knn_accuracy")]))
-        return free(test), false;
+    if (nearest_is_due(trainer))
+        trainer->extras[metrics_extra(&trainer->metrics, "knn_accuracy")] = nearest_measure(trainer);
     Record record = {.step = trainer->step,
                      .epoch = (double)trainer->step / (double)trainer->epoch_steps,
                      .seconds = trainer->seconds,

@@ -139,7 +139,7 @@ void health_warn(const Trainer *trainer, const double *values);
 /* nearest.c: do the features of the training data judge those of the test data rightly? Where training.knn asks. */
 bool nearest_open(Trainer *trainer); /* false after selfc_fail */
 bool nearest_is_due(const Trainer *trainer);
-bool nearest_measure(Trainer *trainer, double *accuracy); /* false after selfc_fail */
+double nearest_measure(Trainer *trainer); /* accuracy; NaN, after a warning: it cannot be judged */
 
 /* scan.c: numbers in memory that are not finite. */
 typedef struct {

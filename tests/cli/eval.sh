@@ -194,7 +194,7 @@ gives 1 "$selfc" eval simclr --data spoilt --protocol finetune --epochs 1 --batc
 # Mistakes.
 cp -r sides huge && printf '\377\377\377\177' | dd of=huge/test_labels.npy bs=1 seek=128 conv=notrunc status=none
 gives 1 "$selfc" train "$model" --data huge --epochs 1 --set 'training.knn={"every": 1}' --quiet --out huge_run
-says "below 1048576, but there is 2147483647"
+says "has the label 2147483647, but there are 1048576 classes"
 gives 1 "$selfc" eval run --data plain --protocol knn; says "no labels"
 gives 1 "$selfc" eval run --data lonely --protocol knn; says "lonely: there is no test data"
 gives 1 "$selfc" embed run --data lonely --split test; says "there is no test data"

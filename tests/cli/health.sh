@@ -104,6 +104,30 @@ grep -q 'accuracy of nearest neighbours' "$folder/judged4/report.html" || fail "
 gives 1 "$selfc" train examples/gan/model.json --steps 1 --set 'training.knn={"every": 1}' --out "$folder/nobody"
 says "training.knn: no function takes samples of the data and gives features f32[n,d]"
 
+# What is wrong with the labels is said before the first step; features that are no numbers end no run.
+python3 - "$folder" <<'END'
+import os, struct, sys
+def npy(path, kind, shape, data):
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    open(path, "wb").write(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode() + data)
+for name in ("unlabelled", "mislabelled"):
+    os.makedirs(f"{sys.argv[1]}/{name}")
+    for split, count in (("train", 300), ("test", 40)):
+        npy(f"{sys.argv[1]}/{name}/{split}.npy", "|u1", f"({count}, 28, 28)", bytes(i * 7 % 256 for i in range(784 * count)))
+        if (name, split) == ("unlabelled", "train"): continue
+        npy(f"{sys.argv[1]}/{name}/{split}_labels.npy", "<i4", f"({count},)", struct.pack(f"<{count}i", *(i % 10 - (i == 7) * 9 for i in range(count))))
+END
+judged=(--set training.batch=32 --set 'training.knn={"every": 1}' --epochs 1 --quiet)
+gives 1 "$selfc" train "$contrastive" "${judged[@]}" --data "$folder/unlabelled" --out "$folder/nolabels"
+says "training.knn needs labels, but the training data have none"
+gives 1 "$selfc" train "$contrastive" "${judged[@]}" --data "$folder/mislabelled" --out "$folder/nolabels"
+says "sample 7 of the training data has the label -2"
+[ -e "$folder/nolabels" ] && fail "a RUN folder was made for labels that cannot be used"
+sed 's/"functions": {/&\n"no_numbers": { "inputs": { "x": ["n", 784] }, "layers": [{ "expr": "log(x[:, :3] * 0 - 1)", "name": "features" }] },/' "$contrastive" >"$folder/no_numbers.json"
+gives 0 "$selfc" train "$folder/no_numbers.json" --set 'training.knn={"every": 1, "function": "no_numbers"}' --epochs 2 --out "$folder/no_numbers"
+says "warning: step 312: neighbours cannot judge: the features of training sample"
+grep -q knn_accuracy "$folder/no_numbers/metrics.jsonl" && fail "a judgement that could not be made"
+
 # Two views that only attract each other collapse. It is said once.
 sed 's/"health"/"batch": 16, "optimizer": { "name": "adam", "learning_rate": 0.003 }, "health"/; s/"batch": 64,//; s/{ "module": "nt_xent".*/{ "expr": "mean(sum((a - b)^2, axis=1))", "name": "loss" }/' "$folder/watched.json" >"$folder/collapses.json"
 gives 0 "$selfc" train "$folder/collapses.json" --epochs 3 --out "$folder/collapses"
