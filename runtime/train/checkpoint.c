@@ -94,6 +94,7 @@ bool checkpoint_write(Trainer *trainer) {
         checkpoint_sums(trainer->epoch_sum_steps, trainer->epoch_sum, reports),
         checkpoint_sums(trainer->window_steps, trainer->window, reports),
         checkpoint_text("%a", trainer->window_seconds),
+        checkpoint_text("%016llx", (unsigned long long)trainer->data_print),
     };
     const char *metadata[] = {
         "format",    "selfc checkpoint 1", "model",        trainer->module->name,
@@ -102,7 +103,7 @@ bool checkpoint_write(Trainer *trainer) {
         "batch",     numbers[4],           "samples",      numbers[5],
         "seconds",   numbers[6],           "epoch_sums",   numbers[7],
         "line_sums", numbers[8],           "line_seconds", numbers[9],
-        NULL,
+        "data",      numbers[10],          NULL,
     };
     bool is_fine = checkpoint_write_states(trainer, "checkpoint.safetensors", false, metadata);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) free(numbers[i]);
@@ -173,15 +174,17 @@ static bool checkpoint_read_place(Trainer *trainer, const SelfcTensors *tensors,
         return false;
     if (!checkpoint_same(path, "a batch of", trainer->train.capacity, batch)) return false;
     if (!checkpoint_same(path, "samples counting", trainer->feed.count[SELFC_TRAIN], samples)) return false;
-    char *seconds = selfc_safetensors_metadata(tensors, "seconds"),
+    char *data = selfc_safetensors_metadata(tensors, "data"), *seconds = selfc_safetensors_metadata(tensors, "seconds"),
          *line_seconds = selfc_safetensors_metadata(tensors, "line_seconds");
     uint32_t reports = trainer->module->training.report_count;
     trainer->step = trainer->saved_step = step;
     trainer->seed = (uint64_t)seed;
+    trainer->has_other_data = data && strtoull(data, NULL, 16) != trainer->data_print;
     trainer->seconds = seconds ? strtod(seconds, NULL) : 0;
     trainer->window_seconds = line_seconds ? strtod(line_seconds, NULL) : 0;
     checkpoint_set_sums(tensors, "epoch_sums", &trainer->epoch_sum_steps, trainer->epoch_sum, reports);
     checkpoint_set_sums(tensors, "line_sums", &trainer->window_steps, trainer->window, reports);
+    free(data);
     free(seconds);
     free(line_seconds);
     return true;

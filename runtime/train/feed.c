@@ -199,3 +199,30 @@ bool feed_fill(const Feed *feed, SelfcSplit split, Binding *binding, const int32
     }
     return true;
 }
+
+/* FNV-1a. */
+static uint64_t feed_hash(uint64_t hash, const void *bytes, size_t size) {
+    for (size_t i = 0; i < size; i++) hash = (hash ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3;
+    return hash;
+}
+
+bool feed_fingerprint(const Feed *feed, uint64_t *print) {
+    enum { FEED_LOOKED_AT = 16 };
+    int64_t count = feed->count[SELFC_TRAIN];
+    *print = feed_hash(0xcbf29ce484222325, &count, sizeof count);
+    for (uint32_t i = 0; i < feed->input_count; i++) {
+        const FeedInput *input = &feed->inputs[i];
+        const SelfcField *fields;
+        selfc_source_fields(input->source[SELFC_TRAIN], &fields);
+        size_t bytes = selfc_tensor_bytes(&fields[input->field].sample, 0);
+        void *sample = malloc(bytes + 1);
+        if (!sample) return selfc_fail("no memory for a sample"), false;
+        for (int64_t k = 0; k < FEED_LOOKED_AT; k++) {
+            int32_t number = (int32_t)(k * (count - 1) / (FEED_LOOKED_AT - 1));
+            selfc_source_gather(input->source[SELFC_TRAIN], input->field, &number, 1, sample);
+            *print = feed_hash(*print, sample, bytes);
+        }
+        free(sample);
+    }
+    return true;
+}

@@ -135,9 +135,36 @@ bool run_folder_keep_tokenizer(const char *folder, const SelfcModule *module, co
     return is_fine;
 }
 
-bool run_folder_keep_description(const char *folder, const SelfcModule *module) {
+/* The line at a place without the space before it. */
+static int run_folder_line(const char **text) {
+    *text += strspn(*text, " ");
+    return (int)strcspn(*text, "\n");
+}
+
+/* Another learning rate, or other paths, are a good reason to go on; other layers that fit by chance are none. */
+static void run_folder_tell_change(const char *path, const char *before, const char *now) {
+    size_t line = 0;
+    for (size_t i = 0; before[i] && before[i] == now[i]; i++)
+        if (before[i] == '\n') line = i + 1;
+    before += line, now += line;
+    if (!strcmp(before, now)) return;
+    int before_length = run_folder_line(&before), now_length = run_folder_line(&now);
+    fprintf(stderr,
+            "note: %s: the run goes on with another description; the first difference:\n  then %.*s\n  now  %.*s\n",
+            path, before_length, before, now_length, now);
+}
+
+bool run_folder_keep_description(const char *folder, const SelfcModule *module, bool is_told) {
     const char *text = module->description ? module->description : "{}\n";
     char *path = file_join(folder, "model.json");
+    void *bytes;
+    size_t size;
+    if (is_told && file_exists(path) && !selfc_file_read(path, &bytes, &size)) {
+        char *before = strndup(bytes, size);
+        if (before) run_folder_tell_change(path, before, text);
+        free(before);
+        free(bytes);
+    }
     bool is_fine = !selfc_file_replace(path, text, strlen(text));
     free(path);
     return is_fine;

@@ -128,7 +128,9 @@ static bool train_open(Trainer *trainer) {
     const SelfcTrainOptions *options = trainer->options;
     if (!train_check_module(module) || !train_check_options(options)) return false;
     if (options->resume && !train_find_run(trainer)) return false;
-    if (!feed_open(&trainer->feed, module, options->data, options->cache)) return false;
+    if (!feed_open(&trainer->feed, module, options->data, options->cache) ||
+        !feed_fingerprint(&trainer->feed, &trainer->data_print))
+        return false;
     trainer->seed = options->has_seed ? options->seed : training->seed;
     trainer->session = selfc_session_new(module, options->threads, trainer->seed);
     if (!trainer->session || (!trainer->goes_on && !train_begin(trainer, !options->quiet))) return false;
@@ -169,7 +171,13 @@ static bool train_open_folder(Trainer *trainer) {
     trainer->saved_step = -1;
     if (!run_folder_keep_tokenizer(trainer->folder, trainer->module, trainer->feed.tokenizer)) return false;
     if (trainer->goes_on && !checkpoint_read(trainer)) return false;
-    return run_folder_keep_description(trainer->folder, trainer->module) &&
+    if (trainer->has_other_data)
+        fprintf(stderr,
+                "warning: %s began with other training data, as many as these: what it ends with is no longer a "
+                "function of either\n",
+                trainer->folder);
+    bool is_told = trainer->goes_on && !trainer->options->quiet;
+    return run_folder_keep_description(trainer->folder, trainer->module, is_told) &&
            metrics_open(&trainer->metrics, trainer->folder, trainer->module, trainer->goes_on ? trainer->step : -1);
 }
 

@@ -41,6 +41,8 @@ void feed_ahead(const Feed *feed, SelfcSplit split, const int32_t *index, int64_
 /* Copies the samples index[0..n) into the binding's inputs, and their numbers to $sample. False after selfc_fail: too
  * many are broken. */
 bool feed_fill(const Feed *feed, SelfcSplit split, Binding *binding, const int32_t *index, int64_t n, SelfcPool *pool);
+/* Of the training data: their number, and some samples from the first to the last. False after selfc_fail. */
+bool feed_fingerprint(const Feed *feed, uint64_t *print);
 
 /* metrics.c: what was measured, in memory and as lines of metrics.jsonl. values and test: one for each report; extras: one
  * for each other thing that is measured now and then. */
@@ -78,6 +80,8 @@ typedef struct {
     Metrics metrics;
     char *folder;                /* the RUN folder */
     bool goes_on;                /* from a checkpoint */
+    uint64_t data_print;         /* feed_fingerprint */
+    bool has_other_data;         /* than the checkpoint was made with */
     int lock;                    /* on the folder; -1: none */
     uint64_t seed;
     int32_t *order;              /* of the epoch `order_epoch` */
@@ -103,8 +107,8 @@ char *run_folder_find(const SelfcModule *module, const SelfcTrainOptions *option
 bool run_folder_has_checkpoint(const char *folder);
 /* Until it is closed, no other process trains in the folder, which has a checkpoint or has none. -1 after selfc_fail. */
 int run_folder_lock(const char *folder, bool has_checkpoint);
-/* False after selfc_fail. */
-bool run_folder_keep_description(const char *folder, const SelfcModule *module);
+/* is_told: how it differs from the one that is there goes to stderr. False after selfc_fail. */
+bool run_folder_keep_description(const char *folder, const SelfcModule *module, bool is_told);
 /* A run of texts keeps their tokenizer. False after selfc_fail: a run that goes on has another one. */
 bool run_folder_keep_tokenizer(const char *folder, const SelfcModule *module, const SelfcTokenizer *tokenizer);
 void run_folder_clean(const char *folder); /* removes temporary files that a killed run left behind */

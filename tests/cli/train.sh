@@ -45,6 +45,18 @@ END
 grep -q 'pictures' "$folder/npy/model.json" || fail "the RUN does not say which data it was trained on"
 gives 0 "$selfc" check "$folder/npy"; prints "100 samples"
 
+# A run that goes on with another description, or with as many other samples, says so; else it says nothing.
+gives 0 "$selfc" train "$model" "${short[@]}" --steps 3 --data "$folder/pictures \"a\".npy" --out "$folder/changed"
+gives 0 "$selfc" train "$model" "${short[@]}" --steps 4 --data "$folder/pictures \"a\".npy" --out "$folder/changed" --resume
+gives 0 "$selfc" train "$folder/changed" --steps 5 --resume
+grep -qE 'note|warning' "$folder/err" && fail "a change that is none: $(cat "$folder/err")"
+gives 0 "$selfc" train "$folder/changed" --steps 6 --resume --set training.optimizer.learning_rate=0.5
+says "changed/model.json: the run goes on with another description; the first difference:"
+grep -qE '^  then .*0.001' "$folder/err" && grep -qE '^  now .*0.5' "$folder/err" || fail "not the difference: $(cat "$folder/err")"
+grep -q "other training data" "$folder/err" && fail "the data are the same"
+python3 -c 'import sys; file = open(sys.argv[1], "r+b"); file.seek(-1, 2); file.write(b"\0")' "$folder/pictures \"a\".npy"
+gives 0 "$selfc" train "$folder/changed" --steps 7 --resume --quiet; says "changed began with other training data"
+
 # What is wrong with the data is said once, though the step, its evaluation and its health all stumble over it.
 cp "$folder/pictures \"a\".npy" "$folder/pictures.npy"
 gives 1 "$selfc" train "$model" --set let.pixels=100 --data "$folder/pictures.npy" --set 'training.health="mean"' --out "$folder/no"
