@@ -13,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Longer than this nobody is kept waiting for an answer. */
-static const double nonfinite_most_seconds = 120;
+/* Longer than this nobody is kept waiting for an answer. The run is over anyway, and the large ones, whose steps take
+ * long, are those that are dear to begin again without knowing why. */
+static const double nonfinite_most_seconds = 600;
 
 typedef struct {
     Trainer *trainer;
@@ -155,11 +156,11 @@ static void nonfinite_describe(Search *search, FILE *out) {
         fprintf(out, "no call of it made the value");
 }
 
-static bool nonfinite_is_quick(const Trainer *trainer) {
+static double nonfinite_seconds(const Trainer *trainer) {
     int64_t from = trainer->saved_step < 0 ? 0 : trainer->saved_step;
     double step_seconds = trainer->seconds / (double)(trainer->step ? trainer->step : 1);
     double watched = 2 * (1 + selfc_pool_threads(trainer->session->pool));
-    return step_seconds * ((double)(trainer->step - from) + watched) <= nonfinite_most_seconds;
+    return step_seconds * ((double)(trainer->step - from) + watched);
 }
 
 /* NULL: nothing is known. free(). */
@@ -181,11 +182,15 @@ static char *nonfinite_search(Trainer *trainer) {
 }
 
 void nonfinite_explain(Trainer *trainer) {
-    if (!nonfinite_is_quick(trainer)) {
-        selfc_fail("%s; to repeat the steps since the last checkpoint and see which layer it was would take minutes",
-                   selfc_failure());
+    double seconds = nonfinite_seconds(trainer);
+    if (seconds > nonfinite_most_seconds) {
+        selfc_fail(
+            "%s; to repeat the steps since the last checkpoint and see which layer it was would take %.0f minutes",
+            selfc_failure(), seconds / 60);
         return;
     }
+    if (!trainer->options->quiet)
+        fprintf(stderr, "note: a value is not finite; which layer made it takes some %.0f s to find\n", ceil(seconds));
     char *failure = strdup(selfc_failure()), *found = nonfinite_search(trainer);
     selfc_fail("%s%s%s", failure ? failure : "", found && *found ? "\n  " : "", found ? found : "");
     free(failure);

@@ -20,6 +20,7 @@ cat >"$folder/logarithm.json" <<'END'
 }
 END
 gives 1 "$selfc" train "$folder/logarithm.json" --out "$folder/logarithm"
+says 'note: a value is not finite; which layer made it takes some '
 says 'step 1'
 says 'layer "logs" (training.layers[2])'
 says 'made the first value that is not finite: nan, '
