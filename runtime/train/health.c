@@ -3,9 +3,12 @@
  * Contrastive and other training without labels can fail while its loss looks well: all samples get the same features
  * (collapse), or features in few directions. So a program of its own gives features and the length of the gradients for
  * a batch of the training now and then. It stands beside the step and changes no state: looking changes no bit of what
- * is learned. How often it runs follows from counts alone, so metrics are the same for any number of threads and in any
- * mood of the machine: as much work as the step's, but in every hundredth part of it that is spent on this, at most one
- * half. */
+ * is learned.
+ *
+ * When it runs follows from counts alone, so metrics are the same for any number of threads and in any mood of the
+ * machine. Nearly a hundredth of the work of all steps that the run is going to have may go into looking; that makes a
+ * number of looks, from the first line to the last; look i of them is at the share (i / last)^2 of the run: what goes
+ * wrong mostly goes wrong early. A run that only a clock ends has them evenly. */
 #include "runtime/train/health.h"
 #include "runtime/train/eigen.h"
 #include "runtime/train/trainer.h"
@@ -14,14 +17,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of the training's time, roughly, and of how many rows. */
-static const double health_share = 0.005;
+/* Of the training's work, and of how many rows. */
+static const double health_share = 0.0095;
 enum { HEALTH_ROWS = 256 };
-/* Collapse: below these, so often in a row, after the beginning. A spread of 0.05 is a mean cosine of 0.9975 between
- * features of different samples; networks that are only initialised stand at 0.1 and more. In eight and more dimensions
- * an effective rank of 1.5 means that one direction has nearly everything. */
+/* Collapse: below these, in a row for a twentieth of the run or so many steps, the first look left out, or at its end.
+ * A spread of 0.05 is a mean cosine of 0.9975 between features of different samples; networks that are only initialised
+ * stand at 0.1 and more. In eight and more dimensions an effective rank of 1.5 means that one direction has nearly all.
+ */
 static const double health_least_spread = 0.05, health_least_rank = 1.5;
-enum { HEALTH_WARM_UP = 3, HEALTH_STREAK = 3, HEALTH_RANKED = 8 };
+enum { HEALTH_LASTING = 20, HEALTH_LASTING_STEPS = 400, HEALTH_RANKED = 8 };
 
 void health_normalise(const float *rows, int64_t n, int64_t d, double *out) {
     for (int64_t i = 0; i < n; i++) {
@@ -133,18 +137,25 @@ bool health_open(Trainer *trainer) {
     if (!binding_make(&trainer->health, trainer->session, program, program->batch)) return false;
     double step = fmax(health_nanoseconds(trainer->train.program), 1), once = health_nanoseconds(program);
     once += health_measure_nanoseconds(training, health_rows(program), health_feature(program)->dim[1]);
-    double steps = ceil(once / (health_share * step));
-    trainer->health_steps = steps < 1e9 ? (int64_t)steps : 1000000000;
+    trainer->health_steps = fmax(once / (health_share * step), 1);
     return true;
+}
+
+/* 0: nobody knows. */
+static int64_t health_run_steps(const Trainer *trainer) {
+    return trainer->step_limit < INT32_MAX ? trainer->step_limit : 0;
+}
+
+/* The number of the look that is due when so many steps are done, as one that grows evenly in between. */
+static double health_look(const Trainer *trainer, int64_t done) {
+    double steps = (double)health_run_steps(trainer), last = fmax(floor(steps / trainer->health_steps) - 1, 0);
+    return steps > 0 ? last * sqrt((double)done / steps) : (double)done / trainer->health_steps;
 }
 
 bool health_is_due(const Trainer *trainer) {
     if (!trainer->health.program) return false;
-    int64_t lines = (trainer->health_steps + trainer->line_steps - 1) / trainer->line_steps;
-    int64_t epoch_lines = (trainer->epoch_steps + trainer->line_steps - 1) / trainer->line_steps;
-    int64_t done = trainer->step - 1,
-            line = done / trainer->epoch_steps * epoch_lines + done % trainer->epoch_steps / trainer->line_steps;
-    return line % lines == 0;
+    int64_t last = trainer->step - 1, line = last - last % trainer->epoch_steps % trainer->line_steps;
+    return line == 0 || floor(health_look(trainer, trainer->step)) > floor(health_look(trainer, line));
 }
 
 /* --- what --- */
@@ -199,17 +210,20 @@ static bool health_is_bad(const double *values, int64_t d) {
 /* From the lines so far and the one that is about to be written, so that a run that goes on knows what it knew. */
 bool health_has_collapsed(const Trainer *trainer, const double *values) {
     const Metrics *metrics = &trainer->metrics;
-    int64_t d = health_feature(trainer->health.program)->dim[1];
-    uint32_t at = trainer->module->training.measure_count, measured = 1, streak = health_is_bad(values, d);
-    bool goes_on = streak > 0;
+    int64_t d = health_feature(trainer->health.program)->dim[1], lasting = health_run_steps(trainer) / HEALTH_LASTING,
+            since = trainer->step, next = trainer->step;
+    uint32_t at = trainer->module->training.measure_count;
+    if (!lasting || lasting > HEALTH_LASTING_STEPS) lasting = HEALTH_LASTING_STEPS;
+    if (!health_is_bad(values, d)) return false;
     for (size_t i = metrics->count; i--;) {
         const double *before = metrics->records[i].extras + at;
         if (isnan(before[0])) continue;
-        measured++;
-        goes_on = goes_on && health_is_bad(before, d);
-        streak += goes_on;
+        since = next; /* there is one before it, so it is not the first look */
+        next = metrics->records[i].step;
+        if (!health_is_bad(before, d)) break;
     }
-    return measured > HEALTH_WARM_UP && streak >= HEALTH_STREAK;
+    bool is_first = next == trainer->step, is_end = trainer->step == trainer->step_limit;
+    return trainer->step - since >= lasting || (is_end && !is_first);
 }
 
 /* Once a run. */

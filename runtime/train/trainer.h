@@ -89,7 +89,7 @@ typedef struct {
     int64_t order_epoch;
     int64_t step, step_limit;    /* done; to do in all, or INT64_MAX */
     int64_t epoch_steps, epoch_limit, line_steps;
-    int64_t health_steps;        /* between two looks at the health, at least */
+    double health_steps;         /* for each look at the health */
     double *window, *epoch_sum;  /* sums of reports since the last line of metrics; since the epoch began */
     double *extras;              /* of the line that is being written */
     int64_t window_steps, epoch_sum_steps;

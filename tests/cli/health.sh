@@ -57,7 +57,7 @@ grep -qE 'https?:|src="[^d]' "$folder/watched/report.html" && fail "the report w
 [ "$(stat -c %s "$folder/watched/report.html")" -lt 3000000 ] || fail "the report is larger than 3 MB"
 grep -q '"learning_rate": 0.001,' "$folder/unwatched/metrics.jsonl" || fail "metrics without the learning rate"
 grep -q feature_std "$folder/unwatched/metrics.jsonl" && fail "health that nobody asked for"
-[ "$(grep -c feature_std "$folder/watched/metrics.jsonl")" = 2 ] || fail "health is not measured every 288 steps"
+[ "$(grep -c feature_std "$folder/watched/metrics.jsonl")" = 2 ] || fail "health is not measured twice in so short a run: $(grep -c feature_std "$folder/watched/metrics.jsonl")"
 # What the description itself calls gradient_norm goes first.
 sed 's/"minimize": "loss",/"minimize": "loss", "health": "a", "report": ["gradient_norm", "learning_rate"],/; s/\("name": "loss" }\)/\1, { "expr": "loss * 0 + 7", "name": "gradient_norm" }, { "expr": "loss * 0 + 8", "name": "learning_rate" }/' "$contrastive" >"$folder/own.json"
 gives 0 "$selfc" train "$folder/own.json" --steps 1 --out "$folder/own" --quiet
@@ -136,6 +136,13 @@ says "the features have collapsed"
 [ "$(grep -c 'have collapsed' "$folder/err")" = 1 ] || fail "the warning stands there more than once"
 grep -q 'class="alarm"' "$folder/collapses/report.html" || fail "no alarm in the report"
 grep -q '"alarm": "collapse"' "$folder/collapses/metrics.jsonl" || fail "no alarm in the metrics"
+# Looks are denser at the beginning: of evenly spread ones a quarter would be in the first quarter.
+grep feature_std "$folder/collapses/metrics.jsonl" | grep -o '"step": [0-9]*' | awk '{ n++; early += $2 <= 3750 / 4 + 50 }
+    END { print n " looks, " early " early"; exit !(n >= 12 && n < 38 && early >= 0.4 * n && early < n) }' >"$folder/looks" ||
+    fail "looks at the health stand elsewhere: $(cat "$folder/looks")"
+# However short the run.
+gives 0 "$selfc" train "$folder/collapses.json" --steps 250 --out "$folder/short"
+says "warning: step 250: the features have collapsed"
 gives 0 "$selfc" train "$folder/collapses" --epochs 4 --resume
 grep -q 'have collapsed' "$folder/err" && fail "the warning comes again in a run that goes on"
 finish
