@@ -95,8 +95,7 @@ static bool report_embed(FileWriter *out, const char *folder, int picture) {
     return is_fine;
 }
 
-/* Names of what health.c measures, for people. */
-static const char *report_extra_title(const char *name) {
+const char *report_extra_title(const char *name) {
     static const char *const titles[][2] = {
         {"feature_std", "spread of features (1: everywhere, 0: collapsed)"},
         {"effective_rank", "effective rank of features"},

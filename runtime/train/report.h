@@ -7,6 +7,7 @@
 typedef enum { REPORT_train, REPORT_test, REPORT_speed, REPORT_extra } ReportKind;
 
 void report_text(FileWriter *out, const char *text); /* as text of HTML */
+const char *report_extra_title(const char *name); /* of what is measured beside the loss, for people */
 void report_base64(FileWriter *out, const unsigned char *bytes, size_t size);
 /* report_chart.c: a heading and a curve over epochs; nothing, if there are not two points. */
 void report_chart(FileWriter *out, const Metrics *metrics, const char *name, ReportKind kind, uint32_t report);

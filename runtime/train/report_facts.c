@@ -3,6 +3,7 @@
 #include "runtime/data/json_scan.h"
 #include "runtime/train/report.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -145,9 +146,21 @@ static void report_results(FileWriter *out, const Metrics *metrics) {
     }
 }
 
+/* What was measured now and then, as it was last. */
+static void report_extras(FileWriter *out, const Metrics *metrics) {
+    for (uint32_t extra = 0; extra < metrics->extra_count; extra++)
+        for (size_t i = metrics->count; i--;) {
+            double value = metrics->records[i].extras[extra];
+            if (isnan(value)) continue;
+            report_number(out, report_extra_title(metrics->extras[extra]), "%.4g", value);
+            break;
+        }
+}
+
 void report_facts(FileWriter *out, const Trainer *trainer) {
     file_print(out, "<table>\n");
     report_results(out, &trainer->metrics);
+    report_extras(out, &trainer->metrics);
     report_training(out, trainer);
     report_processor(out);
     report_date(out);

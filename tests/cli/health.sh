@@ -52,6 +52,7 @@ done
 for part in 'class="pca"' 'class="tsne"' 'id="show-pca"' 'Nearest neighbours' 'spread of features' 'effective rank' 'Where the time goes' 'encode.h.0 (encode.layers\[0\]) backward'; do
     grep -q "$part" "$folder/watched/report.html" || fail "the report has no $part"
 done
+grep -q '<th>effective rank of features</th><td>[0-9]' "$folder/watched/report.html" || fail "the table has no health"
 [ "$(grep -c '<circle class="k' "$folder/watched/report.html")" -ge 1000 ] || fail "the map lacks points"
 grep -qE 'https?:|src="[^d]' "$folder/watched/report.html" && fail "the report wants a network"
 [ "$(stat -c %s "$folder/watched/report.html")" -lt 3000000 ] || fail "the report is larger than 3 MB"
@@ -99,6 +100,7 @@ same_tensors "$folder/unjudged/checkpoint.safetensors" "$folder/judged/checkpoin
 [ "$(grep -c knn_accuracy "$folder/judged/metrics.jsonl")" = 1 ] || fail "neighbours do not judge once in two epochs"
 tail -n 1 "$folder/judged/metrics.jsonl" | grep -qE '"test_loss": .*"knn_accuracy": (0\.9|1)' || fail "neighbours judge badly: $(tail -n 1 "$folder/judged/metrics.jsonl")"
 says "knn_accuracy 0.9"
+grep -q '<th>accuracy of nearest neighbours on test data</th><td>0.9' "$folder/judged/report.html" || fail "the table has no accuracy of neighbours"
 gives 0 "$selfc" train "$contrastive" --epochs 4 --set 'training.knn={"every": 2, "samples": 1000}' --out "$folder/judged4" --quiet
 grep -q 'accuracy of nearest neighbours' "$folder/judged4/report.html" || fail "the report has no curve of neighbours"
 [ "$(grep -o '"knn_accuracy": [0-9.]*' "$folder/judged/metrics.jsonl")" = "$(grep -o '"knn_accuracy": [0-9.]*' "$folder/judged4/metrics.jsonl" | head -n 1)" ] || fail "threads change what neighbours say"
