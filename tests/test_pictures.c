@@ -174,20 +174,46 @@ __attribute__((visibility("default"))) const char *__asan_default_options(void) 
     return "allocator_may_return_null=1";
 }
 
-/* Pictures in boxes for a function whose pictures are `width` wide. */
-static bool fill_one(const SelfcSource *source, SelfcPool *pool, int64_t width, void *pixels) {
-    const SelfcTensor io = {.name = "x", .dtype = SELFC_u8, .rank = 4, .dim = {-1, 1, width, 3}};
+/* A picture of a box, as a function that takes such ones is given it. */
+static bool fill_one(const SelfcSource *source, SelfcPool *pool, SelfcTensor io, int32_t sample, void *pixels) {
+    io.name = "x";
     SelfcProgram program = {.name = "encode", .io = &io, .input_count = 1};
-    Wanted wanted = {.count = 1, .input = {{.resizes = true}}};
-    return wanted_fill(&wanted, &program, source, (int32_t[]){0}, 1, (void *[]){pixels}, pool);
+    Wanted wanted;
+    return wanted_find(&wanted, &program, "encode", source) &&
+           wanted_fill(&wanted, &program, source, (int32_t[]){sample}, 1, (void *[]){pixels}, pool);
 }
 
 static void test_fill(const SelfcSource *source) {
     SelfcPool *pool = selfc_pool_new(2);
-    uint8_t pixels[9];
-    EXPECT(fill_one(source, pool, 3, pixels) && pixels[0] == 100 && pixels[8] == 100, "%d, %d", pixels[0], pixels[8]);
-    EXPECT(!fill_one(source, pool, (int64_t)1 << 58, pixels) && strstr(selfc_failure(), "no memory to bring"), "%s",
-           selfc_failure());
+    uint8_t pixels[20 * 60 * 3] = {0};
+    EXPECT(fill_one(source, pool, (SelfcTensor){.dtype = SELFC_u8, .rank = 4, .dim = {-1, 1, 3, 3}}, 0, pixels) &&
+               pixels[0] == 100 && pixels[8] == 100,
+           "%d, %d", pixels[0], pixels[8]);
+    EXPECT(!fill_one(source, pool, (SelfcTensor){.rank = 4, .dim = {-1, 1, (int64_t)1 << 58, 3}}, 0, pixels) &&
+               strstr(selfc_failure(), "no memory to bring"),
+           "%s", selfc_failure());
+    /* A function of the box's size is not shown what is around a smaller picture in it. */
+    EXPECT(fill_one(source, pool, (SelfcTensor){.dtype = SELFC_u8, .rank = 4, .dim = {-1, 20, 60, 3}}, 1, pixels) &&
+               pixels[0] == 200 && pixels[sizeof pixels - 1] == 200,
+           "%d, %d", pixels[0], pixels[sizeof pixels - 1]);
+    selfc_pool_free(pool);
+}
+
+/* Grey pictures, for functions that give them one channel or none. */
+static void test_fill_grey(void) {
+    static const SelfcTensor takes[] = {{.dtype = SELFC_u8, .rank = 4, .dim = {-1, 8, 8, 1}},
+                                        {.dtype = SELFC_u8, .rank = 3, .dim = {-1, 8, 8}},
+                                        {.dtype = SELFC_u8, .rank = 4, .dim = {-1, 4, 16, 1}},
+                                        {.dtype = SELFC_u8, .rank = 2, .dim = {-1, 64}}};
+    SelfcPool *pool = selfc_pool_new(1);
+    SelfcSource *source =
+        selfc_source_open(&(SelfcSourceOptions){.path = in_folder("box"), .height = 8, .width = 8, .channels = 1});
+    for (int i = 0; i < 4; i++) {
+        uint8_t pixels[64], last = i == 3 ? 0 : 200; /* pixels in a row are no picture, and come as they are */
+        EXPECT(fill_one(source, pool, takes[i], 1, pixels) && pixels[0] == 200 && pixels[63] == last, "%d: %d, %d", i,
+               pixels[0], pixels[63]);
+    }
+    selfc_source_close(source);
     selfc_pool_free(pool);
 }
 
@@ -214,6 +240,7 @@ static void test_box(void) {
     selfc_source_gather(source, 0, outside, 2, pixels);
     EXPECT(!pixels[0][0][0][0] && !pixels[1][0][0][0], "zeros outside of the data");
     test_fill(source);
+    test_fill_grey();
     selfc_source_close(source);
     source = selfc_source_open(&(SelfcSourceOptions){.path = in_folder("box"), .height = 8, .width = 8, .fill = 1});
     selfc_source_gather(source, 0, index, 2, pixels);

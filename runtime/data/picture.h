@@ -41,4 +41,6 @@ bool picture_is_known(const uint8_t *bytes, size_t size);
 void picture_fitted_size(const PictureBox *box, int64_t height, int64_t width, int64_t fitted[2]);
 /* Writes all of the box: height * width * channels bytes. The picture has the box's channels. False: no memory. */
 bool picture_fit(const Picture *picture, const PictureBox *box, uint8_t *out, int32_t size[2]);
+/* A picture at the top left of a box of this width: its lines come to stand one behind the other. */
+void picture_close_up(const Picture *picture, int64_t box_width);
 #endif

@@ -153,3 +153,9 @@ bool picture_fit(const Picture *picture, const PictureBox *box, uint8_t *out, in
         memcpy(out + y * stride, from + y * from_stride, (size_t)(part[1] * channels));
     return true;
 }
+
+void picture_close_up(const Picture *picture, int64_t box_width) {
+    size_t line = (size_t)(box_width * picture->channels), kept = (size_t)(picture->width * picture->channels);
+    for (int64_t y = 1; y < picture->height; y++)
+        memmove(picture->pixels + (size_t)y * kept, picture->pixels + (size_t)y * line, kept);
+}

@@ -38,12 +38,19 @@ static bool wanted_takes(const SelfcTensor *tensor, const SelfcTensor *sample) {
            selfc_tensor_elements(tensor, 1) == selfc_tensor_elements(sample, 0);
 }
 
-/* Boxes of pictures, as the source tells their true sizes, and a function of pictures of another size. */
+/* Of pictures; grey ones stand without theirs. */
+static int64_t wanted_channels(const SelfcTensor *sample) { return sample->rank == 3 ? sample->dim[2] : 1; }
+
+/* Boxes of pictures, as the source tells their true sizes, and a function of pictures: of any size, or grey ones of the
+ * box's size without a channel. */
 static bool wanted_resizes(const SelfcTensor *tensor, const SelfcTensor *sample, const SelfcSource *source) {
-    bool are_pictures = sample->dtype == SELFC_u8 && sample->rank == 3 && wanted_field(source, "size") > 0;
-    bool takes_pictures = (tensor->dtype == SELFC_u8 || tensor->dtype == SELFC_f32) && tensor->rank == 4 &&
-                          tensor->dim[0] == -1 && tensor->dim[1] > 0 && tensor->dim[2] > 0;
-    return are_pictures && takes_pictures && tensor->dim[3] == sample->dim[2];
+    bool are_pictures = sample->dtype == SELFC_u8 && wanted_field(source, "size") > 0;
+    bool takes_numbers = (tensor->dtype == SELFC_u8 || tensor->dtype == SELFC_f32) && tensor->dim[0] == -1;
+    bool takes_pictures =
+        tensor->rank == 4 && tensor->dim[1] > 0 && tensor->dim[2] > 0 && tensor->dim[3] == wanted_channels(sample);
+    bool takes_grey =
+        tensor->rank == 3 && sample->rank == 2 && tensor->dim[1] == sample->dim[0] && tensor->dim[2] == sample->dim[1];
+    return are_pictures && takes_numbers && (takes_pictures || takes_grey);
 }
 
 bool wanted_find(Wanted *wanted, const SelfcProgram *program, const char *function, const SelfcSource *source) {
@@ -61,15 +68,15 @@ bool wanted_find(Wanted *wanted, const SelfcProgram *program, const char *functi
         if (field == 0 && has_sample)
             return selfc_fail("function \"%s\": its input \"%s\" is none of the data's fields", function, tensor->name),
                    false;
-        bool takes = wanted_takes(tensor, sample);
-        wanted->input[wanted->count].resizes = !takes && field == 0 && wanted_resizes(tensor, sample, source);
-        if (!takes && !wanted->input[wanted->count].resizes)
+        bool resizes = field == 0 && wanted_resizes(tensor, sample, source);
+        if (!resizes && !wanted_takes(tensor, sample))
             return selfc_fail("function \"%s\" takes %s %s, but the data's \"%s\" is %s a sample", function,
                               tensor->name, selfc_tensor_print(tensor, want), fields[field].name,
                               selfc_tensor_print(sample, have)),
                    false;
         has_sample |= field == 0;
         wanted->input[wanted->count].field = field;
+        wanted->input[wanted->count].resizes = resizes;
         wanted->input[wanted->count].scale = sample->dtype == SELFC_u8 ? 1.0 / 255 : 1;
     }
     if (!has_sample) selfc_fail("function \"%s\" takes no samples of the data", function);
@@ -104,13 +111,12 @@ typedef struct {
 static bool fill_resized(const Fill *fill, int32_t number, const SelfcTensor *sample, const SelfcTensor *tensor,
                          uint8_t *box, uint8_t *to) {
     int32_t size[2], fitted[2];
+    int64_t channels = wanted_channels(sample);
     selfc_source_gather(fill->source, 0, &number, 1, box);
     selfc_source_gather(fill->source, wanted_field(fill->source, "size"), &number, 1, size);
-    size_t line = (size_t)(sample->dim[1] * sample->dim[2]), kept = (size_t)(size[1] * sample->dim[2]);
-    for (int32_t y = 1; y < size[0]; y++) memmove(box + (size_t)y * kept, box + (size_t)y * line, kept);
-    Picture picture = {size[0], size[1], sample->dim[2], size[0], size[1], box};
-    return picture_fit(&picture, &(PictureBox){tensor->dim[1], tensor->dim[2], tensor->dim[3], .fill = true}, to,
-                       fitted);
+    Picture picture = {size[0], size[1], channels, size[0], size[1], box};
+    picture_close_up(&picture, sample->dim[1]);
+    return picture_fit(&picture, &(PictureBox){tensor->dim[1], tensor->dim[2], channels, .fill = true}, to, fitted);
 }
 
 static void fill_pictures(Fill *fill, uint32_t input, int64_t first, int64_t end) {

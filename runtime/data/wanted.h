@@ -2,7 +2,8 @@
  *
  * An input takes the field of its own name, as "count" does of a text; one input of any other name may take the sample
  * itself, which is the first field. Numbers come as they are stored or, where the function has f32, as the training has
- * them. Pictures that a training takes crops from, in boxes with their true sizes, become pictures of the function's size.
+ * them. Pictures that a training takes crops from, in boxes with their true sizes, become pictures of the function's
+ * size, and without what is around them in the box.
  */
 #ifndef SELFC_RUNTIME_WANTED_H
 #define SELFC_RUNTIME_WANTED_H

@@ -72,16 +72,20 @@ for part in "Map of features" "Nearest neighbours"; do
     grep -qF "<h2>$part" "$folder/whole/report.html" || fail "the report has no $part"
 done
 
-# Neighbours during training see what eval sees: pictures of the encoder's size. In boxes that hold all pictures as they are
-# these are the same to the bit.
+# Neighbours during training see what eval sees: pictures of the encoder's size, without what is around them in a box. In
+# boxes that hold all pictures as they are these are the same to the bit, and so they are if a box has the encoder's size.
 knn='training.knn={"every":1}'
-large=("${data[@]}" --set let.size=24 --set let.box=64 --set let.width=4 --set training.batch=16)
-gives 0 "$selfc" train "$simclr/album.json" "${large[@]}" --set "$knn" --steps 120 --quiet --out "$folder/judged"
-gives 0 "$selfc" eval "$folder/judged" "${data[@]}" --protocol knn -o "$folder/result.json"
-during=$(grep -o '"knn_accuracy": [0-9.]*' "$folder/judged/metrics.jsonl" | tail -n 1 | cut -d' ' -f2)
-after=$(grep -o '"accuracy":[[:space:]]*[0-9.]*' "$folder/result.json" | grep -o '[0-9.]*$')
-awk -v a="$during" -v b="$after" 'BEGIN { exit !(a != "" && (a - b) ^ 2 < 1e-8) }' ||
-    fail "neighbours are $during during training, but $after afterwards"
+judge() { # judge NAME SIZE BOX STEPS
+    local large=("${data[@]}" --set let.size=$2 --set let.box=$3 --set let.width=4 --set training.batch=16) during after
+    gives 0 "$selfc" train "$simclr/album.json" "${large[@]}" --set "$knn" --steps $4 --quiet --out "$folder/$1"
+    gives 0 "$selfc" eval "$folder/$1" "${data[@]}" --protocol knn -o "$folder/result.json"
+    during=$(grep -o '"knn_accuracy": [0-9.]*' "$folder/$1/metrics.jsonl" | tail -n 1 | cut -d' ' -f2)
+    after=$(grep -o '"accuracy":[[:space:]]*[0-9.]*' "$folder/result.json" | grep -o '[0-9.]*$')
+    awk -v a="$during" -v b="$after" 'BEGIN { exit !(a != "" && (a - b) ^ 2 < 1e-8) }' ||
+        fail "neighbours are $during during training, but $after afterwards, with a box of $3 for $2"
+}
+judge judged 24 64 120
+judge judged_alike 50 50 10
 
 gives 0 "$selfc" preview "$simclr/album.json" "${small[@]}" -o "$folder/views.png"
 [ -s "$folder/views.png" ] || fail "no views"
