@@ -172,7 +172,7 @@ void embed_tell_cut(const Embed *embed, SelfcSplit split) {
     if (cut) api_note(embed->model, "%s; \"%s\" takes no longer ones", cut, embed->function);
 }
 
-int embed_label_field(const Embed *embed) { return wanted_label(embed->source[SELFC_TRAIN]); }
+int embed_label_field(const Embed *embed, SelfcSplit split) { return wanted_label(embed->source[split]); }
 
 int embed_open(Embed *embed, SelfcModel *model, const char *function) {
     embed->model = model;
@@ -378,7 +378,7 @@ static int embed_write_names(Embed *embed, SelfcSplit split, const char *path) {
 
 static int embed_write(Embed *embed, SelfcSplit split, const char *out, FILE *report) {
     size_t length = strlen(out), stem = length > 4 && !strcmp(out + length - 4, ".npy") ? length - 4 : length;
-    int label = embed_label_field(embed);
+    int label = embed_label_field(embed, split);
     char *labels = arena_printf(embed->model->arena, "%.*s.labels.npy", (int)stem, out);
     char *names = arena_printf(embed->model->arena, "%.*s.files.txt", (int)stem, out);
     if (embed_load(embed, split) || embed_write_features(embed, split, out)) return 1;

@@ -27,7 +27,7 @@ void embed_close(Embed *embed);
 int embed_load(Embed *embed, SelfcSplit split);
 /* Notes what of the split's texts is too long for the function. */
 void embed_tell_cut(const Embed *embed, SelfcSplit split);
-int embed_label_field(const Embed *embed); /* -1: no labels */
+int embed_label_field(const Embed *embed, SelfcSplit split); /* -1: no labels */
 /* From now on texts are no longer than the smallest of the function's lengths that holds `share` of samples
  * index[0..count) of the training data, loaded ones, and what is longer is cut. 0, or 1 after api_fail. */
 int embed_shorten(Embed *embed, const int32_t *index, int64_t count, double share);

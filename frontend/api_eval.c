@@ -29,7 +29,8 @@ static int32_t *eval_labels(Eval *eval, SelfcSplit split, int64_t count) {
         return NULL;
     }
     for (int64_t i = 0; i < count; i++) numbers[i] = (int32_t)i;
-    selfc_source_gather(eval->embed.source[split], (uint32_t)embed_label_field(&eval->embed), numbers, count, labels);
+    selfc_source_gather(eval->embed.source[split], (uint32_t)embed_label_field(&eval->embed, split), numbers, count,
+                        labels);
     free(numbers);
     return labels;
 }
@@ -76,13 +77,15 @@ static int eval_choose(Eval *eval, const int32_t *labels, int64_t count) {
 
 static int eval_open_labels(Eval *eval) {
     Embed *embed = &eval->embed;
-    if (embed_label_field(embed) < 0)
+    if (embed_label_field(embed, SELFC_TRAIN) < 0)
         return api_fail("%s: the data has no labels, by which features could be judged", embed->data);
     if (embed_load(embed, SELFC_TRAIN) || embed_load(embed, SELFC_TEST)) return 1;
     int64_t count = selfc_source_count(embed->source[SELFC_TRAIN]);
-    const SelfcField *fields;
-    if (selfc_source_fields(embed->source[SELFC_TEST], &fields) <= (uint32_t)embed_label_field(embed))
-        return api_fail("%s: the test data has no labels, by which features could be judged", embed->data);
+    if (embed_label_field(embed, SELFC_TEST) < 0) {
+        bool has_field = selfc_source_field(embed->source[SELFC_TEST], "label") >= 0; /* if not, it says why */
+        return api_fail("%s: the test data has no labels, by which features could be judged%s%s", embed->data,
+                        has_field ? "" : ": ", has_field ? "" : selfc_failure());
+    }
     eval->test_count = selfc_source_count(embed->source[SELFC_TEST]);
     int32_t *labels = eval_labels(eval, SELFC_TRAIN, count);
     eval->test_label = eval_labels(eval, SELFC_TEST, eval->test_count);

@@ -87,6 +87,71 @@ static void expect_samples(const char *path, SelfcSplit split, const char *expec
     EXPECT(!strcmp(got, expected), "%s: '%s' instead of '%s'", path, got, expected);
 }
 
+static void pack(const char *path, bool is_zip, int filter, const char *const *names, int count) {
+    struct archive *out = archive_write_new();
+    if (is_zip)
+        archive_write_set_format_zip(out);
+    else
+        archive_write_set_format_pax_restricted(out);
+    archive_write_add_filter(out, filter);
+    EXPECT(archive_write_open_filename(out, path) == ARCHIVE_OK, "%s", archive_error_string(out));
+    for (int i = 0; i < count; i++) {
+        FileBytes file =
+            strstr(names[i], ".txt") ? (FileBytes){(uint8_t *)strdup("text"), 4} : plain_png(4, 4, (uint16_t)(10 + i));
+        struct archive_entry *entry = archive_entry_new();
+        archive_entry_set_pathname(entry, names[i]);
+        archive_entry_set_size(entry, (la_int64_t)file.size);
+        archive_entry_set_filetype(entry, AE_IFREG);
+        archive_entry_set_perm(entry, 0644);
+        archive_write_header(out, entry);
+        archive_write_data(out, file.bytes, file.size);
+        archive_entry_free(entry);
+        free(file.bytes);
+    }
+    EXPECT(archive_write_close(out) == ARCHIVE_OK, "%s", archive_error_string(out));
+    archive_write_free(out);
+}
+
+/* --- what is said --- */
+
+/* What a function writes to stderr. */
+static char *said_by(void (*work)(void)) {
+    char *text;
+    size_t size;
+    void *bytes;
+    fflush(stderr);
+    int kept = dup(2);
+    FILE *caught = freopen(in_folder("stderr"), "w", stderr);
+    work();
+    fflush(caught);
+    dup2(kept, 2);
+    close(kept);
+    EXPECT(!selfc_file_read(in_folder("stderr"), &bytes, &size), "%s", selfc_failure());
+    text = strndup(bytes, size);
+    free(bytes);
+    return text;
+}
+
+static int occurrences(const char *text, const char *part) {
+    int count = 0;
+    for (; (text = strstr(text, part)); text++) count++;
+    return count;
+}
+
+/* Its training samples, and what is said of the folder when they are loaded. */
+static const char *samples_of;
+static char samples_there[1024];
+
+static void load_samples(void) { strcpy(samples_there, described(open_pictures(samples_of, SELFC_TRAIN))); }
+
+static void expect_said(const char *path, const char *samples, const char *note) {
+    samples_of = path;
+    char *said = said_by(load_samples);
+    EXPECT(!strcmp(samples_there, samples), "%s: '%s' instead of '%s'", path, samples_there, samples);
+    EXPECT(note ? strstr(said, note) && occurrences(said, "\n") == 1 : !*said, "%s: '%s'", path, said);
+    free(said);
+}
+
 /* --- folders --- */
 
 static void test_folder(void) {
@@ -142,8 +207,13 @@ static void test_splits(void) {
     expect_samples(in_folder("split"), SELFC_TRAIN, "train/a/1.png=0:2 train/b/1.png=1:1");
     make_folder("split/test/c");
     put_png("split/test/c/x.png", 4, 4, 1);
-    EXPECT(strstr(failure_of(in_folder("split"), SELFC_TEST), "test/c/x.png: the class \"c\" is not among the 2"), "%s",
-           selfc_failure());
+    /* A class that the training does not have, and so a test split without labels. */
+    expect_samples(in_folder("split"), SELFC_TEST, "test/b/x.png=-1:13 test/c/x.png=-1:1");
+    SelfcSource *source = open_pictures(in_folder("split"), SELFC_TEST);
+    EXPECT(selfc_source_field(source, "label") == -1 &&
+               strstr(selfc_failure(), "test/c/x.png: the class \"c\" is not among the 2"),
+           "%s", selfc_failure());
+    selfc_source_close(source);
     /* A test split without classes is one without labels. */
     make_folder("flat/train/a");
     make_folder("flat/test");
@@ -151,6 +221,46 @@ static void test_splits(void) {
     put_png("flat/test/1.png", 4, 4, 2);
     expect_samples(in_folder("flat"), SELFC_TRAIN, "train/a/1.png=0:1");
     expect_samples(in_folder("flat"), SELFC_TEST, "test/1.png=-1:2");
+}
+
+/* Pictures that stand beside the splits are left out, and that is said. */
+static void test_beside(void) {
+    make_folder("journey/train");
+    make_folder("journey/test");
+    make_folder("journey/beach");
+    put_png("journey/train/1.png", 4, 4, 1);
+    put_png("journey/test/1.png", 4, 4, 2);
+    expect_said(in_folder("journey"), "train/1.png=-1:1", NULL);
+    put_png("journey/beach/1.png", 4, 4, 3);
+    put_png("journey/beach/2.png", 4, 4, 4);
+    put_png("journey/3.png", 4, 4, 5);
+    expect_said(in_folder("journey"), "train/1.png=-1:1", "nor among the test data are left out: 3; if");
+}
+
+/* What others read and selfc does not is counted, and stops nothing. */
+static void test_foreign(void) {
+    make_folder("phone/cat");
+    make_folder("phone/dog");
+    make_folder("phone/none");
+    char list[512] = "cat/1.png\n";
+    for (int i = 0; i < 20; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "phone/dog/%d.%s", i, i % 2 ? "heic" : "HEIC");
+        put_text(name, "ftypheic");
+        strcat(strcat(list, name + strlen("phone/")), "\n");
+    }
+    put_text("phone/none/1.gif", "GIF89a");
+    put_png("phone/cat/1.png", 4, 4, 1);
+    expect_said(in_folder("phone"), "cat/1.png=0:1",
+                "phone: files that cannot be read: 20 .heic, 1 .gif; convert them to PNG or JPEG");
+    put_text("phone/list.txt", list);
+    expect_said(in_folder("phone/list.txt"), "cat/1.png=-1:1", "cannot be read: 20 .heic;");
+    pack(in_folder("phone.tar"), false, ARCHIVE_FILTER_NONE,
+         (const char *const[]){"a.png", "b.txt.webp", "c.png", ".txt.webp"}, 4);
+    expect_said(in_folder("phone.tar"), "a.png=-1:10 c.png=-1:12", "cannot be read: 1 .webp;");
+    EXPECT(strstr(failure_of(in_folder("phone/dog"), SELFC_TRAIN),
+                  "no pictures (PNG or JPEG) in it, but files that cannot be read: 20"),
+           "%s", selfc_failure());
 }
 
 static void test_nothing(void) {
@@ -294,31 +404,6 @@ static void test_lists(void) {
 
 /* --- archives --- */
 
-static void pack(const char *path, bool is_zip, int filter, const char *const *names, int count) {
-    struct archive *out = archive_write_new();
-    if (is_zip)
-        archive_write_set_format_zip(out);
-    else
-        archive_write_set_format_pax_restricted(out);
-    archive_write_add_filter(out, filter);
-    EXPECT(archive_write_open_filename(out, path) == ARCHIVE_OK, "%s", archive_error_string(out));
-    for (int i = 0; i < count; i++) {
-        FileBytes file =
-            strstr(names[i], ".txt") ? (FileBytes){(uint8_t *)strdup("text"), 4} : plain_png(4, 4, (uint16_t)(10 + i));
-        struct archive_entry *entry = archive_entry_new();
-        archive_entry_set_pathname(entry, names[i]);
-        archive_entry_set_size(entry, (la_int64_t)file.size);
-        archive_entry_set_filetype(entry, AE_IFREG);
-        archive_entry_set_perm(entry, 0644);
-        archive_write_header(out, entry);
-        archive_write_data(out, file.bytes, file.size);
-        archive_entry_free(entry);
-        free(file.bytes);
-    }
-    EXPECT(archive_write_close(out) == ARCHIVE_OK, "%s", archive_error_string(out));
-    archive_write_free(out);
-}
-
 static const char *const packed_names[] = {"./set/train/b/2.png", "./set/train/a/1.png",  "./set/README.txt",
                                            "./set/test/b/1.png",  "./set/train/b/.x.png", "__MACOSX/set/train/b/2.png"};
 static const char packed_train[] = "set/train/a/1.png=0:11 set/train/b/2.png=1:10";
@@ -377,41 +462,20 @@ static void test_archive_damage(void) {
 
 /* --- broken files --- */
 
-/* What a function writes to stderr. */
-static char *said_by(void (*work)(void)) {
-    char *text;
-    size_t size;
-    void *bytes;
-    fflush(stderr);
-    int kept = dup(2);
-    FILE *caught = freopen(in_folder("stderr"), "w", stderr);
-    work();
-    fflush(caught);
-    dup2(kept, 2);
-    close(kept);
-    EXPECT(!selfc_file_read(in_folder("stderr"), &bytes, &size), "%s", selfc_failure());
-    text = strndup(bytes, size);
-    free(bytes);
-    return text;
-}
-
 /* The next whole sample stands for a broken one, from the front again behind the last. */
 static void read_broken(void) {
     for (int turn = 0; turn < 2; turn++)
         expect_samples(in_folder("broken"), SELFC_TRAIN,
-                       "a/0.png=0:10 b/2.png=1:12 b/2.png=1:12 b/2.png=1:12 a/0.png=0:10 a/0.png=0:10");
-}
-
-static int occurrences(const char *text, const char *part) {
-    int count = 0;
-    for (; (text = strstr(text, part)); text++) count++;
-    return count;
+                       "a/0.png=0:10 a/0a.png=0:14 a/0b.png=0:15 b/2.png=1:12 b/2.png=1:12 b/2.png=1:12 a/0.png=0:10 "
+                       "a/0.png=0:10");
 }
 
 static void test_broken(void) {
     make_folder("broken/a");
     make_folder("broken/b");
     put_png("broken/a/0.png", 4, 4, 10);
+    put_png("broken/a/0a.png", 4, 4, 14);
+    put_png("broken/a/0b.png", 4, 4, 15);
     FileBytes jpeg = plain_jpeg(32, 32, 11);
     jpeg.size /= 2;
     file_put(in_folder("broken/a/1.jpg"), jpeg);
@@ -431,10 +495,11 @@ static void test_broken(void) {
     free(said);
 }
 
+static const char *stopped_in, *stopped_why;
 static int stopped_at;
 
 static void read_until_stopped(void) {
-    SelfcSource *source = open_pictures(in_folder("bad"), SELFC_TRAIN);
+    SelfcSource *source = open_pictures(in_folder(stopped_in), SELFC_TRAIN);
     EXPECT(!selfc_source_load(source) && !selfc_source_check(source), "%s", selfc_failure());
     EXPECT(selfc_source_check_labels(source, 1, 4) && strstr(selfc_failure(), "\"size\" has no labels"), "%s",
            selfc_failure());
@@ -443,27 +508,34 @@ static void read_until_stopped(void) {
         selfc_source_gather(source, 0, &i, 1, pixels);
         if (selfc_source_check(source)) stopped_at = i + 1;
     }
-    EXPECT(!stopped_at || strstr(selfc_failure(), "more than 1 in 100"), "%s", selfc_failure());
+    EXPECT(!stopped_at || strstr(selfc_failure(), stopped_why), "%s", selfc_failure());
     selfc_source_close(source);
 }
 
-static void test_too_many_broken(void) {
-    make_folder("bad");
-    for (int i = 0; i < 900; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "bad/%04d.png", i);
+/* So many broken ones of `count`, in the folder, are the most that do not stop a run. */
+static void expect_most_broken(const char *in, int count, int most, const char *why) {
+    char name[64];
+    stopped_in = in;
+    stopped_why = why;
+    make_folder(in);
+    for (int i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "%s/%04d.png", in, i);
         put_png(name, 1, 1, 5);
     }
-    for (int bad = 9; bad <= 10; bad++) { /* nine broken ones never stop a run; ten of 900 are too many */
+    for (int bad = most; bad <= most + 1; bad++) {
         for (int i = 0; i < bad; i++) {
-            char name[32];
-            snprintf(name, sizeof name, "bad/%04d.png", i * 80);
+            snprintf(name, sizeof name, "%s/%04d.png", in, i * (count / (most + 1)));
             put_text(name, "bad");
         }
         stopped_at = 0;
         free(said_by(read_until_stopped));
-        EXPECT(bad == 9 ? !stopped_at : stopped_at > 0, "%d broken ones: stopped at %d", bad, stopped_at);
+        EXPECT(bad == most ? !stopped_at : stopped_at > 0, "%d of %d broken ones: stopped at %d", bad, count,
+               stopped_at);
     }
+}
+
+static void test_too_many_broken(void) {
+    expect_most_broken("bad", 900, 9, "more than 1 in 100"); /* nine never stop a run of many; ten of 900 do */
     make_folder("all_bad");
     put_text("all_bad/1.png", "x");
     EXPECT(strstr(failure_of(in_folder("all_bad"), SELFC_TRAIN), "none of its 1 pictures can be read"), "%s",
@@ -592,6 +664,8 @@ int main(void) {
     if (!mkdtemp(folder)) return 1;
     test_folder();
     test_splits();
+    test_beside();
+    test_foreign();
     test_nothing();
     test_box();
     test_lists();

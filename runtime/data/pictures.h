@@ -13,6 +13,7 @@ typedef struct {
     int32_t label;              /* -1: none */
 } PictureFile;
 
+enum { PICTURES_FOREIGN = 12 }; /* formats that are known by name only */
 typedef struct TextBlock TextBlock;
 typedef struct {
     char *root;         /* what names are relative to */
@@ -23,6 +24,9 @@ typedef struct {
     const char **classes; /* by the bytes of their names */
     int64_t class_count;
     const char *no_labels; /* why there are none; NULL: there are */
+    /* What is left out, of all splits. */
+    int64_t foreign[PICTURES_FOREIGN]; /* files of each of these formats */
+    int64_t beside;                    /* pictures that stand beside the folders of the splits */
     TextBlock *texts;      /* where the names are */
 } PictureList;
 
@@ -30,6 +34,7 @@ typedef struct {
 bool pictures_are_at(const char *path);
 /* Finds the pictures of a split; a split that is not there has none. False after selfc_fail. */
 bool pictures_find(PictureList *list, const char *path, SelfcSplit split);
+void pictures_tell(const PictureList *list, const char *path); /* on stderr, what is left out */
 void pictures_free(PictureList *list);
 /* "data/cat/7.jpg", "photos.zip/cat/7.jpg": for messages, and to open what is no member. free(). */
 char *pictures_path(const PictureList *list, int64_t file);

@@ -3,7 +3,8 @@
  * All names are gathered first, of all splits, as they stand below the folder or in the archive. A folder around all
  * the rest, as archives like to have, is passed over. Then a first part "train" makes "train" and one of "test", "val",
  * "valid", "validation" the splits; and the next part, if it is not the last, is the class. So a folder, and an archive
- * of it, mean the same.
+ * of it, mean the same. What is left out, since it stands beside the splits or is of a format that cannot be read, is
+ * counted, to be told.
  *
  * A list is a text: a path a line, which may have a tab and a class behind it. Beside a list called train.txt, one
  * called test.txt is the test split. */
@@ -20,7 +21,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-enum { LIST_BLOCK = 1 << 16, LIST_LONGEST_NAME = 4096 };
+enum { LIST_BLOCK = 1 << 16, LIST_LONGEST_NAME = 4096, LIST_TEXT = 64 + 32 * PICTURES_FOREIGN };
 
 /* --- names --- */
 
@@ -58,13 +59,32 @@ static bool list_add(PictureList *list, PictureFile file) {
     return true;
 }
 
-static bool list_has_ending(const char *name) {
-    static const char *const endings[] = {"jpg", "jpeg", "jpe", "jfif", "png", "gif",  "bmp",  "webp",
-                                          "tif", "tiff", "pgm", "ppm",  "pnm", "heic", "avif", "jp2"};
+static bool list_ends_as(const char *name, const char *ending) {
     const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
-        if (!strcasecmp(dot + 1, endings[i])) return true;
+    return dot && !strcasecmp(dot + 1, ending);
+}
+
+/* Whether a file of this name should be a picture that can be read; if it cannot, it is broken. */
+static bool list_has_ending(const char *name) {
+    static const char *const endings[] = {"jpg", "jpeg", "jpe", "jfif", "png"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (list_ends_as(name, endings[i])) return true;
     return false;
+}
+
+static const char *const list_foreign[PICTURES_FOREIGN] = {"heic", "heif", "avif", "webp", "gif", "bmp",
+                                                           "tif",  "tiff", "jp2",  "pgm",  "ppm", "pnm"};
+
+/* Which format that cannot be read a file of this name should have; -1: none. */
+static int list_foreign_format(const char *name) {
+    for (int i = 0; i < PICTURES_FOREIGN; i++)
+        if (list_ends_as(name, list_foreign[i])) return i;
+    return -1;
+}
+
+static void list_count_foreign(PictureList *list, const char *name) {
+    int format = list_foreign_format(name);
+    if (format >= 0) list->foreign[format]++;
 }
 
 static bool list_is_picture_file(const char *path) {
@@ -80,8 +100,10 @@ static bool list_is_picture_file(const char *path) {
 
 static bool list_add_file(void *context, const char *path, const char *name) {
     PictureList *list = context;
-    if (!list_has_ending(name) && !list_is_picture_file(path)) return true;
-    return list_add(list, (PictureFile){.name = list_text(list, name, strlen(name)), .label = -1});
+    if (list_has_ending(name) || list_is_picture_file(path))
+        return list_add(list, (PictureFile){.name = list_text(list, name, strlen(name)), .label = -1});
+    list_count_foreign(list, name);
+    return true;
 }
 
 /* --- archives --- */
@@ -98,7 +120,11 @@ static bool list_members(PictureList *list, const char *path) {
     for (int64_t i = 0; i < list->packed->count; i++) {
         PackedMember *member = &list->packed->members[i];
         bool is_picture = list_has_ending(member->name) || picture_is_known(member->start, PACKED_START);
-        if (!is_picture || list_has_hidden_part(member->name)) continue;
+        if (list_has_hidden_part(member->name)) continue;
+        if (!is_picture) {
+            list_count_foreign(list, member->name);
+            continue;
+        }
         member->is_wanted = true;
         if (!list_add(list, (PictureFile){.name = list_text(list, member->name, strlen(member->name)),
                                           .member = member,
@@ -205,6 +231,17 @@ static bool list_has_labels(PictureList *list, const NoLabels *reasons) {
     return labelled == list->count;
 }
 
+/* A class that nothing was learned of: the split has no labels then. */
+static bool list_lacks_class(PictureList *list, const PictureFile *file) {
+    char *reason;
+    if (asprintf(&reason, "%s: the class \"%s\" is not among the %lld of the training data", file->name,
+                 file->class_name, (long long)list->class_count) < 0)
+        abort();
+    list->no_labels = list_text(list, reason, strlen(reason));
+    free(reason);
+    return list->no_labels || (selfc_fail("%s: no memory for the names of its files", list->root), false);
+}
+
 /* The first `train` files are the training's, whose classes count; the others are the test's. Keeps those of the split,
  * with their labels. */
 static bool list_keep(PictureList *list, int64_t train, SelfcSplit split, const NoLabels *reasons) {
@@ -218,10 +255,7 @@ static bool list_keep(PictureList *list, int64_t train, SelfcSplit split, const 
     for (int64_t i = 0; i < list->count; i++) {
         PictureFile *file = &list->files[i];
         file->label = list_class_number(list, file->class_name);
-        if (file->label >= 0) continue;
-        selfc_fail("%s/%s: the class \"%s\" is not among the %lld of the training data", list->root, file->name,
-                   file->class_name, (long long)list->class_count);
-        return false;
+        if (file->label < 0) return list_lacks_class(list, file);
     }
     return true;
 }
@@ -232,7 +266,8 @@ static bool list_divide(PictureList *list, SelfcSplit split) {
     const char *folder[2] = {list_split_folder(list, skip, SELFC_TRAIN), list_split_folder(list, skip, SELFC_TEST)};
     PictureFile *all = list->files;
     int64_t count = list->count, train = 0;
-    *list = (PictureList){.root = list->root, .packed = list->packed, .texts = list->texts};
+    list->files = NULL;
+    list->count = list->capacity = 0;
     if (count) qsort(all, (size_t)count, sizeof *all, list_compare_files);
     bool is_fine = true;
     for (int part = SELFC_TRAIN; part <= SELFC_TEST && is_fine; part++) {
@@ -244,11 +279,23 @@ static bool list_divide(PictureList *list, SelfcSplit split) {
         }
         if (part == SELFC_TRAIN) train = list->count;
     }
+    list->beside = count - list->count;
     free(all);
     return is_fine && list_keep(list, train, split, &list_no_folders);
 }
 
 /* --- lists --- */
+
+static char *list_path(const PictureList *list, const char *name) {
+    return *name == '/' && !list->packed ? strdup(name) : file_join(list->root, name);
+}
+
+static bool list_is_listed_picture(const PictureList *list, const char *name) {
+    char *path = list_path(list, name);
+    bool is_picture = list_is_picture_file(path);
+    free(path);
+    return is_picture;
+}
 
 /* One line without its end; a class stands behind the last tab. */
 static bool list_add_line(PictureList *list, const char *path, int64_t number, const char *line, size_t length) {
@@ -263,7 +310,10 @@ static bool list_add_line(PictureList *list, const char *path, int64_t number, c
     }
     PictureFile file = {.name = list_text(list, line, name), .label = -1};
     if (class_length) file.class_name = list_text(list, tab + 1, class_length);
-    return list_add(list, file);
+    if (!file.name || list_foreign_format(file.name) < 0 || list_is_listed_picture(list, file.name))
+        return list_add(list, file);
+    list_count_foreign(list, file.name);
+    return true;
 }
 
 static bool list_read_lines(PictureList *list, const char *path) {
@@ -328,7 +378,7 @@ static bool list_is_list(const char *path) {
 
 static bool list_stop_at_picture(void *context, const char *path, const char *name) {
     bool *is_found = context;
-    *is_found = list_has_ending(name) || list_is_picture_file(path);
+    *is_found = list_has_ending(name) || list_foreign_format(name) >= 0 || list_is_picture_file(path);
     return !*is_found;
 }
 
@@ -351,13 +401,40 @@ static bool list_fill(PictureList *list, const char *path, SelfcSplit split) {
     return false;
 }
 
+/* "files that cannot be read: 312 .heic, 4 .webp; convert …"; false: there are none of them. */
+static bool list_say_foreign(const PictureList *list, char text[LIST_TEXT]) {
+    size_t used = 0;
+    for (int i = 0; i < PICTURES_FOREIGN; i++)
+        if (list->foreign[i])
+            used += (size_t)snprintf(text + used, LIST_TEXT - used, "%s%lld .%s",
+                                     used ? ", " : "files that cannot be read: ", (long long)list->foreign[i],
+                                     list_foreign[i]);
+    if (used) snprintf(text + used, LIST_TEXT - used, "; convert them to PNG or JPEG");
+    return used > 0;
+}
+
+void pictures_tell(const PictureList *list, const char *path) {
+    char text[LIST_TEXT];
+    if (list_say_foreign(list, text)) fprintf(stderr, "note: %s: %s\n", path, text);
+    if (list->beside)
+        fprintf(stderr,
+                "note: %s: its folder \"train\" is the training data, and pictures that stand neither there nor among "
+                "the test data are left out: %lld; if \"train\" is a class, give it another name\n",
+                path, (long long)list->beside);
+}
+
 bool pictures_find(PictureList *list, const char *path, SelfcSplit split) {
+    char foreign[LIST_TEXT];
     size_t length = strlen(path);
     while (length > 1 && path[length - 1] == '/') length--;
     *list = (PictureList){.root = strndup(path, length)};
     if (!list_fill(list, path, split)) return false;
-    if (split == SELFC_TRAIN && !list->count)
-        return selfc_fail("%s: there are no pictures (PNG or JPEG) in it", path), false;
+    if (split == SELFC_TRAIN && !list->count) {
+        bool has_foreign = list_say_foreign(list, foreign);
+        selfc_fail("%s: there are no pictures (PNG or JPEG) in it%s%s", path, has_foreign ? ", but " : "",
+                   has_foreign ? foreign : "");
+        return false;
+    }
     list->names = malloc((size_t)(list->count + 1) * sizeof *list->names);
     if (!list->names) return selfc_fail("%s: no memory for the names of its files", path), false;
     for (int64_t i = 0; i < list->count; i++) list->names[i] = list->files[i].name;
@@ -377,7 +454,4 @@ void pictures_free(PictureList *list) {
     *list = (PictureList){0};
 }
 
-char *pictures_path(const PictureList *list, int64_t file) {
-    const char *name = list->files[file].name;
-    return *name == '/' && !list->packed ? strdup(name) : file_join(list->root, name);
-}
+char *pictures_path(const PictureList *list, int64_t file) { return list_path(list, list->files[file].name); }

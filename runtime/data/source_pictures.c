@@ -26,6 +26,7 @@ typedef struct {
     PictureBox box;
     PictureStore *store;
     SelfcSplit split;
+    bool is_part; /* of the split: some samples to look at */
     char *path, *cache;
 } Pictures;
 
@@ -139,6 +140,7 @@ static bool pictures_load(SelfcSource *source) {
     if (!labels && !source->no_labels) return selfc_fail("%s: no memory for its labels", pictures->path), false;
     for (int64_t i = 0; labels && i < source->count; i++) labels[i] = pictures->list.files[i].label;
     source->data[PICTURES_label] = labels;
+    if (pictures->split == SELFC_TRAIN && !pictures->is_part) pictures_tell(&pictures->list, pictures->path);
     pictures->store = store_open(&options);
     return pictures->store != NULL;
 }

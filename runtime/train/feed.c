@@ -82,9 +82,13 @@ static bool feed_check_field(const FeedInput *input) {
     if (input->field < count && a->dtype == b->dtype && a->rank == b->rank && !memcmp(a->dim, b->dim, sizeof a->dim))
         return true;
     char a_text[128], b_text[128];
-    selfc_fail("the training data for \"%s\" is %s a sample, the test data %s", input->input,
-               selfc_tensor_print(a, a_text),
-               input->field < count ? selfc_tensor_print(b, b_text) : "has no such field");
+    selfc_tensor_print(a, a_text);
+    if (input->field < count)
+        selfc_fail("the training data for \"%s\" is %s a sample, the test data %s", input->input, a_text,
+                   selfc_tensor_print(b, b_text));
+    else if (selfc_source_field(input->source[SELFC_TEST], train[input->field].name) < 0) /* says why */
+        selfc_fail("the training data for \"%s\" is %s a sample, but of the test data: %s", input->input, a_text,
+                   selfc_failure());
     return false;
 }
 

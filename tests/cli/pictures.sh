@@ -96,6 +96,37 @@ same_tensors broken-run/checkpoint.safetensors broken-again/checkpoint.safetenso
 for i in 003 004 005 006 007 008 009 010 011 012; do printf x | tee broken/train/?/$i.png >/dev/null; done
 gives 1 "$selfc" train "$labelled" --data broken --out stopped; says "more than 1 in 100"
 
+# An album of a phone: what cannot be read, and what stands beside a folder called train, is told once; a class that the
+# training does not have matters only where labels are asked for.
+cp -r photos album
+mkdir album/beach album/test/beach && cp photos/train/a/*.png album/beach && cp photos/train/a/000.png album/test/beach
+for i in {1..40}; do printf 'ftypheic' >album/train/a/$i.HEIC; done
+cat >unlabelled.json <<'END'
+{
+  "name": "unlabelled",
+  "training": {
+    "data": { "x": { "source": "pictures", "path": "photos", "size": [8, 10], "flatten": true } },
+    "layers": [{ "layer": "dense", "input": "x", "units": 3, "name": "y" }, { "expr": "mean((y - 1)^2)", "name": "loss" }],
+    "minimize": "loss",
+    "batch": 8
+  },
+  "functions": {
+    "encode": {
+      "inputs": { "picture": { "shape": ["n", 8, 10, 3], "type": "u8" } },
+      "layers": [{ "layer": "dense", "input": "flatten(picture / 255)", "units": 3, "name": "y" }]
+    }
+  }
+}
+END
+gives 0 "$selfc" train unlabelled.json --data album --steps 3 --quiet --out album-run
+says "note: album: files that cannot be read: 40 .heic; convert them to PNG or JPEG"
+says "left out: 20; if"
+[ "$(grep -c note: err)" = 2 ] || fail "the album is not told of in two lines: $(cat err)"
+gives 0 "$selfc" embed album-run --data album --split test -o album.npy; prints "f32[11,3]"
+[ -e album.labels.npy ] && fail "labels out of nowhere"
+gives 1 "$selfc" eval album-run --data album --protocol knn; says 'the class "beach" is not among the 3'
+gives 1 "$selfc" train "$labelled" --data album --out none; says 'the class "beach" is not among the 3'
+
 # What cannot be.
 mkdir flat && cp photos/train/a/*.png flat
 gives 1 "$selfc" check "$labelled" --data flat; says '"label": its pictures stand in no folders that could be their classes'
