@@ -536,6 +536,7 @@ static void expect_most_broken(const char *in, int count, int most, const char *
 
 static void test_too_many_broken(void) {
     expect_most_broken("bad", 900, 9, "more than 1 in 100"); /* nine never stop a run of many; ten of 900 do */
+    expect_most_broken("few", 12, 6, "7 of its 12 pictures, or more, cannot be read, more than half");
     make_folder("all_bad");
     put_text("all_bad/1.png", "x");
     EXPECT(strstr(failure_of(in_folder("all_bad"), SELFC_TRAIN), "none of its 1 pictures can be read"), "%s",

@@ -86,8 +86,8 @@ static const char *store_plain(char *text) {
     return text ? text : "?";
 }
 
-/* A broken sample is said once. The run stops when more than 1 % of all are broken, and 10 at least: of all, since how
- * many have been tried by then depends on the clock. */
+/* A broken sample is said once. The run stops when more than 1 % of all are broken, and 10 at least, or more than half:
+ * of all, since how many have been tried by then depends on the clock. */
 static void store_report(PictureStore *store, int64_t index, char *reason) {
     enum { STORE_BROKEN_LEAST = 10, STORE_BROKEN_SHARE = 100 };
     char *name = store->options.name(store->options.context, index);
@@ -95,13 +95,14 @@ static void store_report(PictureStore *store, int64_t index, char *reason) {
             store_plain(reason));
     free(name);
     store->broken++;
+    bool is_most = store->broken * 2 > store->options.count;
     bool is_much = store->broken >= STORE_BROKEN_LEAST && store->broken * STORE_BROKEN_SHARE > store->options.count;
-    if (is_much && !store->failure &&
-        asprintf(
-            &store->failure,
-            "%s: %lld of its %lld pictures, or more, cannot be read, more than 1 in %d: their names and what is wrong "
-            "with them stand above",
-            store->what, (long long)store->broken, (long long)store->options.count, STORE_BROKEN_SHARE) < 0)
+    if ((is_much || is_most) && !store->failure &&
+        asprintf(&store->failure,
+                 "%s: %lld of its %lld pictures, or more, cannot be read, more than %s: their names and what is wrong "
+                 "with them stand above",
+                 store->what, (long long)store->broken, (long long)store->options.count,
+                 is_much ? "1 in 100" : "half") < 0)
         abort();
 }
 
