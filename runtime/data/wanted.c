@@ -29,6 +29,14 @@ int wanted_label(const SelfcSource *source) {
     return field && sample->dtype == SELFC_i32 && !sample->rank ? (int)field : -1;
 }
 
+bool wanted_true_size(const SelfcSource *source, const SelfcTensor *sample, int32_t number, int32_t size[2]) {
+    uint32_t field = wanted_field(source, "size");
+    size[0] = (int32_t)sample->dim[0];
+    size[1] = (int32_t)sample->dim[1];
+    if (field) selfc_source_gather(source, field, &number, 1, size);
+    return field > 0;
+}
+
 static bool wanted_takes(const SelfcTensor *tensor, const SelfcTensor *sample) {
     if (tensor->rank < 1 || tensor->dim[0] != -1) return false;
     for (int32_t i = 1; i < tensor->rank; i++)
@@ -113,7 +121,7 @@ static bool fill_resized(const Fill *fill, int32_t number, const SelfcTensor *sa
     int32_t size[2], fitted[2];
     int64_t channels = wanted_channels(sample);
     selfc_source_gather(fill->source, 0, &number, 1, box);
-    selfc_source_gather(fill->source, wanted_field(fill->source, "size"), &number, 1, size);
+    wanted_true_size(fill->source, sample, number, size);
     Picture picture = {size[0], size[1], channels, size[0], size[1], box};
     picture_close_up(&picture, sample->dim[1]);
     return picture_fit(&picture, &(PictureBox){tensor->dim[1], tensor->dim[2], channels, .fill = true}, to, fitted);

@@ -28,6 +28,8 @@ typedef struct {
 const SelfcTensor *wanted_tensor(const SelfcProgram *program, uint32_t input);
 /* The field of this name; else the first. */
 uint32_t wanted_field(const SelfcSource *source, const char *name);
+/* Height and width of a picture, which may take a part of its box, at the top left. Whether it may. */
+bool wanted_true_size(const SelfcSource *source, const SelfcTensor *sample, int32_t number, int32_t size[2]);
 int wanted_label(const SelfcSource *source); /* the field with labels; -1: there are none */
 /* function: what messages call it. Scales are 1/255 for bytes, else 1. False after selfc_fail: it does not take samples
  * of such data. */

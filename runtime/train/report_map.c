@@ -2,6 +2,7 @@
  * the nearest neighbours of a dozen. Which of the two is shown is a radio button and a line of style, so it works
  * without scripts; a small script shows the picture of the point that is touched. All pictures stand in one PNG, of
  * which each place shows its part. Texts stand as words: what the tokenizer makes of a sample's tokens. */
+#include "runtime/data/picture.h"
 #include "runtime/train/eigen.h"
 #include "runtime/train/features.h"
 #include "runtime/train/health.h"
@@ -14,7 +15,7 @@
 enum {
     MAP_POINTS = 500,
     MAP_LEAST = 12, /* no fewer than queries */
-    MAP_SIDE = 28,
+    MAP_SIDE = 64,
     MAP_COLUMNS = 25,
     MAP_QUERIES = 12,
     MAP_NEIGHBOURS = 7,
@@ -33,6 +34,7 @@ typedef struct {
     double *places[2];            /* PCA, t-SNE; x and y of each */
     int32_t *labels;              /* NULL: there are none */
     int side_x, side_y, channels; /* of a small picture; 0: samples are no pictures */
+    bool has_own_pixels;          /* they are the samples' own, one for one */
     unsigned char *picture;       /* all of them, as PNG */
     size_t picture_size;
 } Map;
@@ -76,29 +78,24 @@ static bool map_place(Map *map) {
 
 /* --- pictures --- */
 
-/* The mean of the part of a picture that becomes one pixel, 0 to 1. */
-static double map_pixel(const void *picture, const SelfcTensor *sample, int channels, int x0, int x1, int y0, int y1,
-                        int c) {
-    double sum = 0;
-    int64_t width = sample->dim[1];
-    for (int y = y0; y < y1; y++)
-        for (int x = x0; x < x1; x++) {
-            int64_t at = ((int64_t)y * width + x) * channels + c;
-            sum += sample->dtype == SELFC_u8 ? ((const uint8_t *)picture)[at] / 255.0 : ((const float *)picture)[at];
-        }
-    return sum / ((x1 - x0) * (y1 - y0));
+/* Pixels of 0 to 1 become bytes, in their place. */
+static void map_to_bytes(void *pixels, int64_t count) {
+    const float *values = pixels;
+    for (int64_t i = 0; i < count; i++) ((uint8_t *)pixels)[i] = (uint8_t)(fmin(fmax(values[i], 0), 1) * 255 + 0.5);
 }
 
-static void map_shrink(const Map *map, const void *picture, const SelfcTensor *sample, uint8_t *out, int line) {
-    int width = (int)sample->dim[1], height = (int)sample->dim[0];
-    for (int y = 0; y < map->side_y; y++)
-        for (int x = 0; x < map->side_x; x++)
-            for (int c = 0; c < map->channels; c++) {
-                int x0 = x * width / map->side_x, x1 = (x + 1) * width / map->side_x, y0 = y * height / map->side_y,
-                    y1 = (y + 1) * height / map->side_y;
-                double value = map_pixel(picture, sample, map->channels, x0, x1, y0, y1, c);
-                out[(y * line + x) * map->channels + c] = (uint8_t)(fmin(fmax(value, 0), 1) * 255 + 0.5);
-            }
+/* A sample's picture, without what is around it in its box, as a small one. `one` holds a sample. False: no memory. */
+static bool map_shrink(Map *map, int32_t number, void *one, uint8_t *out) {
+    const FeedInput *input;
+    const SelfcTensor *sample = map_sample(map, &input);
+    const SelfcSource *source = input->source[map->split];
+    int32_t size[2], fitted[2];
+    selfc_source_gather(source, input->field, &number, 1, one);
+    if (sample->dtype == SELFC_f32) map_to_bytes(one, selfc_tensor_elements(sample, 0));
+    map->has_own_pixels &= !wanted_true_size(source, sample, number, size);
+    Picture picture = {size[0], size[1], map->channels, size[0], size[1], one};
+    picture_close_up(&picture, sample->dim[1]);
+    return picture_fit(&picture, &(PictureBox){map->side_y, map->side_x, map->channels, .fill = true}, out, fitted);
 }
 
 static bool map_is_picture(const SelfcTensor *sample) {
@@ -117,20 +114,22 @@ static bool map_draw(Map *map) {
     map->side_x = (int)fmax(1, round((double)sample->dim[1] * factor));
     map->side_y = (int)fmax(1, round((double)sample->dim[0] * factor));
     map->channels = sample->rank == 3 ? (int)sample->dim[2] : 1;
+    map->has_own_pixels = most <= MAP_SIDE;
     int64_t rows = (map->n + MAP_COLUMNS - 1) / MAP_COLUMNS;
-    int line = map->side_x * MAP_COLUMNS;
-    uint8_t *page = calloc((size_t)(line * map->channels) * (size_t)(map->side_y * rows), 1);
+    size_t line = (size_t)(map->side_x * map->channels), page_line = MAP_COLUMNS * line;
+    uint8_t *page = calloc(page_line * (size_t)(map->side_y * rows), 1), *small = malloc(line * (size_t)map->side_y);
     void *one = malloc(selfc_tensor_bytes(sample, 0));
-    bool is_fine = page && one;
+    bool is_fine = page && small && one;
     for (int64_t i = 0; is_fine && i < map->n; i++) {
-        int32_t number = map_number(map, i);
-        selfc_source_gather(input->source[map->split], input->field, &number, 1, one);
-        int64_t at = (i / MAP_COLUMNS * map->side_y * line + i % MAP_COLUMNS * map->side_x) * map->channels;
-        map_shrink(map, one, sample, page + at, line);
+        is_fine = map_shrink(map, map_number(map, i), one, small);
+        uint8_t *to = page + (size_t)(i / MAP_COLUMNS * map->side_y) * page_line + (size_t)(i % MAP_COLUMNS) * line;
+        for (int y = 0; is_fine && y < map->side_y; y++)
+            memcpy(to + (size_t)y * page_line, small + (size_t)y * line, line);
     }
-    is_fine = is_fine && !selfc_png_encode(page, line, (int)(map->side_y * rows), map->channels, (void **)&map->picture,
-                                           &map->picture_size);
+    is_fine = is_fine && !selfc_png_encode(page, map->side_x * MAP_COLUMNS, (int)(map->side_y * rows), map->channels,
+                                           (void **)&map->picture, &map->picture_size);
     free(page);
+    free(small);
     free(one);
     return is_fine;
 }
@@ -149,18 +148,21 @@ static void map_put_style(FileWriter *out, const Map *map) {
     double height = 40.0 * map->side_y / map->side_x;
     file_print(out,
                "<style>.thumb{display:inline-block;width:40px;height:%.1fpx;background-size:%dpx auto;"
-               "image-rendering:pixelated;background-image:url(data:image/png;base64,",
-               height, 40 * MAP_COLUMNS);
+               "%sbackground-image:url(data:image/png;base64,",
+               height, 40 * MAP_COLUMNS, map->has_own_pixels ? "image-rendering:pixelated;" : "");
     report_base64(out, map->picture, map->picture_size);
     file_print(out, ")}</style>\n");
 }
 
-/* "7: cat" of a picture, "7: 1: It was a film to remember." of a text; without a class where there are none. */
+/* "7: cat" of a picture, "7: cat: cat/a.jpg" of one that has a file of its own, "7: 1: It was a film to remember." of a
+ * text; without a class where there are none. */
 static void map_put_name(FileWriter *out, const Map *map, int64_t i) {
     int32_t number = map_number(map, i);
     char label[32], text[FEATURES_MOST_TEXT];
+    const char *name = selfc_source_name(map->trainer->feed.inputs[0].source[map->split], number);
     file_print(out, "%d", (int)number);
     if (map->labels) file_print(out, ": "), report_text(out, features_class(map->trainer, map->labels[i], label));
+    if (name) file_print(out, ": "), report_text(out, name);
     if (features_text(map->trainer, map->split, number, text)) file_print(out, ": "), report_text(out, text);
 }
 

@@ -2,6 +2,7 @@
  * where the description makes pictures of its data before any parameter is used: the data first, then each view, of
  * f32[k*rows,height,width] or [...,channels]; k views of a sample are k columns. A value outside of 0 to 1 stretches
  * its column from its least to its largest. */
+#include "runtime/train/features.h"
 #include "runtime/train/report.h"
 
 #include <math.h>
@@ -13,7 +14,8 @@ enum { VIEWS_SIDE = 64, VIEWS_GAP = 2, VIEWS_MOST = 24 };
 typedef struct {
     const float *values; /* of all rows */
     int height, width, channels;
-    float least, most; /* black and white */
+    float least, most;   /* black and white */
+    const int32_t *size; /* height and width of each row's picture at the top left; NULL: all of it */
 } Column;
 
 typedef struct {
@@ -45,14 +47,15 @@ static uint32_t views_columns(const Binding *binding, uint32_t output, Column *c
 
 /* One picture into its cell, nearest pixel by nearest pixel, in its own proportions. */
 static void views_put(const Sheet *sheet, const Column *column, int at, int64_t row) {
-    int larger = column->height > column->width ? column->height : column->width;
+    int height = column->size ? column->size[2 * row] : column->height;
+    int width = column->size ? column->size[2 * row + 1] : column->width, larger = height > width ? height : width;
     const float *picture = column->values + row * column->height * column->width * column->channels;
     int top = VIEWS_GAP + (int)row * (sheet->side + VIEWS_GAP), left = VIEWS_GAP + at * (sheet->side + VIEWS_GAP);
     for (int y = 0; y < sheet->side; y++)
         for (int x = 0; x < sheet->side; x++)
             for (int c = 0; c < sheet->channels; c++) {
                 int from_y = y * larger / sheet->side, from_x = x * larger / sheet->side;
-                if (from_y >= column->height || from_x >= column->width) continue;
+                if (from_y >= height || from_x >= width) continue;
                 int channel = c < column->channels ? c : 0;
                 float value = picture[(from_y * column->width + from_x) * column->channels + channel];
                 float share = (value - column->least) / (column->most - column->least);
@@ -64,10 +67,12 @@ static void views_put(const Sheet *sheet, const Column *column, int at, int64_t 
 static bool views_draw(FileWriter *out, const Binding *binding, const Column *columns, uint32_t count) {
     int64_t rows = binding->program->batch;
     Sheet sheet = {.side = 1, .channels = 1};
+    bool has_own_pixels = true;
     for (uint32_t i = 0; i < count; i++) {
         int larger = columns[i].height > columns[i].width ? columns[i].height : columns[i].width;
         if (larger > sheet.side) sheet.side = larger < VIEWS_SIDE ? larger : VIEWS_SIDE;
         if (columns[i].channels == 3) sheet.channels = 3;
+        has_own_pixels &= larger <= VIEWS_SIDE && !columns[i].size;
     }
     sheet.width = VIEWS_GAP + (int)count * (sheet.side + VIEWS_GAP);
     sheet.height = VIEWS_GAP + (int)rows * (sheet.side + VIEWS_GAP);
@@ -81,10 +86,11 @@ static bool views_draw(FileWriter *out, const Binding *binding, const Column *co
     bool is_fine = !selfc_png_encode(sheet.pixels, sheet.width, sheet.height, sheet.channels, &png, &size);
     free(sheet.pixels);
     if (!is_fine) return false;
-    file_print(out,
-               "<h2>What the training sees</h2>\n<figure><img alt=\"samples and their views\" style=\"max-width:%dpx\" "
-               "src=\"data:image/png;base64,",
-               4 * sheet.width);
+    file_print(
+        out,
+        "<h2>What the training sees</h2>\n<figure><img alt=\"samples and their views\" style=\"max-width:%dpx%s\" "
+        "src=\"data:image/png;base64,",
+        4 * sheet.width, has_own_pixels ? "" : ";image-rendering:auto");
     report_base64(out, png, size);
     free(png);
     file_print(out, "\"><figcaption>A row for each sample; the columns: ");
@@ -101,6 +107,22 @@ static void views_name(FileWriter *out, const SelfcProgram *program) {
     file_print(out, ".</figcaption></figure>\n");
 }
 
+/* Of the data's own pictures, as views show them first: their true sizes, i32[rows,2], if they stand in boxes. free().
+ */
+static int32_t *views_sizes(const Trainer *trainer, const SelfcProgram *program, const int32_t *index) {
+    const char *name = program->io[program->input_count].name;
+    const Feed *feed = &trainer->feed;
+    for (uint32_t i = 0; i < feed->input_count; i++) {
+        const SelfcSource *source = feed->inputs[i].source[SELFC_TRAIN];
+        uint32_t field = wanted_field(source, "size");
+        if (strcmp(feed->inputs[i].input, name) || !field) continue;
+        int32_t *sizes = calloc((size_t)program->batch, 2 * sizeof *sizes);
+        if (sizes) selfc_source_gather(source, field, index, program->batch, sizes);
+        return sizes;
+    }
+    return NULL;
+}
+
 bool report_views(FileWriter *out, Trainer *trainer) {
     const SelfcProgram *program = selfc_find_program(trainer->module, "$views");
     Binding binding;
@@ -108,18 +130,22 @@ bool report_views(FileWriter *out, Trainer *trainer) {
     uint32_t count = 0;
     if (!program || trainer->feed.count[SELFC_TRAIN] < program->batch) return true;
     if (!binding_make(&binding, trainer->session, program, program->batch)) return false;
-    int32_t *index = calloc((size_t)program->batch, sizeof *index);
-    for (int32_t i = 0; index && i < program->batch; i++) index[i] = i;
+    int32_t *index = calloc((size_t)program->batch, sizeof *index), *sizes = NULL;
+    for (int32_t i = 0; index && i < program->batch; i++)
+        index[i] = features_place(trainer, SELFC_TRAIN, i, program->batch);
     binding_set_key(&binding, trainer->seed, 0);
     bool is_fine =
         index && feed_fill(&trainer->feed, SELFC_TRAIN, &binding, index, program->batch, trainer->session->pool);
     if (!index) selfc_fail("no memory for views");
-    free(index);
+    if (is_fine) sizes = views_sizes(trainer, program, index);
     if (is_fine) selfc_execute(trainer->session, program, binding.io, program->batch);
     for (uint32_t i = 0; is_fine && i < program->output_count; i++)
         count += views_columns(&binding, i, columns + count, VIEWS_MOST - count);
+    columns[0].size = sizes;
     is_fine = is_fine && views_draw(out, &binding, columns, count);
     if (is_fine) views_name(out, program);
+    free(index);
+    free(sizes);
     binding_free(&binding);
     return is_fine;
 }

@@ -87,6 +87,43 @@ judge() { # judge NAME SIZE BOX STEPS
 judge judged 24 64 120
 judge judged_alike 50 50 10
 
+# The report shows pictures of a photograph's own proportions, without what is around it in its box, by the names of their
+# files; and of the views those of samples from everywhere, which stand sorted by class.
+grep -q '<title>test sample [0-9]*: along: test/along/[0-9]*.png</title>' "$folder/judged/report.html" || fail "the map names no files"
+grep -q '\.thumb{[^}]*pixelated' "$folder/judged/report.html" && fail "thumbnails of photographs are pixelated"
+python3 - "$folder/judged/report.html" <<'PYTHON' || fail "the report's pictures are not what they should be"
+import base64, re, struct, sys, zlib
+def pixels(text):
+    png, at, data = base64.b64decode(text), 8, b""
+    width, height = struct.unpack(">II", png[16:24])
+    while at < len(png):
+        size, kind = struct.unpack(">I4s", png[at:at + 8])
+        if kind == b"IDAT": data += png[at + 8:at + 8 + size]
+        at += size + 12
+    raw, lines, above = zlib.decompress(data), [], bytes(3 * width)
+    for y in range(height):
+        filter, line = raw[y * (3 * width + 1)], bytearray(raw[y * (3 * width + 1) + 1:(y + 1) * (3 * width + 1)])
+        for i in range(3 * width):
+            a, b, c = (line[i - 3], above[i], above[i - 3]) if i >= 3 else (0, above[i], 0)
+            nearest = min((a, b, c), key=lambda value: abs(a + b - c - value))
+            line[i] = (line[i] + (0, a, b, (a + b) // 2, nearest)[filter]) % 256
+        lines.append([tuple(line[i:i + 3]) for i in range(0, 3 * width, 3)])
+        above = line
+    return lines
+def cell(lines, top, left): return [line[left:left + 64] for line in lines[top:top + 64]]
+def has_bar(picture): return not any(map(any, picture[-1])) or not any(any(line[-1]) for line in picture)
+texts = re.findall("data:image/png;base64,([^\")]*)", open(sys.argv[1]).read())
+thumbs, views = pixels(texts[0]), pixels(texts[1])
+if len(thumbs) != 64 or len(thumbs[0]) != 25 * 64: sys.exit("thumbnails are not of 64x64 pixels")
+bars = sum(has_bar(cell(thumbs, 0, 64 * i)) for i in range(24))
+if bars: sys.exit(f"{bars} thumbnails have black bars")
+samples = [cell(views, 2 + 66 * i, 2) for i in range((len(views) - 2) // 66)]
+bars = sum(map(has_bar, samples))
+if bars: sys.exit(f"{bars} samples beside their views have black bars")
+is_along = [all(len(set(line[:30])) == 1 for line in sample[:9]) for sample in samples]
+if is_along != [False] * (len(samples) // 2) + [True] * (len(samples) // 2): sys.exit(f"samples are of which class? {is_along}")
+PYTHON
+
 gives 0 "$selfc" preview "$simclr/album.json" "${small[@]}" -o "$folder/views.png"
 [ -s "$folder/views.png" ] || fail "no views"
 
