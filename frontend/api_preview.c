@@ -1,5 +1,5 @@
-/* include/selfc.h, selfc_preview: the first samples of the data beside the views that a training makes of them, as one
- * picture: a row for each sample, a column for each view.
+/* include/selfc.h, selfc_preview: samples from everywhere in the data beside the views that a training makes of them,
+ * as one picture: a row for each sample, a column for each view.
  *
  * Values from 0 to 1 are black to white. A view with others, as after "standardize", is stretched from its least to its
  * largest value. Pixels of small pictures are drawn as squares, so that there is something to see. */
@@ -65,7 +65,7 @@ static SelfcSource *preview_open(const SelfcModel *model, const DataSpec *spec, 
     return NULL;
 }
 
-/* Field `name` of the first samples. -1 after selfc_fail. */
+/* Field `name` of samples that are spread evenly, since data often come sorted by class. -1 after selfc_fail. */
 static int preview_gather(const SelfcSource *source, const char *name, int64_t rows, void *out) {
     int field = selfc_source_field(source, name);
     int64_t count = selfc_source_count(source);
@@ -73,7 +73,7 @@ static int preview_gather(const SelfcSource *source, const char *name, int64_t r
     if (!count) return selfc_fail("there is no training data"), -1;
     int32_t *index = calloc((size_t)rows, sizeof *index);
     if (!index) die("no memory");
-    for (int64_t i = 0; i < rows; i++) index[i] = (int32_t)(i % count);
+    for (int64_t i = 0; i < rows; i++) index[i] = (int32_t)(i * count / rows);
     selfc_source_gather(source, (uint32_t)field, index, rows, out);
     free(index);
     return selfc_source_check(source);

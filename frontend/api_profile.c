@@ -22,7 +22,7 @@ static const struct {
 
 /* --- data to run on --- */
 
-/* The first batch of the field that the training input reads. */
+/* A batch of the field that the training input reads. */
 static int profile_fill_from_source(SelfcModel *model, const DataSpec *spec, int64_t n, void *out) {
     SelfcSourceOptions options = api_source_options(model, spec);
     options.most = n;

@@ -53,8 +53,9 @@ int selfc_show(SelfcModel *model, const char *stage, const char *format, const c
 /* Runs the training step or a function for about `seconds` and prints where the time went, kernel by kernel.
  * format: text, json, html; NULL is text. n: the batch of a function; 0 is 128. */
 int selfc_profile(SelfcModel *model, const char *function, const char *format, int64_t n, double seconds, FILE *out);
-/* Writes a PNG of the first `rows` samples (0: 8), a row each: the picture, then each view that the training's layers make
- * of it with parameters out of play, as it would be seen in the first step. Prints what the columns are. */
+/* Writes a PNG of `rows` samples (0: 8) from everywhere in the data, a row each: the picture, then each view that the
+ * training's layers make of it with parameters out of play, as it would be seen in the first step. Prints what the columns
+ * are. */
 int selfc_preview(SelfcModel *model, const char *out, int64_t rows, FILE *titles);
 /* Times schedules of every product and convolution on this machine, on scratch data, and remembers the best in the cache:
  * models that are opened later use them. Prints a line for each. seconds: after which no other is begun; 0: no limit. */

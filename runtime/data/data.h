@@ -22,7 +22,7 @@ typedef struct {
     int64_t channels;         /* 1: grey, 3: colour; 0: the source decides */
     int32_t fill;             /* 1: a picture is cropped in its middle to the aspect of height:width and resized to fill
                                  it; 0: one that is too large is shrunk until it fits, and stands at the top left */
-    int64_t most;             /* pictures: the first so many alone, as if the others were not there; 0: all */
+    int64_t most;             /* pictures: so many alone, spread evenly, as if the others were not there; 0: all */
     const char *cache;        /* folder for decoded pictures that do not fit into memory, and for the tokens of texts; NULL:
                                  the user's cache, "": none that outlives the process */
     /* Of texts. */

@@ -250,6 +250,17 @@ static void pictures_add_fields(SelfcSource *source, const Pictures *pictures) {
     source->class_count = pictures->list.class_count;
 }
 
+/* Leaves so many, from everywhere among them. */
+static void pictures_thin(Pictures *pictures, int64_t most) {
+    PictureList *list = &pictures->list;
+    pictures->is_part = true;
+    for (int64_t i = 0; i < most && list->count > most; i++) {
+        list->files[i] = list->files[i * list->count / most];
+        list->names[i] = list->files[i].name;
+    }
+    if (list->count > most) list->count = most;
+}
+
 bool source_is_pictures(const char *path) { return pictures_are_at(path); }
 
 bool source_open_pictures(SelfcSource *source, const SelfcSourceOptions *options) {
@@ -266,10 +277,11 @@ bool source_open_pictures(SelfcSource *source, const SelfcSourceOptions *options
     pictures->cache = options->cache ? strdup(options->cache) : NULL;
     pictures->split = options->split;
     if (!pictures_find(&pictures->list, options->path, options->split)) return false;
-    if (options->most && pictures->list.count > options->most) pictures->list.count = options->most;
     source->count = pictures->list.count;
     if (!source->count) return true;
     if (!pictures_set_box(pictures, options)) return false;
+    if (options->most) pictures_thin(pictures, options->most);
+    source->count = pictures->list.count;
     pictures_add_fields(source, pictures);
     return true;
 }

@@ -44,6 +44,28 @@ gives 0 "$selfc" preview "$folder/model.json" -o "$folder/long.png" --batch 300 
 gives 0 "$selfc" preview "$source_dir/examples/pretext/rotation.json" -o "$folder/turns.png" --batch 2 --set training.batch=8
 prints "column 5: pictures, part 4, 28x28"
 
+# Samples come from everywhere in the data: of nine, sorted by class, every third. So it is with pictures and with arrays.
+python3 - "$folder" <<'END'
+import os, struct, sys, zlib
+def chunk(kind, data): return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def png(path, grey):
+    head = chunk(b"IHDR", struct.pack(">2I5B", 28, 28, 8, 0, 0, 0, 0))
+    open(path, "wb").write(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress((b"\0" + bytes([grey]) * 28) * 28)) + chunk(b"IEND", b""))
+def npy(path, greys):
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({len(greys)}, 28, 28), }}".ljust(117) + "\n"
+    open(path, "wb").write(b"\x93NUMPY\1\0" + bytes([118, 0]) + text.encode() + b"".join(bytes([grey]) * 784 for grey in greys))
+for name, greys in [("all", range(20, 200, 20)), ("some", range(20, 200, 60))]:
+    os.makedirs(f"{sys.argv[1]}/{name}"), os.makedirs(f"{sys.argv[1]}/{name}.arrays")
+    for grey in greys: png(f"{sys.argv[1]}/{name}/{grey:03}.png", grey)
+    npy(f"{sys.argv[1]}/{name}.arrays/train.npy", list(greys))
+END
+for data in all some all.arrays some.arrays; do
+    draw $data --data "$folder/$data" --set training.data.x.size=28 --set training.data.x.channels=1
+done
+same "$folder/all.png" "$folder/some.png"
+same "$folder/all.arrays.png" "$folder/some.arrays.png"
+same "$folder/all.png" "$folder/all.arrays.png"
+
 gives 1 "$selfc" preview "$model" -o "$folder/none.png"; says "there is nothing to preview"
 gives 2 "$selfc" preview "$model"; says "preview wants one -o FILE"
 gives 1 "$selfc" preview "$folder/model.json" -o "$folder/none.png" --batch 4000; says "--batch asks for fewer rows"
