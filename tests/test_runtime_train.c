@@ -574,7 +574,9 @@ static void test_unusable_data(void) {
     SelfcTrainOptions options = small_options("unusable");
     options.data = "few.npy";
     selfc_npy_write("few.npy", &few, pixels, 0);
-    expect_refused(&tiny_module, &options, "15 samples, fewer than one batch of 16");
+    expect_refused(
+        &tiny_module, &options,
+        "15 samples, fewer than one batch of 16: compile the description with --set training.batch=15, or less");
     selfc_npy_write("few.npy", &other, pixels, 0);
     expect_refused(&tiny_module, &options, "is u8[28,27] a sample, but the model was compiled for u8[16,28,28]");
     selfc_npy_write("few.npy", &real, values, 0);

@@ -84,7 +84,9 @@ static bool train_set_limits(Trainer *trainer) {
     int64_t samples = trainer->feed.count[SELFC_TRAIN], batch = trainer->train.capacity;
     trainer->epoch_steps = samples / batch;
     if (trainer->epoch_steps == 0) {
-        selfc_fail("the data set has %lld samples, fewer than one batch of %lld", (long long)samples, (long long)batch);
+        selfc_fail("the data set has %lld samples, fewer than one batch of %lld: compile the description with --set "
+                   "training.batch=%lld, or less",
+                   (long long)samples, (long long)batch, (long long)samples);
         return false;
     }
     trainer->line_steps = trainer->epoch_steps < 10 ? 1 : train_smaller(trainer->epoch_steps / 10, 50);
