@@ -20,17 +20,17 @@ enum { EVAL_PROTOCOLS = sizeof eval_protocol / sizeof *eval_protocol };
 
 /* --- labels --- */
 
-/* Labels of all samples; free(). */
-static int32_t *eval_labels(Eval *eval, SelfcSplit split, int64_t count) {
+/* Labels of samples, as they are gathered or as they are listed; free(). index: NULL are the first `count`. */
+static int32_t *eval_labels(Eval *eval, SelfcSplit split, const int32_t *index, int64_t count, bool is_listed) {
     int32_t *numbers = malloc((size_t)count * sizeof *numbers), *labels = malloc((size_t)count * sizeof *labels);
     if (!numbers || !labels) {
         api_fail("no memory for %lld labels", (long long)count);
         free(labels), free(numbers);
         return NULL;
     }
-    for (int64_t i = 0; i < count; i++) numbers[i] = (int32_t)i;
-    selfc_source_gather(eval->embed.source[split], (uint32_t)embed_label_field(&eval->embed, split), numbers, count,
-                        labels);
+    for (int64_t i = 0; i < count; i++) numbers[i] = index ? index[i] : (int32_t)i;
+    (is_listed ? selfc_source_gather_listed : selfc_source_gather)(
+        eval->embed.source[split], (uint32_t)embed_label_field(&eval->embed, split), numbers, count, labels);
     free(numbers);
     return labels;
 }
@@ -58,8 +58,7 @@ static int eval_choose(Eval *eval, const int32_t *labels, int64_t count) {
     int64_t *wanted = calloc((size_t)eval->classes, sizeof *wanted);
     int32_t *order = malloc((size_t)count * sizeof *order);
     eval->chosen = malloc((size_t)count * sizeof *eval->chosen);
-    eval->train_label = malloc((size_t)count * sizeof *eval->train_label);
-    bool is_fine = wanted && order && eval->chosen && eval->train_label;
+    bool is_fine = wanted && order && eval->chosen;
     if (is_fine) {
         for (int64_t i = 0; i < count; i++) wanted[labels[i]]++;
         for (int64_t c = 0; c < eval->classes; c++)
@@ -68,11 +67,23 @@ static int eval_choose(Eval *eval, const int32_t *labels, int64_t count) {
         for (int64_t i = 0; i < count; i++)
             if (wanted[labels[order[i]]]-- > 0) eval->chosen[eval->train_count++] = order[i];
         qsort(eval->chosen, (size_t)eval->train_count, sizeof *eval->chosen, eval_compare);
-        for (int64_t i = 0; i < eval->train_count; i++) eval->train_label[i] = labels[eval->chosen[i]];
     }
     free(wanted);
     free(order);
     return is_fine ? 0 : api_fail("no memory for %lld labels", (long long)count);
+}
+
+/* Samples are chosen by labels as they are listed: no picture is decoded for the label of one that is not chosen. */
+static int eval_choose_labelled(Eval *eval) {
+    const SelfcSource *source = eval->embed.source[SELFC_TRAIN];
+    int64_t count = selfc_source_count(source);
+    int32_t *labels = eval_labels(eval, SELFC_TRAIN, NULL, count, true);
+    int failed = !labels || eval_count_classes(eval, labels, count) || eval_choose(eval, labels, count);
+    free(labels);
+    if (failed) return 1;
+    selfc_source_ahead(source, eval->chosen, eval->train_count);
+    eval->train_label = eval_labels(eval, SELFC_TRAIN, eval->chosen, eval->train_count, false);
+    return !eval->train_label;
 }
 
 static int eval_open_labels(Eval *eval) {
@@ -80,24 +91,18 @@ static int eval_open_labels(Eval *eval) {
     if (embed_label_field(embed, SELFC_TRAIN) < 0)
         return api_fail("%s: the data has no labels, by which features could be judged", embed->data);
     if (embed_load(embed, SELFC_TRAIN) || embed_load(embed, SELFC_TEST)) return 1;
-    int64_t count = selfc_source_count(embed->source[SELFC_TRAIN]);
     if (embed_label_field(embed, SELFC_TEST) < 0) {
         bool has_field = selfc_source_field(embed->source[SELFC_TEST], "label") >= 0; /* if not, it says why */
         return api_fail("%s: the test data has no labels, by which features could be judged%s%s", embed->data,
                         has_field ? "" : ": ", has_field ? "" : selfc_failure());
     }
+    if (eval_choose_labelled(eval)) return 1;
     eval->test_count = selfc_source_count(embed->source[SELFC_TEST]);
-    int32_t *labels = eval_labels(eval, SELFC_TRAIN, count);
-    eval->test_label = eval_labels(eval, SELFC_TEST, eval->test_count);
+    eval->test_label = eval_labels(eval, SELFC_TEST, NULL, eval->test_count, false);
     eval->predicted = calloc((size_t)eval->test_count, sizeof *eval->predicted);
-    if (selfc_source_check(embed->source[SELFC_TRAIN]) || selfc_source_check(embed->source[SELFC_TEST])) {
-        free(labels);
+    if (selfc_source_check(embed->source[SELFC_TRAIN]) || selfc_source_check(embed->source[SELFC_TEST]))
         return api_fail("%s", selfc_failure());
-    }
-    int failed = !labels || !eval->test_label || !eval->predicted || eval_count_classes(eval, labels, count) ||
-                 eval_count_classes(eval, eval->test_label, eval->test_count) || eval_choose(eval, labels, count);
-    free(labels);
-    return failed;
+    return !eval->test_label || !eval->predicted || eval_count_classes(eval, eval->test_label, eval->test_count);
 }
 
 /* --- features --- */

@@ -470,6 +470,17 @@ static void read_broken(void) {
                        "a/0.png=0:10");
 }
 
+/* The label of sample 7 is that of the picture in its place, but listed is its own. */
+static void read_labels(void) {
+    int32_t broken = 7, label = -1, listed = -1, size[2];
+    SelfcSource *source = open_pictures(in_folder("broken"), SELFC_TRAIN);
+    selfc_source_gather_listed(source, 2, &broken, 1, &listed);
+    selfc_source_gather(source, 2, &broken, 1, &label);
+    selfc_source_gather_listed(source, 1, &broken, 1, size);
+    EXPECT(label == 0 && listed == 1 && size[0] == 4 && size[1] == 4, "label %d, listed %d", label, listed);
+    selfc_source_close(source);
+}
+
 static void test_broken(void) {
     make_folder("broken/a");
     make_folder("broken/b");
@@ -493,6 +504,7 @@ static void test_broken(void) {
                occurrences(said, "(neither PNG nor JPEG)") == 2 && occurrences(said, "\n") == 8,
            "%s", said);
     free(said);
+    free(said_by(read_labels));
 }
 
 static const char *stopped_in, *stopped_why;
@@ -500,7 +512,7 @@ static int stopped_at;
 
 static void read_until_stopped(void) {
     SelfcSource *source = open_pictures(in_folder(stopped_in), SELFC_TRAIN);
-    EXPECT(!selfc_source_load(source) && !selfc_source_check(source), "%s", selfc_failure());
+    EXPECT(!selfc_source_load(source), "%s", selfc_failure()); /* decoders may be at the end before it returns */
     EXPECT(selfc_source_check_labels(source, 1, 4) && strstr(selfc_failure(), "\"size\" has no labels"), "%s",
            selfc_failure());
     for (int32_t i = 0; i < selfc_source_count(source) && !stopped_at; i++) {

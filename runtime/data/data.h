@@ -66,6 +66,8 @@ const char *selfc_source_cut(const SelfcSource *source);
 /* Copies field `field` of the samples index[0..n) to out, dense; zeros for numbers outside of the data
  * set. Thread-safe. A picture that is broken is replaced by the next whole one. */
 void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out);
+/* The same without a look at the pictures where the field does not need one: of a broken picture what it should have. */
+void selfc_source_gather_listed(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out);
 
 /* text_characters.c: a tokenizer whose tokens are the characters of the training text at a path, which is read as a
  * source with this unit would. NULL after selfc_fail. */

@@ -257,14 +257,10 @@ int selfc_source_check_labels(const SelfcSource *source, uint32_t field, int64_t
     return source_check_classes(source, field, 0, labels, elements, classes) ? 0 : -1;
 }
 
-void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out) {
+/* From what is in memory. */
+static void source_copy(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out) {
     enum { SOURCE_AHEAD = 4 }; /* samples stand anywhere in memory: ask for the next ones early */
     size_t bytes = selfc_tensor_bytes(&source->fields[field].sample, 0);
-    if (!atomic_load(&source->is_loaded)) selfc_source_load((SelfcSource *)source);
-    if (source->gather) {
-        source->gather(source, field, index, n, out);
-        return;
-    }
     const char *data = source->data[field];
     for (int64_t i = 0; i < n; i++) {
         char *to = (char *)out + (size_t)i * bytes;
@@ -276,4 +272,20 @@ void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_
         else
             memset(to, 0, bytes);
     }
+}
+
+void selfc_source_gather(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out) {
+    if (!atomic_load(&source->is_loaded)) selfc_source_load((SelfcSource *)source);
+    if (source->gather)
+        source->gather(source, field, index, n, out);
+    else
+        source_copy(source, field, index, n, out);
+}
+
+void selfc_source_gather_listed(const SelfcSource *source, uint32_t field, const int32_t *index, int64_t n, void *out) {
+    if (!atomic_load(&source->is_loaded)) selfc_source_load((SelfcSource *)source);
+    if (source->data[field])
+        source_copy(source, field, index, n, out);
+    else
+        selfc_source_gather(source, field, index, n, out);
 }
