@@ -87,6 +87,20 @@ static void expect_samples(const char *path, SelfcSplit split, const char *expec
     EXPECT(!strcmp(got, expected), "%s: '%s' instead of '%s'", path, got, expected);
 }
 
+static void pack_file(struct archive *out, const char *name, int number) {
+    FileBytes file =
+        strstr(name, ".txt") ? (FileBytes){(uint8_t *)strdup("text"), 4} : plain_png(4, 4, (uint16_t)(10 + number));
+    struct archive_entry *entry = archive_entry_new();
+    archive_entry_set_pathname(entry, name);
+    archive_entry_set_size(entry, (la_int64_t)file.size);
+    archive_entry_set_filetype(entry, AE_IFREG);
+    archive_entry_set_perm(entry, 0644);
+    archive_write_header(out, entry);
+    archive_write_data(out, file.bytes, file.size);
+    archive_entry_free(entry);
+    free(file.bytes);
+}
+
 static void pack(const char *path, bool is_zip, int filter, const char *const *names, int count) {
     struct archive *out = archive_write_new();
     if (is_zip)
@@ -95,19 +109,7 @@ static void pack(const char *path, bool is_zip, int filter, const char *const *n
         archive_write_set_format_pax_restricted(out);
     archive_write_add_filter(out, filter);
     EXPECT(archive_write_open_filename(out, path) == ARCHIVE_OK, "%s", archive_error_string(out));
-    for (int i = 0; i < count; i++) {
-        FileBytes file =
-            strstr(names[i], ".txt") ? (FileBytes){(uint8_t *)strdup("text"), 4} : plain_png(4, 4, (uint16_t)(10 + i));
-        struct archive_entry *entry = archive_entry_new();
-        archive_entry_set_pathname(entry, names[i]);
-        archive_entry_set_size(entry, (la_int64_t)file.size);
-        archive_entry_set_filetype(entry, AE_IFREG);
-        archive_entry_set_perm(entry, 0644);
-        archive_write_header(out, entry);
-        archive_write_data(out, file.bytes, file.size);
-        archive_entry_free(entry);
-        free(file.bytes);
-    }
+    for (int i = 0; i < count; i++) pack_file(out, names[i], i);
     EXPECT(archive_write_close(out) == ARCHIVE_OK, "%s", archive_error_string(out));
     archive_write_free(out);
 }
@@ -431,6 +433,38 @@ static void test_archives(void) {
 }
 
 /* An archive that cannot be read to its end is no data set; any damage is a message or a broken picture. */
+/* Links to files are files, as they are in a folder; what leads nowhere, round in a circle or out of the archive is
+ * not. */
+static void test_archive_links(void) {
+    static const char *const links[][3] = {
+        {"b/hard.png", "./a/1.png", NULL},     {"b/soft.png", NULL, "../a/./1.png"},
+        {"b/again.png", NULL, "soft.png"},     {"first.png", NULL, "a/1.png"},
+        {"b/nowhere.png", NULL, "../a/2.png"}, {"b/circle.png", NULL, "circle.png"},
+        {"b/out.png", NULL, "../../a/1.png"},  {"b/root.png", NULL, "/a/1.png"},
+        {"b/README", NULL, "../a/notes.txt"},
+    };
+    static const char *const files[] = {"a/1.png", "a/notes.txt", "a/3.png"};
+    struct archive *out = archive_write_new();
+    archive_write_set_format_pax_restricted(out);
+    EXPECT(archive_write_open_filename(out, in_folder("links.tar")) == ARCHIVE_OK, "%s", archive_error_string(out));
+    for (int i = 0; i < 3; i++) pack_file(out, files[i], i);
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
+        struct archive_entry *entry = archive_entry_new();
+        archive_entry_set_pathname(entry, links[i][0]);
+        archive_entry_set_filetype(entry, links[i][2] ? AE_IFLNK : AE_IFREG);
+        if (links[i][1]) archive_entry_set_hardlink(entry, links[i][1]);
+        if (links[i][2]) archive_entry_set_symlink(entry, links[i][2]);
+        archive_write_header(out, entry);
+        archive_entry_free(entry);
+    }
+    pack_file(out, "b/2.png", 3); /* behind them */
+    EXPECT(archive_write_close(out) == ARCHIVE_OK, "%s", archive_error_string(out));
+    archive_write_free(out);
+    expect_samples(in_folder("links.tar"), SELFC_TRAIN,
+                   "a/1.png=-1:10 a/3.png=-1:12 b/2.png=-1:13 b/again.png=-1:10 b/hard.png=-1:10 b/soft.png=-1:10 "
+                   "first.png=-1:10");
+}
+
 static void test_archive_damage(void) {
     for (int is_zip = 0; is_zip < 2; is_zip++) {
         void *bytes;
@@ -683,6 +717,7 @@ int main(void) {
     test_box();
     test_lists();
     test_archives();
+    test_archive_links();
     test_archive_damage();
     test_broken();
     test_too_many_broken();

@@ -60,23 +60,30 @@ bool packed_is_archive(const char *path) {
     return is_archive;
 }
 
-/* The next regular file; 1: there it is, 0: the end, -1 after selfc_fail. */
+static bool packed_is_file(struct archive_entry *entry) {
+    return archive_entry_filetype(entry) == AE_IFREG && !archive_entry_hardlink(entry);
+}
+
+/* The next entry; 1: there it is, 0: the end, -1 after selfc_fail. */
 static int packed_next(const Packed *packed, struct archive *in, struct archive_entry **entry) {
     for (;;) {
         int status = archive_read_next_header(in, entry);
         if (status == ARCHIVE_EOF) return 0;
         if (status == ARCHIVE_RETRY) continue;
         if (status < ARCHIVE_WARN) return packed_fail(packed, in), -1;
-        if (archive_entry_filetype(*entry) == AE_IFREG && !archive_entry_hardlink(*entry)) return 1;
+        return 1;
     }
+}
+
+static const char *packed_without_dot(const char *name) {
+    while (name && name[0] == '.' && name[1] == '/') name += 2;
+    return name;
 }
 
 /* Names in another encoding than the process's may have no plain form. */
 static const char *packed_name(struct archive_entry *entry) {
     const char *name = archive_entry_pathname(entry);
-    if (!name) name = archive_entry_pathname_utf8(entry);
-    while (name && name[0] == '.' && name[1] == '/') name += 2;
-    return name;
+    return packed_without_dot(name ? name : archive_entry_pathname_utf8(entry));
 }
 
 static PackedMember *packed_add(Packed *packed, int64_t *capacity) {
@@ -112,17 +119,117 @@ static bool packed_index_member(Packed *packed, struct archive *in, struct archi
     return true;
 }
 
+/* Where a symbolic link leads, "a/b/../c" being "a/c"; NULL: out of the archive, or no memory. free(). */
+static char *packed_follow(const char *link, const char *target) {
+    const char *slash = strrchr(link, '/');
+    size_t used = slash ? (size_t)(slash - link) : 0;
+    char *path = *target == '/' ? NULL : malloc(used + strlen(target) + 2);
+    if (!path) return NULL;
+    memcpy(path, link, used);
+    for (const char *part = target; *part;) {
+        size_t length = strcspn(part, "/");
+        bool is_up = length == 2 && !memcmp(part, "..", 2), is_here = !length || (length == 1 && *part == '.');
+        if (is_up && !used) return free(path), NULL;
+        if (is_up)
+            while (used && path[--used] != '/') continue;
+        if (!is_up && !is_here) {
+            if (used) path[used++] = '/';
+            memcpy(path + used, part, length);
+            used += length;
+        }
+        part += length + (part[length] == '/');
+    }
+    path[used] = 0;
+    return path;
+}
+
+/* Links that cannot be followed are no files, as in a folder. */
+static bool packed_index_link(Packed *packed, struct archive_entry *entry, int64_t *capacity) {
+    const char *name = packed_name(entry), *hard = packed_without_dot(archive_entry_hardlink(entry));
+    const char *soft = archive_entry_filetype(entry) == AE_IFLNK ? archive_entry_symlink(entry) : NULL;
+    const char *target = hard ? hard : soft;
+    if (!name || !target || strlen(name) > PACKED_LONGEST_NAME || strlen(target) > PACKED_LONGEST_NAME) return true;
+    if (packed->link_count == PACKED_MOST)
+        return selfc_fail("%s: has more than %d links", packed->path, PACKED_MOST), false;
+    if (packed->link_count == *capacity) {
+        *capacity = *capacity ? 2 * *capacity : 64;
+        PackedLink *larger = realloc(packed->links, (size_t)*capacity * sizeof *larger);
+        if (!larger) return selfc_fail("%s: no memory for its list of links", packed->path), false;
+        packed->links = larger;
+    }
+    PackedLink link = {.name = strdup(name), .target = hard ? strdup(hard) : packed_follow(name, soft)};
+    if (link.name && link.target) {
+        packed->links[packed->link_count++] = link;
+        return true;
+    }
+    free(link.name);
+    free(link.target);
+    return true;
+}
+
+static int packed_compare_members(const void *a, const void *b) {
+    return strcmp((*(PackedMember *const *)a)->name, (*(PackedMember *const *)b)->name);
+}
+
+static int packed_compare_links(const void *a, const void *b) {
+    return strcmp((*(PackedLink *const *)a)->name, (*(PackedLink *const *)b)->name);
+}
+
+/* Members and links by their names. */
+typedef struct {
+    PackedMember **members;
+    PackedLink **links;
+    size_t member_count, link_count;
+} PackedNames;
+
+/* What a name leads to; a link may lead to another. NULL: nothing, or too long a way. */
+static PackedMember *packed_find(const PackedNames *names, char *target) {
+    enum { PACKED_LONGEST_CHAIN = 8 };
+    for (int turn = 0; turn < PACKED_LONGEST_CHAIN; turn++) {
+        PackedMember member = {.name = target}, *wanted = &member, **found;
+        PackedLink link = {.name = target}, *next = &link, **found_link;
+        found = bsearch(&wanted, names->members, names->member_count, sizeof wanted, packed_compare_members);
+        if (found) return *found;
+        found_link = bsearch(&next, names->links, names->link_count, sizeof next, packed_compare_links);
+        if (!found_link) return NULL;
+        target = (*found_link)->target;
+    }
+    return NULL;
+}
+
+static bool packed_resolve(Packed *packed) {
+    PackedNames names = {.member_count = (size_t)packed->count, .link_count = (size_t)packed->link_count};
+    if (!names.link_count) return true;
+    names.members = malloc((names.member_count + 1) * sizeof *names.members);
+    names.links = malloc(names.link_count * sizeof *names.links);
+    bool is_fine = names.members && names.links;
+    if (is_fine) {
+        for (size_t i = 0; i < names.member_count; i++) names.members[i] = &packed->members[i];
+        for (size_t i = 0; i < names.link_count; i++) names.links[i] = &packed->links[i];
+        qsort(names.members, names.member_count, sizeof *names.members, packed_compare_members);
+        qsort(names.links, names.link_count, sizeof *names.links, packed_compare_links);
+        for (size_t i = 0; i < names.link_count; i++)
+            packed->links[i].member = packed_find(&names, packed->links[i].target);
+    } else {
+        selfc_fail("%s: no memory for its list of links", packed->path);
+    }
+    free(names.members);
+    free(names.links);
+    return is_fine;
+}
+
 static bool packed_index(Packed *packed) {
     struct archive_entry *entry;
-    int64_t capacity = 0;
+    int64_t capacity = 0, link_capacity = 0;
     int status = ARCHIVE_FATAL, found;
     struct archive *in = packed_begin(packed->path, &status);
     if (!in) return selfc_fail("%s: no memory to read the archive", packed->path), false;
     bool is_fine = status >= ARCHIVE_WARN || packed_fail(packed, in);
     while (is_fine && (found = packed_next(packed, in, &entry)) != 0)
-        is_fine = found > 0 && packed_index_member(packed, in, entry, &capacity);
+        is_fine = found > 0 && (packed_is_file(entry) ? packed_index_member(packed, in, entry, &capacity)
+                                                      : packed_index_link(packed, entry, &link_capacity));
     archive_read_free(in);
-    return is_fine;
+    return is_fine && packed_resolve(packed);
 }
 
 static void packed_destroy(struct PackedBytes *bytes) {
@@ -130,7 +237,12 @@ static void packed_destroy(struct PackedBytes *bytes) {
         free(bytes->packed.members[i].name);
         free(bytes->packed.members[i].failure);
     }
+    for (int64_t i = 0; i < bytes->packed.link_count; i++) {
+        free(bytes->packed.links[i].name);
+        free(bytes->packed.links[i].target);
+    }
     free(bytes->packed.members);
+    free(bytes->packed.links);
     free(bytes->packed.path);
     region_free(&bytes->region);
     free(bytes);
@@ -191,7 +303,8 @@ static bool packed_read_members(Packed *packed, struct archive *in) {
     struct archive_entry *entry;
     for (int64_t i = 0; i < packed->count; i++) {
         PackedMember *member = &packed->members[i];
-        int found = packed_next(packed, in, &entry);
+        int found;
+        while ((found = packed_next(packed, in, &entry)) > 0 && !packed_is_file(entry)) continue;
         if (found < 0) return false;
         const char *name = found ? packed_name(entry) : NULL;
         bool is_same = found && (!name || !strcmp(name, member->name)) &&

@@ -16,10 +16,18 @@ typedef struct {
     char *failure;               /* why it could not be unpacked; NULL: it could */
 } PackedMember;
 
+/* Another name of a member. */
+typedef struct {
+    char *name, *target;  /* what it leads to, as a name within the archive */
+    PackedMember *member; /* NULL: no file of the archive */
+} PackedLink;
+
 typedef struct Packed {
     char *path;
     PackedMember *members; /* the regular files, in the archive's order */
     int64_t count;
+    PackedLink *links; /* hard and symbolic ones */
+    int64_t link_count;
     struct PackedBytes *kept;
 } Packed;
 

@@ -114,22 +114,22 @@ static bool list_has_hidden_part(const char *name) {
     return false;
 }
 
+static bool list_add_member(PictureList *list, const char *name, PackedMember *member) {
+    bool is_picture = list_has_ending(name) || picture_is_known(member->start, PACKED_START);
+    if (list_has_hidden_part(name)) return true;
+    if (!is_picture) return list_count_foreign(list, name), true;
+    member->is_wanted = true;
+    return list_add(list, (PictureFile){.name = list_text(list, name, strlen(name)), .member = member, .label = -1});
+}
+
 static bool list_members(PictureList *list, const char *path) {
     list->packed = packed_open(path);
     if (!list->packed) return false;
-    for (int64_t i = 0; i < list->packed->count; i++) {
-        PackedMember *member = &list->packed->members[i];
-        bool is_picture = list_has_ending(member->name) || picture_is_known(member->start, PACKED_START);
-        if (list_has_hidden_part(member->name)) continue;
-        if (!is_picture) {
-            list_count_foreign(list, member->name);
-            continue;
-        }
-        member->is_wanted = true;
-        if (!list_add(list, (PictureFile){.name = list_text(list, member->name, strlen(member->name)),
-                                          .member = member,
-                                          .label = -1}))
-            return false;
+    for (int64_t i = 0; i < list->packed->count; i++)
+        if (!list_add_member(list, list->packed->members[i].name, &list->packed->members[i])) return false;
+    for (int64_t i = 0; i < list->packed->link_count; i++) {
+        const PackedLink *link = &list->packed->links[i];
+        if (link->member && !list_add_member(list, link->name, link->member)) return false;
     }
     return true;
 }
