@@ -301,7 +301,8 @@ static void test_fill(const SelfcSource *source) {
     EXPECT(fill_one(source, pool, (SelfcTensor){.dtype = SELFC_u8, .rank = 4, .dim = {-1, 1, 3, 3}}, 0, pixels) &&
                pixels[0] == 100 && pixels[8] == 100,
            "%d, %d", pixels[0], pixels[8]);
-    EXPECT(!fill_one(source, pool, (SelfcTensor){.rank = 4, .dim = {-1, 1, (int64_t)1 << 58, 3}}, 0, pixels) &&
+    EXPECT(!fill_one(source, pool, (SelfcTensor){.dtype = SELFC_u8, .rank = 4, .dim = {-1, 1, (int64_t)1 << 58, 3}}, 0,
+                     pixels) &&
                strstr(selfc_failure(), "no memory to bring"),
            "%s", selfc_failure());
     /* A function of the box's size is not shown what is around a smaller picture in it. */
