@@ -33,7 +33,7 @@ static int check_lower(SelfcModel *model, Arena *arena, Lowered *lowered) {
     for (uint32_t i = 0; i < count; i++) lowered->names[lowered->count++] = functions[i];
     Diag diag;
     diag_init(&diag);
-    if (has_training) model_check_samples(model->description, model->samples, &diag);
+    if (has_training) model_check_samples(model->description, &diag);
     bool has_samples = !diag.errors;
     for (uint32_t i = 0; i < lowered->count; i++) {
         /* What the training step has reported is not said again about its evaluation. */

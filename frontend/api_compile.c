@@ -81,6 +81,7 @@ int api_need_shapes(SelfcModel *model) {
         if (source && selfc_source_cut(source)) model->cut = arena_copy(model->arena, selfc_source_cut(source));
     }
     if (source) model->samples = selfc_source_count(source);
+    model_set_samples(model->description, model->samples);
     selfc_source_close(source);
     if (model->options.times) fprintf(stderr, "%8.2f ms  opening the data\n", 1e3 * (api_seconds() - start));
     if (failed) return 1;

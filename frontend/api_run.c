@@ -128,6 +128,14 @@ int selfc_train_step(SelfcModel *model, const void *const *inputs, const int32_t
     return 0;
 }
 
+/* As many epochs as were asked for, in the RUN's description and in schedules, too, be it that the step is compiled
+ * already. */
+static void run_set_epochs(SelfcModel *model, int64_t epochs) {
+    if (!epochs || epochs == model_epochs(model->description)) return;
+    model_set_epochs(model->description, epochs);
+    model->compiled.has_training = false;
+}
+
 int selfc_train_run(SelfcModel *model, const SelfcTrainRun *run) {
     if (!model_has_training(model->description))
         return api_fail("%s: error: the description has no \"training\"", model->options.file);
@@ -137,12 +145,11 @@ int selfc_train_run(SelfcModel *model, const SelfcTrainRun *run) {
     Diag diag;
     diag_init(&diag);
     if (api_need_shapes(model)) return 1;
-    if (!settings.resume && !model_check_samples(model->description, model->samples, &diag))
-        return api_fail_with(&diag);
+    if (!settings.resume && !model_check_samples(model->description, &diag)) return api_fail_with(&diag);
+    run_set_epochs(model, settings.epochs);
     if (api_need_code(model, true)) return 1;
     SelfcTrainOptions options = {.data = model->options.data,
                                  .out = settings.out,
-                                 .epochs = settings.epochs,
                                  .steps = settings.steps,
                                  .minutes = settings.minutes,
                                  .seed = model->options.seed,

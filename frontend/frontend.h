@@ -54,9 +54,13 @@ const char *model_resolved(const Model *model, Arena *arena); /* JSON text after
 bool model_has_training(const Model *model);
 int64_t model_batch(const Model *model);
 int64_t model_epochs(const Model *model);
+/* In place of what the description says, also in model_resolved. */
+void model_set_epochs(Model *model, int64_t epochs);
 uint64_t model_seed(const Model *model);
+/* Of the training split, from opening it: `steps` and `steps_per_epoch` of schedules follow. */
+void model_set_samples(Model *model, int64_t samples);
 /* Are there enough samples for one batch? false, with an error in diag. */
-bool model_check_samples(const Model *model, int64_t samples, Diag *diag);
+bool model_check_samples(const Model *model, Diag *diag);
 uint32_t model_data(const Model *model, const DataSpec **specs);
 /* The first input that reads texts; the tokenizer of all is its own. NULL: there is none. */
 const DataSpec *model_text(const Model *model);

@@ -40,8 +40,21 @@ int64_t model_batch(const Model *model) { return model->training.batch; }
 int64_t model_epochs(const Model *model) { return model->training.epochs; }
 uint64_t model_seed(const Model *model) { return model->training.seed; }
 
-bool model_check_samples(const Model *model, int64_t samples, Diag *diag) {
+/* The tree is this model's alone. */
+void model_set_epochs(Model *model, int64_t epochs) {
+    Diag quiet;
+    diag_init(&quiet);
+    const char *set = arena_printf(model->arena, "training.epochs=%lld", (long long)epochs);
+    json_set((Json *)(uintptr_t)model->json, set, model->arena, &quiet);
+    diag_free(&quiet);
+    model->training.epochs = epochs;
+}
+
+void model_set_samples(Model *model, int64_t samples) { model->training.samples = samples; }
+
+bool model_check_samples(const Model *model, Diag *diag) {
     const Json *training = model->training.json, *batch = json_get(training, "batch");
+    int64_t samples = model->training.samples;
     if (samples >= model->training.batch) return true;
     diag_error(diag, json_place(batch ? batch : training),
                "a batch is %lld samples, but the data hold %lld: no step could be made",

@@ -146,6 +146,7 @@ typedef struct {
     const Json *begin_json, *begin_from;
     Names freeze;
     int64_t batch, epochs, accumulate;
+    int64_t samples; /* 0: the data has not been opened */
     uint64_t seed;
 } Training;
 

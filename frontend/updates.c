@@ -38,7 +38,7 @@ typedef struct {
     const Update *update;
     const Optimizer *optimizer;
     NodeId loss;
-    Scope *given;      /* what formulas of the description see: its let and step */
+    Scope *given;      /* what formulas of the description see: its let, step and lengths */
     Scope numbers;     /* step, params and let of the optimiser */
     NodeId is_last;    /* bool[]: the step ends a group of accumulated ones; NO_NODE: every step does */
     Weight *weights;   /* those that the update is for */
@@ -68,13 +68,26 @@ static NodeId optimizer_step(Updating *u) {
     return node_shift(l, before, 1);
 }
 
-/* Formulas of the description see its let and step; those of the optimiser see its params. */
+/* How long the run is, for schedules; names that stand in let mean that. Before the data is opened, and if it is too
+ * little for one batch, an epoch is unknown without a word. */
+static void bind_lengths(Lower *l, Scope *given) {
+    const Training *training = &l->model->training;
+    double epoch = (double)(training->samples / training->batch) / (double)training->accumulate;
+    const char *const names[] = {"steps_per_epoch", "steps"};
+    const double numbers[] = {epoch, epoch * (double)training->epochs};
+    for (uint32_t i = 0; i < 2; i++)
+        if (!scope_find(given, names[i]))
+            scope_set(l, given, names[i], epoch > 0 ? value_number(numbers[i]) : value_unknown());
+}
+
+/* Formulas of the description see its let, step and how long the run is; those of the optimiser see its params. */
 static void bind_numbers(Updating *u) {
     Lower *l = u->l;
     Scope *given = u->given = arena_array(l->arena, Scope, 1);
     Value step = value_tensor(optimizer_step(u));
     *given = (Scope){.outer = l->root};
     scope_set(l, given, "step", step);
+    bind_lengths(l, given);
     scope_set(l, &u->numbers, "step", step);
     for (uint32_t i = 0; i < u->optimizer->params.count; i++) {
         const Constant *param = &u->optimizer->params.items[i],

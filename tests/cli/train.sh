@@ -45,6 +45,30 @@ END
 grep -q 'pictures' "$folder/npy/model.json" || fail "the RUN does not say which data it was trained on"
 gives 0 "$selfc" check "$folder/npy"; prints "100 samples"
 
+# How long the run is: the learning rate of one step says what formulas see, by the data, the batch and the epochs; names
+# in let go first. A RUN keeps the epochs that were asked for.
+# rate WANTED FORMULA ARGUMENT…
+rate() {
+    local wanted=$1 formula=$2
+    shift 2
+    gives 0 "$selfc" train "$model" "${short[@]}" --set "training.optimizer.learning_rate=\"$formula * 0.000001\"" --steps 1 --quiet --out "$folder/rate" "$@"
+    tail -n 1 "$folder/rate/metrics.jsonl" | tr ',' '\n' | awk -F: -v want="$wanted" '/learning_rate/ { seen = 1; bad = ($2 * 1e6 - want) ^ 2 > 1e-3 } END { exit !seen || bad }' ||
+        fail "$formula is not $wanted: $(tail -n 1 "$folder/rate/metrics.jsonl")"
+    mv "$folder/rate/model.json" "$folder/rate.json"
+    rm -rf "$folder/rate"
+}
+rate 625 steps_per_epoch
+rate 156 steps_per_epoch --set training.batch=128
+rate 3 steps_per_epoch --data "$folder/pictures \"a\".npy"
+rate 156.25 steps_per_epoch --set training.accumulate=4
+rate 6250 steps
+rate 1875 steps --epochs 3
+grep -q '"epochs": *3' "$folder/rate.json" || fail "the RUN does not say how many epochs were asked for"
+rate 4375 steps --set training.epochs=7
+rate 12 '(steps + steps_per_epoch)' --set 'let={"pixels": 784, "hidden": 48, "latent": 2, "steps": 5, "steps_per_epoch": 7}'
+gives 1 "$selfc" check "$model" --set 'training.optimizer.learning_rate="step_per_epoch"'; says 'did you mean "steps_per_epoch"?'
+gives 1 "$selfc" check "$model" --set let.hidden=steps_per_epoch; says 'steps_per_epoch'
+
 # A run that goes on with another description, or with as many other samples, says so; else it says nothing.
 gives 0 "$selfc" train "$model" "${short[@]}" --steps 3 --data "$folder/pictures \"a\".npy" --out "$folder/changed"
 gives 0 "$selfc" train "$model" "${short[@]}" --steps 4 --data "$folder/pictures \"a\".npy" --out "$folder/changed" --resume
