@@ -184,15 +184,21 @@ static uint32_t eval_weights_crc(const SelfcModel *model) {
     return (uint32_t)crc;
 }
 
+static void eval_add_crc(cJSON *result, const char *key, uint32_t crc) {
+    char text[16];
+    snprintf(text, sizeof text, "%08x", crc);
+    cJSON_AddStringToObject(result, key, text);
+}
+
 static void eval_describe(Eval *eval) {
     cJSON *result = eval->result;
-    char crc[16], *data = realpath(eval->embed.data, NULL);
-    snprintf(crc, sizeof crc, "%08x", eval_weights_crc(eval->model));
+    char *data = realpath(eval->embed.data, NULL);
     cJSON_AddStringToObject(result, "model", model_name(eval->model->description));
     cJSON_AddStringToObject(result, "function", eval->embed.function);
     cJSON_AddStringToObject(result, "weights", eval->model->is_trained ? "trained" : "untrained");
-    cJSON_AddStringToObject(result, "weights_crc32", crc);
+    eval_add_crc(result, "weights_crc32", eval_weights_crc(eval->model));
     cJSON_AddStringToObject(result, "data", data ? data : eval->embed.data);
+    cJSON_AddStringToObject(result, "split", "test");
     cJSON_AddNumberToObject(result, "train_samples", (double)selfc_source_count(eval->embed.source[SELFC_TRAIN]));
     cJSON_AddNumberToObject(result, "test_samples", (double)eval->test_count);
     cJSON_AddNumberToObject(result, "classes", (double)eval->classes);
@@ -201,6 +207,31 @@ static void eval_describe(Eval *eval) {
     cJSON_AddNumberToObject(result, "labelled_samples", (double)eval->train_count);
     cJSON_AddRawToObject(result, "seed", arena_printf(eval->model->arena, "%llu", (unsigned long long)eval->seed));
     free(data);
+}
+
+/* Over the samples of a split whose labels are used, as the function gets them, and these labels: other data at the
+ * same path have another sum. Then how many of them are broken, so that another one was taken in their place. */
+static int eval_describe_samples(Eval *eval, SelfcSplit split) {
+    bool is_train = split == SELFC_TRAIN;
+    const SelfcSource *source = eval->embed.source[split];
+    const SelfcField *fields;
+    selfc_source_fields(source, &fields);
+    size_t bytes = selfc_tensor_bytes(&fields[0].sample, 1);
+    int64_t count = is_train ? eval->train_count : eval->test_count, broken = 0;
+    const int32_t *labels = is_train ? eval->train_label : eval->test_label;
+    Bytef *sample = malloc(bytes);
+    if (!sample) return api_fail("no memory for a sample");
+    uLong crc = crc32_z(0, (const Bytef *)labels, (size_t)count * sizeof *labels);
+    for (int64_t i = 0; i < count; i++) {
+        int32_t index = is_train ? eval->chosen[i] : (int32_t)i;
+        selfc_source_gather(source, 0, &index, 1, sample);
+        crc = crc32_z(crc, sample, bytes);
+        broken += selfc_source_stand_in(source, index) != index;
+    }
+    free(sample);
+    eval_add_crc(eval->result, is_train ? "labelled_crc32" : "test_crc32", (uint32_t)crc);
+    cJSON_AddNumberToObject(eval->result, is_train ? "labelled_broken" : "test_broken", (double)broken);
+    return 0;
 }
 
 /* What is left of a share after six places says nothing. */
@@ -251,6 +282,15 @@ static void eval_say(const Eval *eval, double accuracy, const char *path, FILE *
         (unsigned long long)eval->seed, path ? ": " : "", path ? path : "");
 }
 
+/* In the RUN: judgements by other shares of the labels, or by other ones, do not replace one another. */
+static const char *eval_path(const Eval *eval) {
+    SelfcModel *model = eval->model;
+    bool has_share = eval->settings.labels < 1, has_seed = eval->seed != model_seed(model->description);
+    const char *share = has_share ? arena_printf(model->arena, "-%g", eval->settings.labels) : "";
+    const char *seed = has_seed ? arena_printf(model->arena, "-seed%llu", (unsigned long long)eval->seed) : "";
+    return arena_printf(model->arena, "%s/result-%s%s%s.json", model->folder, eval->settings.protocol, share, seed);
+}
+
 static int eval_judge(Eval *eval, int (*judge)(Eval *eval), FILE *report) {
     SelfcModel *model = eval->model;
     const char *path = eval->settings.out;
@@ -266,10 +306,10 @@ static int eval_judge(Eval *eval, int (*judge)(Eval *eval), FILE *report) {
     cJSON *list = cJSON_AddArrayToObject(eval->result, "class_accuracy");
     eval_describe(eval);
     if (judge(eval)) return 1;
+    if (eval_describe_samples(eval, SELFC_TRAIN) || eval_describe_samples(eval, SELFC_TEST)) return 1;
     eval_score(eval, accuracy, macro, list);
     cJSON_AddStringToObject(eval->result, "selfc", selfc_version());
-    if (!path && model->folder)
-        path = arena_printf(model->arena, "%s/result-%s.json", model->folder, eval->settings.protocol);
+    if (!path && model->folder) path = eval_path(eval);
     if (eval_write(eval, path, report)) return 1;
     eval_say(eval, accuracy->valuedouble, path, report);
     return 0;

@@ -127,7 +127,7 @@ typedef struct {
     double temperature;   /* knn; 0: 0.07 */
     int64_t epochs;       /* linear and finetune; 0: by the number of samples */
     int64_t batch;        /* finetune; 0: 64 */
-    const char *out;      /* NULL: RUN/result-PROTOCOL.json, or `report` where no RUN was opened */
+    const char *out;      /* NULL: RUN/result-PROTOCOL[-LABELS][-seedSEED].json, or `report` where no RUN was opened */
 } SelfcEval;
 int selfc_eval(SelfcModel *model, const SelfcEval *eval, FILE *report);
 

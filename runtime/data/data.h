@@ -57,6 +57,9 @@ int selfc_source_field(const SelfcSource *source, const char *name);
 /* The name of the file that a sample came from; NULL: it has none of its own. Lives as long as the source. Once loaded,
  * for a picture that is broken that of the one in its place, and it may have to be decoded to know that. */
 const char *selfc_source_name(const SelfcSource *source, int64_t index);
+/* Once loaded, which sample is gathered for this one: itself, or if its picture is broken, which may have to be decoded to
+ * know that, the next whole one. -1: none. */
+int64_t selfc_source_stand_in(const SelfcSource *source, int64_t index);
 /* Where the classes have names, how many there are (else 0), and the name of one (else NULL). */
 int64_t selfc_source_classes(const SelfcSource *source);
 const char *selfc_source_class(const SelfcSource *source, int64_t label);

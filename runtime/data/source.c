@@ -165,9 +165,13 @@ int selfc_source_field(const SelfcSource *source, const char *name) {
     return -1;
 }
 
+int64_t selfc_source_stand_in(const SelfcSource *source, int64_t index) {
+    if (index < 0 || index >= source->count) return -1;
+    return source->stand_in && atomic_load(&source->is_loaded) ? source->stand_in(source, index) : index;
+}
+
 const char *selfc_source_name(const SelfcSource *source, int64_t index) {
-    if (!source->names || index < 0 || index >= source->count) return NULL;
-    if (source->stand_in && atomic_load(&source->is_loaded)) index = source->stand_in(source, index);
+    index = source->names ? selfc_source_stand_in(source, index) : -1;
     return index >= 0 ? source->names[index] : NULL;
 }
 

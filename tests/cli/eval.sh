@@ -65,6 +65,9 @@ is knn.json train_samples 20000
 is knn.json test_samples 2000
 is knn.json classes 10
 is knn.json features 32
+is knn.json split test
+is knn.json labelled_broken 0
+is knn.json test_broken 0
 is knn.json k 80
 is knn.json temperature 0.07
 is knn.json seed 0
@@ -86,10 +89,13 @@ is five.json temperature 1
 
 # The result of a RUN is in it; of a description, on stdout. Threads do not matter, the seed does.
 gives 0 "$selfc" eval run --protocol linear --labels 0.05
-[ -s run/result-linear.json ] || fail "no result in the RUN"
-above "$(get run/result-linear.json accuracy)" 0.9
-is run/result-linear.json labelled_samples 1001
-is run/result-linear.json epochs 334
+[ -s run/result-linear-0.05.json ] || fail "no result in the RUN"
+above "$(get run/result-linear-0.05.json accuracy)" 0.9
+is run/result-linear-0.05.json labelled_samples 1001
+is run/result-linear-0.05.json epochs 334
+gives 0 "$selfc" eval run --data sides --protocol knn; is run/result-knn.json labels 1
+gives 0 "$selfc" eval run --data sides --protocol knn --labels 0.5 --seed 7; is run/result-knn-0.5-seed7.json labelled_samples 46
+is run/result-knn.json labels 1
 for protocol in knn linear finetune; do
     short=(--protocol $protocol --labels 0.01)
     [ $protocol = knn ] || short+=(--epochs 20)
@@ -117,6 +123,15 @@ is sides.json accuracy 1
 is sides.json data "$(realpath sides)"
 gives 0 "$selfc" eval run --data sides --protocol linear -o sides.json; is sides.json accuracy 1
 gives 0 "$selfc" eval run --data sides --protocol knn --k 5 -o sides.json; is sides.json accuracy 1
+
+# Equal data have equal sums wherever they lie; one other pixel or label is another sum.
+sum() { gives 0 "$selfc" eval run --data "$1" --protocol knn --k 5 -o sum.json; get sum.json labelled_crc32; get sum.json test_crc32; }
+sum sides >sides.sums
+cp -r sides copied; cmp -s sides.sums <(sum copied) || fail "the same data have other sums"
+printf '\1' | dd of=copied/test.npy bs=1 seek=5000 conv=notrunc status=none
+paste sides.sums <(sum copied) | awk 'NR == 1 && $1 != $2 || NR == 2 && $1 == $2 { exit 1 }' || fail "other test data have the same sum"
+cp -r sides relabelled; printf '\1' | dd of=relabelled/train_labels.npy bs=1 seek=128 conv=notrunc status=none
+paste sides.sums <(sum relabelled) | awk 'NR == 1 && $1 == $2 || NR == 2 && $1 != $2 { exit 1 }' || fail "other labels have the same sum"
 
 # Neighbours while the training goes on, of data sorted by class: those that are looked at are spread over all of it.
 gives 0 "$selfc" train "$model" --data sorted --epochs 1 --set 'training.knn={"every": 1, "samples": 10, "k": 3}' --quiet --out sorted_run
@@ -186,6 +201,8 @@ gives 0 "$selfc" embed simclr --data photos -o photos.npy; prints "photos.npy: f
 gives 0 "$selfc" eval simclr --data photos --protocol knn --k 3 -o photos.json; is photos.json accuracy 1
 gives 0 "$selfc" eval simclr --data photos --protocol finetune --epochs 3 --batch 8 -o photos.json; is photos.json weights_matched 35
 cp -r photos partly && echo no >partly/train/left/03.png
+echo no >partly/test/left/01.png
+gives 0 "$selfc" eval simclr --data partly --protocol knn --k 3 -o partly.json; is partly.json labelled_broken 1; is partly.json test_broken 1
 gives 0 "$selfc" embed simclr --data partly -o partly.npy
 [ "$(sed -n 4p partly.files.txt)" = "$(sed -n 5p partly.files.txt)" ] || fail "a broken file is named, and not what stands in for it"
 cp -r photos spoilt && for file in spoilt/train/left/*; do echo no >"$file"; done
