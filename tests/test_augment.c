@@ -1,6 +1,10 @@
 /* Layers that change pictures, with nothing left to chance: ranges of one number, probabilities of 0 and 1. What comes
- * out of the evaluator is compared with what was worked out by hand. tests/oracle_augment.py does the rest. */
-#include "ir/graph.h"
+ * out of the evaluator is compared with what was worked out by hand. tests/oracle_augment.py does the rest.
+ *
+ * And that they can be differentiated: the slope of a number that is made of the changed pictures, by each pixel of the
+ * pictures, against finite differences, with what is drawn held fast. */
+#include "ir/build.h"
+#include "passes/passes.h"
 #include "tests/frontend_fixture.h"
 
 #include <math.h>
@@ -135,9 +139,114 @@ static void check_mixing(const char *layer) {
     fixture_close(&fixture);
 }
 
+enum { PICTURES = 3, SIDE = 5, PIXELS = PICTURES * SIDE * SIDE * 3, DRAWS = 3 };
+
+/* A graph with the number, what it is worth for pictures, and its slope by them. */
+typedef struct {
+    const char *layer;
+    Graph *graph;
+    NodeId number, slope;
+    double pictures[PIXELS], label[PICTURES], key[3], sample[PICTURES];
+} Slope;
+
+static double **slope_eval(const Slope *s, Arena *arena) {
+    static const double parameters[PIXELS]; /* of what only makes it a training */
+    const double *inputs[8] = {0};
+    for (uint32_t i = 0; i < s->graph->input_count && i < 8; i++) {
+        const char *name = s->graph->inputs[i].name;
+        inputs[i] = !strcmp(name, "x")         ? s->pictures
+                    : !strcmp(name, "y")       ? s->label
+                    : !strcmp(name, "$key")    ? s->key
+                    : !strcmp(name, "$sample") ? s->sample
+                                               : parameters;
+    }
+    return graph_eval(s->graph, PICTURES, inputs, arena);
+}
+
+static double slope_number_at(Slope *s, int pixel, double value) {
+    Arena *arena = arena_new();
+    double kept = s->pictures[pixel];
+    s->pictures[pixel] = value;
+    double number = slope_eval(s, arena)[s->number][0];
+    s->pictures[pixel] = kept;
+    arena_free(arena);
+    return number;
+}
+
+/* Pixels between 0.2 and 0.6 are far enough from where values are cut off, and these from one another: hue has kinks
+ * where two colours of a pixel are equal. */
+static void slope_draw(Slope *s, int draw) {
+    uint64_t seed = (uint64_t)draw + 20;
+    for (int i = 0; i < PIXELS; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        s->pictures[i] = 0.2 + 0.4 * ((double)(seed >> 11) / 9007199254740992.0);
+    }
+    s->key[0] = 3, s->key[1] = 0, s->key[2] = draw;
+    for (int i = 0; i < PICTURES; i++) s->label[i] = i, s->sample[i] = 10 * draw + i;
+}
+
+static void slope_compare(Slope *s) {
+    Arena *arena = arena_new();
+    const double step = 1e-5, *slope = slope_eval(s, arena)[s->slope];
+    int flat = 0;
+    for (int i = 0; i < PIXELS; i++) {
+        double above = slope_number_at(s, i, s->pictures[i] + step),
+               below = slope_number_at(s, i, s->pictures[i] - step);
+        double expected = (above - below) / (2 * step);
+        EXPECT(fabs(slope[i] - expected) <= 1e-6, "%s: by pixel %d the slope is %.9g, finite differences say %.9g",
+               s->layer, i, slope[i], expected);
+        flat += fabs(slope[i]) < 1e-9;
+    }
+    EXPECT(flat < PIXELS * 3 / 4, "%s: %d of %d pixels have no slope", s->layer, flat, PIXELS);
+    arena_free(arena);
+}
+
+static void check_slope(const char *layer) {
+    static const char slope_model[] =
+        "{'name': 'm', 'training': {'data': {'x': {'source': 'npy', 'shape': [5, 5, 3], 'type': 'f32'}, 'y': "
+        "{'source': 'glyphs', "
+        "'field': 'label'}}, 'layers': [{'layer': %s}, {'expr': 'mean(view ^ 2 + 0.1 * view)', 'name': 'number'}, "
+        "{'layer': 'dense', 'input': 'flatten(view)', 'units': 1}, {'expr': 'mean(it)', 'name': 'loss'}], 'minimize': "
+        "'loss', 'report': 'number', 'batch': 3}}";
+    char text[1024];
+    snprintf(text, sizeof text, slope_model, layer);
+    with_quotes(text);
+    Fixture fixture = fixture_open(text, NULL, 0);
+    Slope s = {.layer = layer};
+    s.graph = fixture.model ? lower_evaluate(fixture.model, NULL, 0, &fixture.diag) : NULL;
+    EXPECT(s.graph != NULL, "%s: %s", layer, fixture.diag.text ? fixture.diag.text : "");
+    if (s.graph) {
+        NodeId x = 0;
+        while (s.graph->nodes[x].op != OP_input || strcmp(s.graph->inputs[s.graph->nodes[x].attr.index].name, "x")) x++;
+        s.number = fixture_output(s.graph, "number")->node;
+        differentiate(s.graph, s.number, build_like(s.graph, s.number, 1), &x, 1, &s.slope, fixture.arena);
+        EXPECT(s.slope != NO_NODE, "%s: no slope", layer);
+        for (int draw = 0; draw < DRAWS && s.slope != NO_NODE; draw++) slope_draw(&s, draw), slope_compare(&s);
+    }
+    graph_free(s.graph);
+    fixture_close(&fixture);
+}
+
+static const char *const slopes[] = {
+    "'random_resized_crop', 'input': 'x', 'size': 4, 'scale': [0.3, 0.9], 'name': 'view'",
+    "'random_resized_crop', 'input': 'x', 'size': [7, 2], 'scale': [0.7, 1], 'name': 'view'",
+    "'color_jitter', 'input': 'x', 'brightness': 0.3, 'contrast': 0.3, 'saturation': 0.3, 'hue': 0.2, 'name': 'view'",
+    "'color_jitter', 'input': 'x', 'hue': [0.3, 0.3], 'p': 0.5, 'name': 'view'",
+    "'gaussian_blur', 'input': 'x', 'size': 3, 'p': 0.7, 'name': 'view'",
+    "'random_rotation', 'input': 'x', 'degrees': 40, 'fill': 0.5, 'name': 'view'",
+    "'random_gray', 'input': 'x', 'p': 0.5, 'name': 'view'",
+    "'random_flip', 'input': 'x', 'name': 'view'",
+    "'solarize', 'input': 'x', 'threshold': 0.4, 'p': 0.7, 'name': 'view'",
+    "'noise', 'input': 'x', 'deviation': 0.02, 'name': 'view'",
+    "'cutout', 'input': 'x', 'p': 0.7, 'name': 'view'",
+    "'mixup', 'input': ['x', 'one_hot(y, 3)'], 'alpha': 0.4, 'name': ['view', 'labels']",
+    "'cutmix', 'input': ['x', 'one_hot(y, 3)'], 'alpha': 0.4, 'name': ['view', 'labels']",
+};
+
 int main(void) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check(&cases[i]);
     check_mixing("mixup");
     check_mixing("cutmix");
+    for (size_t i = 0; i < sizeof slopes / sizeof *slopes; i++) check_slope(slopes[i]);
     return expect_failures();
 }
