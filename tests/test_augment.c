@@ -203,11 +203,11 @@ static void slope_compare(Slope *s) {
 
 static void check_slope(const char *layer) {
     static const char slope_model[] =
-        "{'name': 'm', 'training': {'data': {'x': {'source': 'npy', 'shape': [5, 5, 3], 'type': 'f32'}, 'y': "
-        "{'source': 'glyphs', "
-        "'field': 'label'}}, 'layers': [{'layer': %s}, {'expr': 'mean(view ^ 2 + 0.1 * view)', 'name': 'number'}, "
-        "{'layer': 'dense', 'input': 'flatten(view)', 'units': 1}, {'expr': 'mean(it)', 'name': 'loss'}], 'minimize': "
-        "'loss', 'report': 'number', 'batch': 3}}";
+        "{'name': 'm', 'training': {'data': {'x': {'source': 'npy', 'shape': [5, 5, 3], 'type': 'f32'}, "
+        "'y': {'source': 'glyphs', 'field': 'label'}}, "
+        "'layers': [{'layer': %s}, {'expr': 'mean(view ^ 2 + 0.1 * view)', 'name': 'number'}, "
+        "{'layer': 'dense', 'input': 'flatten(view)', 'units': 1}, {'expr': 'mean(it)', 'name': 'loss'}], "
+        "'minimize': 'loss', 'report': 'number', 'batch': 3}}";
     char text[1024];
     snprintf(text, sizeof text, slope_model, layer);
     with_quotes(text);
