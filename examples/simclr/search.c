@@ -1,9 +1,9 @@
 /* Finds the pictures in a folder that are most like one: `search PICTURE FOLDER [PAGE.html]`.
  *
  * The encoder is an object that selfc built, linked in: encoder.o and encoder.h, with the weights inside. This program
- * brings pictures to the size that it wants (the middle of each, shrunk or stretched), asks for their features, and
- * compares those by the cosine of their angle. PICTURE itself, and copies of it, are left out. See README.md beside
- * this file. */
+ * brings pictures to the size that it wants (the middle of each, shrunk or stretched), as training and `selfc embed`
+ * do, so that features are the same, and compares those by the cosine of their angle. PICTURE itself, and copies of it,
+ * are left out. See README.md beside this file. */
 #include "encoder.h"
 
 #include <dirent.h>
@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <jpeglib.h>
+#include <jerror.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -54,10 +55,18 @@ static void *must(void *memory) {
 typedef struct {
     struct jpeg_error_mgr manager;
     jmp_buf jump;
+    unsigned char *row; /* of a picture in other colours; owned */
 } JpegError;
 
 static void jpeg_give_up(j_common_ptr info) { longjmp(((JpegError *)info->err)->jump, 1); }
-static void jpeg_say_nothing(j_common_ptr info) { (void)info; }
+
+/* Most warnings say that pixels were made up: the file is cut off, or spoilt. */
+static void jpeg_warn(j_common_ptr info, int level) {
+    int code = info->err->msg_code;
+    int is_harmless = code == JWRN_ADOBE_XFORM || code == JWRN_EXTRANEOUS_DATA || code == JWRN_JFIF_MAJOR ||
+                      code == JWRN_TOO_MUCH_DATA;
+    if (level < 0 && !is_harmless) jpeg_give_up(info);
+}
 
 static unsigned tiff_number(const unsigned char *at, int bytes, int is_little) {
     unsigned number = 0;
@@ -75,7 +84,9 @@ static int read_orientation(const struct jpeg_decompress_struct *info) {
         unsigned entries = tiff_number(tiff + at, 2, tiff[0] == 'I');
         for (at += 2; entries-- && at + 12 <= size; at += 12) {
             unsigned value = tiff_number(tiff + at + 8, 2, tiff[0] == 'I');
-            if (tiff_number(tiff + at, 2, tiff[0] == 'I') == 0x0112 && value >= 1 && value <= 8) return (int)value;
+            int is_short = tiff_number(tiff + at + 2, 2, tiff[0] == 'I') == 3;
+            if (tiff_number(tiff + at, 2, tiff[0] == 'I') != 0x0112) continue;
+            return is_short && value >= 1 && value <= 8 ? (int)value : 1;
         }
     }
     return 1;
@@ -100,50 +111,79 @@ static void turn_upright(Picture *picture, int orientation) {
     free(stored.pixels);
 }
 
+/* Cyan, magenta, yellow and black as screens show them; Adobe's programs write them inverted. */
+static void from_cmyk(const unsigned char *row, int width, int is_inverted, unsigned char *to) {
+    for (int x = 0; x < width; x++, row += 4, to += 3)
+        for (int c = 0; c < 3; c++) {
+            int white = is_inverted ? row[3] : 255 - row[3], colour = is_inverted ? row[c] : 255 - row[c];
+            to[c] = (unsigned char)((colour * white + 127) / 255);
+        }
+}
+
+/* libjpeg shrinks by a power of two faster than anything; twice the pixels that are wanted are left for fit(). */
+static void choose_scale(struct jpeg_decompress_struct *info, int is_turned) {
+    unsigned height = is_turned ? info->image_width : info->image_height,
+             width = is_turned ? info->image_height : info->image_width, shrink = 1;
+    while (shrink < 8 && height / (2 * shrink) >= 2 * HEIGHT && width / (2 * shrink) >= 2 * WIDTH) shrink *= 2;
+    info->scale_num = 1, info->scale_denom = shrink;
+}
+
+static void read_jpeg_pixels(struct jpeg_decompress_struct *info, JpegError *error, Picture *picture) {
+    int orientation = read_orientation(info),
+        is_cmyk = info->jpeg_color_space == JCS_CMYK || info->jpeg_color_space == JCS_YCCK;
+    info->out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
+    choose_scale(info, orientation >= 5);
+    jpeg_start_decompress(info);
+    picture->width = (int)info->output_width, picture->height = (int)info->output_height;
+    picture->pixels = must(malloc((size_t)picture->width * (size_t)picture->height * 3));
+    if (is_cmyk) error->row = must(malloc((size_t)picture->width * 4));
+    while (info->output_scanline < info->output_height) {
+        unsigned char *to = picture->pixels + (size_t)info->output_scanline * (size_t)picture->width * 3;
+        JSAMPROW row = is_cmyk ? error->row : to;
+        jpeg_read_scanlines(info, &row, 1);
+        if (is_cmyk) from_cmyk(row, picture->width, info->saw_Adobe_marker, to);
+    }
+    jpeg_finish_decompress(info);
+    turn_upright(picture, orientation);
+}
+
 static int read_jpeg(FILE *file, Picture *picture) {
-    struct jpeg_decompress_struct info;
-    JpegError error;
+    struct jpeg_decompress_struct info = {0};
+    JpegError error = {.row = NULL};
     info.err = jpeg_std_error(&error.manager);
     error.manager.error_exit = jpeg_give_up;
-    error.manager.output_message = jpeg_say_nothing;
+    error.manager.emit_message = jpeg_warn;
     if (setjmp(error.jump)) {
-        jpeg_destroy_decompress(&info);
         free(picture->pixels);
         picture->pixels = NULL;
-        return 0;
+    } else {
+        jpeg_create_decompress(&info);
+        jpeg_save_markers(&info, JPEG_APP0 + 1, 0xFFFF);
+        jpeg_stdio_src(&info, file);
+        jpeg_read_header(&info, TRUE);
+        read_jpeg_pixels(&info, &error, picture);
     }
-    jpeg_create_decompress(&info);
-    jpeg_save_markers(&info, JPEG_APP0 + 1, 0xFFFF);
-    jpeg_stdio_src(&info, file);
-    jpeg_read_header(&info, TRUE);
-    info.out_color_space = JCS_RGB;
-    while (info.scale_denom < 8 && (int)info.image_height / (int)info.scale_denom >= 4 * HEIGHT &&
-           (int)info.image_width / (int)info.scale_denom >= 4 * WIDTH)
-        info.scale_denom *= 2;
-    jpeg_start_decompress(&info);
-    picture->width = (int)info.output_width, picture->height = (int)info.output_height;
-    picture->pixels = must(malloc((size_t)picture->width * (size_t)picture->height * 3));
-    while (info.output_scanline < info.output_height) {
-        JSAMPROW row = picture->pixels + (size_t)info.output_scanline * (size_t)picture->width * 3;
-        jpeg_read_scanlines(&info, &row, 1);
-    }
-    turn_upright(picture, read_orientation(&info));
-    jpeg_finish_decompress(&info);
     jpeg_destroy_decompress(&info);
-    return 1;
+    free(error.row);
+    return picture->pixels != NULL;
 }
 
 static int read_png(FILE *file, Picture *picture) {
     png_image image = {.version = PNG_IMAGE_VERSION};
-    png_color white = {255, 255, 255};
     if (!png_image_begin_read_from_stdio(&image, file)) return 0;
-    image.format = PNG_FORMAT_RGB;
+    image.format = PNG_FORMAT_RGBA, image.flags = PNG_IMAGE_FLAG_16BIT_sRGB;
     picture->width = (int)image.width, picture->height = (int)image.height;
-    picture->pixels = must(malloc(PNG_IMAGE_SIZE(image)));
-    if (png_image_finish_read(&image, &white, picture->pixels, 0, NULL)) return 1;
-    free(picture->pixels);
-    picture->pixels = NULL;
-    return 0;
+    unsigned char *from = picture->pixels = must(malloc(PNG_IMAGE_SIZE(image))), *to = from;
+    if (!png_image_finish_read(&image, NULL, from, 0, NULL)) {
+        free(picture->pixels);
+        picture->pixels = NULL;
+        return 0;
+    }
+    for (size_t i = (size_t)image.width * image.height; i--; from += 4, to += 3) { /* over white */
+        int alpha = from[3];
+        for (int c = 0; c < 3; c++) to[c] = (unsigned char)((from[c] * alpha + 255 * (255 - alpha) + 127) / 255);
+    }
+    return 1;
 }
 
 static int read_picture(const char *path, Picture *picture) {
@@ -162,25 +202,49 @@ static int read_picture(const char *path, Picture *picture) {
 
 /* ---- the size that the encoder wants ---- */
 
-/* The middle of the picture, as wide for its height as the encoder's pictures are: each pixel is the mean of the
- * pixels under it. */
+/* An axis of `from` pixels becomes one of `to`. Shrunk, new pixel i is the mean of those under it, each with the share
+ * that it covers; stretched, it lies between two. All is counted in whole parts of a pixel, so every machine gets the
+ * same. */
+static long long part_of(int from, int to, int i, int pixel) {
+    if (to <= from) {
+        long long start = (long long)i * from, end = start + from, left = (long long)pixel * to, right = left + to;
+        return (right < end ? right : end) - (left > start ? left : start);
+    }
+    long long place = (2LL * i + 1) * from - to, away = llabs((place > 0 ? place : 0) - 2LL * to * pixel);
+    return pixel == from - 1 && place > 2LL * to * pixel ? 2LL * to : 2LL * to - away;
+}
+
+static int first_under(int from, int to, int i) {
+    long long place = (2LL * i + 1) * from - to;
+    return (int)(to <= from ? (long long)i * from / to : place > 0 ? place / (2LL * to) : 0);
+}
+
+static int end_under(int from, int to, int i) {
+    int end = to <= from ? (int)(((long long)(i + 1) * from + to - 1) / to) : first_under(from, to, i) + 2;
+    return end < from ? end : from;
+}
+
+static int divided(long long a, long long b) { return (2 * a + b) / (2 * b) > 0 ? (int)((2 * a + b) / (2 * b)) : 1; }
+
+/* The middle of the picture, as wide for its height as the encoder's pictures are. */
 static void fit(const Picture *from, unsigned char *to) {
-    double scale = fmin((double)from->width / WIDTH, (double)from->height / HEIGHT);
-    double left = (from->width - scale * WIDTH) / 2, top = (from->height - scale * HEIGHT) / 2;
+    int height = from->height, width = from->width;
+    if ((long long)width * HEIGHT > (long long)height * WIDTH)
+        width = divided((long long)height * WIDTH, HEIGHT);
+    else
+        height = divided((long long)width * HEIGHT, WIDTH);
+    int top = (from->height - height) / 2, left = (from->width - width) / 2;
+    long long total = (HEIGHT <= height ? height : 2LL * HEIGHT) * (WIDTH <= width ? width : 2LL * WIDTH);
     for (int y = 0; y < HEIGHT; y++)
-        for (int x = 0; x < WIDTH; x++) {
-            int x0 = (int)(left + x * scale), x1 = (int)ceil(left + (x + 1) * scale), y0 = (int)(top + y * scale),
-                y1 = (int)ceil(top + (y + 1) * scale);
-            double sum[3] = {0}, area = 0;
-            for (int v = y0; v < y1 && v < from->height; v++)
-                for (int u = x0; u < x1 && u < from->width; u++) {
-                    double wide = fmin(u + 1, left + (x + 1) * scale) - fmax(u, left + x * scale);
-                    double high = fmin(v + 1, top + (y + 1) * scale) - fmax(v, top + y * scale);
-                    const unsigned char *pixel = from->pixels + ((size_t)v * (size_t)from->width + (size_t)u) * 3;
-                    for (int c = 0; c < 3; c++) sum[c] += wide * high * pixel[c];
-                    area += wide * high;
+        for (int x = 0; x < WIDTH; x++, to += 3) {
+            long long sum[3] = {0};
+            for (int v = first_under(height, HEIGHT, y); v < end_under(height, HEIGHT, y); v++)
+                for (int u = first_under(width, WIDTH, x); u < end_under(width, WIDTH, x); u++) {
+                    long long part = part_of(height, HEIGHT, y, v) * part_of(width, WIDTH, x, u);
+                    size_t place = (size_t)(top + v) * (size_t)from->width + (size_t)(left + u);
+                    for (int c = 0; c < 3; c++) sum[c] += part * from->pixels[3 * place + (size_t)c];
                 }
-            for (int c = 0; c < 3; c++) to[(y * WIDTH + x) * 3 + c] = (unsigned char)(sum[c] / area + 0.5);
+            for (int c = 0; c < 3; c++) to[c] = (unsigned char)((sum[c] + total / 2) / total);
         }
 }
 
@@ -339,10 +403,10 @@ int main(int count, char **arguments) {
     Album album = {0}, wanted = {0};
     add_entry(&wanted, must(strdup(arguments[1])));
     encode_all(&wanted);
+    if (!wanted.count) return 1;
     find_pictures(&album, arguments[2]);
     leave_out(&album, arguments[1]);
     encode_all(&album);
-    if (!wanted.count) return 1;
     if (!album.count) return fprintf(stderr, "search: there are no other pictures in %s\n", arguments[2]), 1;
     for (size_t i = 0; i < album.count; i++)
         for (int k = 0; k < FEATURES; k++)
