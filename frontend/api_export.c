@@ -54,10 +54,23 @@ static int64_t export_axis(const Export *export, const char *name, int axis) {
 
 static bool export_has(const Export *export, const char *name) { return export_find(export, name) != NULL; }
 
+/* 0 where the call has no such number. */
 static double export_number(const Export *export, const char *param) {
     double number = 0;
     model_call_number(export->model->description, "bert", param, &number);
     return number;
+}
+
+/* Without these config.json would tell of another model. A module "bert" of the description's own may have them under
+ * other names, or under none. */
+static int export_check_numbers(const Export *export) {
+    static const char *const needed[] = {"heads", "epsilon"};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (export_number(export, needed[i]) <= 0)
+            return api_fail("%s: error: its module \"bert\" knows no positive number called \"%s\", which config.json "
+                            "has to tell: give it that name in the module's \"params\" or in \"let\"",
+                            export->model->options.file, needed[i]);
+    return 0;
 }
 
 static void export_sizes(Export *export) {
@@ -103,6 +116,7 @@ static int export_describe(Export *export, const char *as) {
         return api_fail("%s: error: neither its training, nor a function, nor a module that they call, calls the "
                         "library's module \"bert\" (without \"repeat\"), and only models made of it can be exported",
                         export->model->options.file);
+    if (export_check_numbers(export)) return 1;
     export_names(export);
     export_sizes(export);
     if (export->bert.layers && export->bert.units && export->bert.inner) return export_kind(export, as);

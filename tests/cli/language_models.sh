@@ -43,6 +43,30 @@ same_tensors "$folder/whole/checkpoint.safetensors" "$folder/halves/checkpoint.s
 gives 0 "$selfc" check "$folder/whole"
 prints "encode_32: text i32[n,32], count i32[n] → features f32[n,32]"
 
+# What is written out in the description is exported with the numbers that it computes with, and comes back.
+gives 0 "$selfc" train "$examples/bert-base.json" "${tiny[@]}" --set let.inner=64 --set let.epsilon=1e-6 --set let.dropout=0.2 \
+    --set training.accumulate=1 --steps 2 --out "$folder/written"
+gives 0 "$selfc" export "$folder/written" -o "$folder/folder"; prints "a BertForMaskedLM, 2 layers of 32, 40 words"
+for number in '"num_attention_heads": 2' '"layer_norm_eps": 1e-06' '"hidden_dropout_prob": 0.2' '"attention_probs_dropout_prob": 0.1'; do
+    grep -qF "$number" "$folder/folder/config.json" || fail "config.json does not have $number"
+done
+gives 0 "$selfc" import "$folder/folder" -o "$folder/again"
+python3 - "$folder/written/weights.safetensors" "$folder/again/weights.safetensors" <<'END' || fail "weights are not the same after export and import"
+import json, struct, sys
+def read(path):
+    bytes = open(path, "rb").read()
+    length = struct.unpack("<Q", bytes[:8])[0]
+    header, body = json.loads(bytes[8:8 + length]), bytes[8 + length:]
+    return {n: body[slice(*t["data_offsets"])] for n, t in header.items() if n != "__metadata__"}
+sys.exit(read(sys.argv[1]) != read(sys.argv[2]))
+END
+# Numbers with names that export does not know are not guessed.
+for name in heads epsilon; do
+    sed "s/\"$name\": \([0-9]\)/\"other\": \1/; s/: \"$name\"/: \"other\"/" "$examples/bert-base.json" >"$folder/other.json"
+    rm -rf "$folder/other" && gives 0 "$selfc" train "$folder/other.json" "${tiny[@]/let.heads=2/let.units=48}" --set let.inner=64 --set training.accumulate=1 --steps 1 --out "$folder/other"
+    gives 1 "$selfc" export "$folder/other" -o "$folder/none"; says "no positive number called \"$name\""
+done
+
 # Letters.
 gives 0 "$selfc" train "$examples/gpt-mini.json" --data "$folder/text.txt" --set let.units=32 --set let.context=16 \
     --steps 300 --quiet --out "$folder/letters"
