@@ -169,26 +169,54 @@ const SelfcClassified *selfc_classify(SelfcModel *model, const char *function, c
 
 enum { ANSWER_MOST_TOKENS = 30 };
 
+/* Log-probabilities of its first and last token. */
 typedef struct {
-    const Row *list;             /* windows of the context, or the whole of it */
-    const SelfcToken *from, *to; /* its first and last token; NULL: there is none yet */
+    const SelfcToken *from, *to; /* NULL: there is none yet */
     double start, end;
+} Span;
+
+static double span_score(const Span *span) { return span->start + span->end; }
+
+typedef struct {
+    const Row *list; /* windows of the context, or the whole of it */
+    Span best;
+    Span none; /* [CLS] of the window that is least sure that it holds no answer */
 } Answer;
 
+static Span answer_span(const SelfcToken *tokens, const float *const *outputs, int64_t from, int64_t to) {
+    return (Span){tokens + from, tokens + to, outputs[0][from], outputs[1][to]};
+}
+
 /* The span of the context with the highest sum of both log-probabilities (Devlin et al. 2019, section 4.2). Those of a
- * window are among its own tokens and [CLS], which stands for "the answer is not here". */
+ * window are among its own tokens and [CLS], which stands for "the answer is not here": the smallest such sum of all
+ * windows says so of the whole context (section 4.3, and score_null in their run_squad.py). */
 static void answer_take(void *context, size_t row, const float *const *outputs, int64_t width) {
     Answer *answer = context;
     const Row *window = &answer->list[row];
     const SelfcToken *tokens = window->tokens;
+    Span none = answer_span(tokens, outputs, 0, 0);
     (void)width;
+    bool has_none = tokens[0].from < 0 && isfinite(span_score(&none));
+    if (has_none && (!answer->none.to || span_score(&none) < span_score(&answer->none))) answer->none = none;
     for (int64_t i = window->from; i < window->to; i++)
         for (int64_t k = i; k < window->count && k < i + ANSWER_MOST_TOKENS; k++) {
-            double start = outputs[0][i], end = outputs[1][k];
-            if (tokens[i].from < 0 || tokens[k].from < 0 || !isfinite(start) || !isfinite(end)) continue;
-            if (answer->to && start + end <= answer->start + answer->end) continue;
-            *answer = (Answer){answer->list, tokens + i, tokens + k, start, end};
+            Span span = answer_span(tokens, outputs, i, k);
+            if (span.from->from < 0 || span.to->from < 0 || !isfinite(span_score(&span))) continue;
+            if (!answer->best.to || span_score(&span) > span_score(&answer->best)) answer->best = span;
         }
+}
+
+static const SelfcAnswer *answer_tell(const Answer *answer, const char *context, Arena *arena) {
+    const Span *best = &answer->best, *none = &answer->none;
+    SelfcAnswer *told = arena_array(arena, SelfcAnswer, 1);
+    if (none->to && span_score(none) > span_score(best)) {
+        *told = (SelfcAnswer){.start = none->start, .end = none->end};
+        return told;
+    }
+    *told = (SelfcAnswer){
+        .from = (size_t)best->from->from, .to = (size_t)best->to->to, .start = best->start, .end = best->end};
+    told->text = arena_printf(arena, "%.*s", (int)(told->to - told->from), context + told->from);
+    return told;
 }
 
 const SelfcAnswer *selfc_answer(SelfcModel *model, const char *function, const char *question, const char *context) {
@@ -199,15 +227,11 @@ const SelfcAnswer *selfc_answer(SelfcModel *model, const char *function, const c
     if (rows_open(&rows, model, ROWS_answer, function) ||
         rows_make_windows(&rows, question, context, arena, &list, &count))
         return NULL;
-    Answer best = {.list = list};
-    if (rows_run(&rows, list, count, answer_take, &best)) return NULL;
-    if (!best.to)
+    Answer answer = {.list = list};
+    if (rows_run(&rows, list, count, answer_take, &answer)) return NULL;
+    if (!answer.best.to)
         return api_fail("\"%s\" cannot be answered: the context has no words, or the probabilities are not finite",
                         api_shorten(question, arena)),
                NULL;
-    SelfcAnswer *answer = arena_array(arena, SelfcAnswer, 1);
-    *answer =
-        (SelfcAnswer){.from = (size_t)best.from->from, .to = (size_t)best.to->to, .start = best.start, .end = best.end};
-    answer->text = arena_printf(arena, "%.*s", (int)(answer->to - answer->from), context + answer->from);
-    return answer;
+    return answer_tell(&answer, context, arena);
 }

@@ -205,15 +205,21 @@ static void answer_print(const Options *o, const SelfcAnswer *answer) {
     double probability = exp(answer->start + answer->end);
     if (o->json) {
         printf("{\"question\": "), json_text(o->question);
-        printf(", \"answer\": "), json_text(answer->text);
-        printf(", \"from\": %zu, \"to\": %zu, \"start\": %.9g, \"end\": %.9g, \"probability\": %.9g}\n", answer->from,
-               answer->to, answer->start, answer->end, probability);
+        if (answer->text)
+            printf(", \"answer\": "), json_text(answer->text),
+                printf(", \"from\": %zu, \"to\": %zu", answer->from, answer->to);
+        else
+            printf(", \"answer\": null, \"from\": null, \"to\": null");
+        printf(", \"start\": %.9g, \"end\": %.9g, \"probability\": %.9g}\n", answer->start, answer->end, probability);
         return;
     }
-    printf("%s\n", answer->text);
+    printf("%s\n", answer->text ? answer->text : "no answer");
     print_percent(probability);
-    printf("bytes %zu to %zu of the context; log-probabilities: start %.3f, end %.3f\n", answer->from, answer->to,
-           answer->start, answer->end);
+    if (answer->text)
+        printf("bytes %zu to %zu of the context", answer->from, answer->to);
+    else
+        printf("the context does not answer it");
+    printf("; log-probabilities: start %.3f, end %.3f\n", answer->start, answer->end);
 }
 
 int main_answer(const Options *o) {

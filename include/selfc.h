@@ -168,13 +168,13 @@ typedef struct {
 const SelfcClassified *selfc_classify(SelfcModel *model, const char *function, const char *const *texts, size_t count);
 
 typedef struct {
-    const char *text; /* what stands in the context */
+    const char *text; /* what stands in the context; NULL: the context does not answer it */
     size_t from, to;  /* there, in bytes */
-    double start, end; /* log-probabilities that it begins and ends there */
+    double start, end; /* log-probabilities that it begins and ends there; without a text: those of [CLS] */
 } SelfcAnswer;
-/* The best answer to a question that is a part of the context, at most 30 tokens long. function: NULL is "answer". A
- * context that is too long for the function is read in windows, each at most half of one behind the one before; start and end
- * are then those of the window with the best answer. */
+/* The best answer to a question that is a part of the context, at most 30 tokens long, or none, if [CLS] is more probable.
+ * function: NULL is "answer". A context that is too long for the function is read in windows, each at most half of one behind
+ * the one before; start and end are then those of the window with the best answer, or that is least sure of having none. */
 const SelfcAnswer *selfc_answer(SelfcModel *model, const char *function, const char *question, const char *context);
 
 /* A folder as the Python package `transformers` writes it, of a model of the BERT family, becomes a RUN with functions

@@ -111,16 +111,34 @@ static void test_long_contexts(SelfcModel *model) {
     EXPECT(!selfc_answer(model, "answer_8", "a b c", context) && has_error("half of the 8"));
 }
 
+/* The context is read in one row, or in windows, of which one has the answer, or none. */
+static void test_no_answer(SelfcModel *model) {
+    static const char *const before[] = {"", "lyon ",
+                                         "lyon is in france . to see one goes to lyon . lyon is in france . "};
+    char context[200];
+    for (int i = 0; i < 3; i++) {
+        snprintf(context, sizeof context, "%sparis is the capital of france .", before[i]);
+        const SelfcAnswer *answer = selfc_answer(model, "find_paris", "one goes", context);
+        EXPECT(answer && answer->text && !strcmp(answer->text, "paris"));
+        EXPECT(answer && answer->from == strlen(before[i]) && answer->to == answer->from + 5);
+        snprintf(context, sizeof context, "%slyon is no capital of france .", before[i]);
+        answer = selfc_answer(model, "find_paris", "one goes to paris", context);
+        EXPECT(answer && !answer->text && !answer->from && !answer->to);
+        EXPECT(answer && answer->start <= 0 && answer->start > -0.1 && answer->end == answer->start);
+    }
+}
+
 static void test_answers(SelfcModel *model) {
     const char *context = "In France, \xE2\x80\x94 the CAPITAL is Paris.";
     const SelfcAnswer *answer = selfc_answer(model, NULL, "what is the capital ?", context);
     EXPECT(answer && answer->from < answer->to && answer->to <= strlen(context));
     if (!answer) return;
-    EXPECT(strlen(answer->text) == answer->to - answer->from);
+    EXPECT(answer->text && strlen(answer->text) == answer->to - answer->from);
     EXPECT(!strncmp(answer->text, context + answer->from, answer->to - answer->from));
     EXPECT(answer->start <= 0 && answer->end <= 0);
     EXPECT(!selfc_answer(model, NULL, "what ?", "") && has_error("no words"));
     test_long_contexts(model);
+    test_no_answer(model);
     EXPECT(!selfc_answer(model, "nothing", "what ?", "a") && has_error("no function \"nothing\""));
 }
 

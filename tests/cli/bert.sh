@@ -98,4 +98,12 @@ story="Emma travelled to France in November. With the euro, Ben bought a map."
 gives 0 "$selfc" answer "$folder/qa" --question "Where did Emma go?" --context "$story" --json; prints '"answer": "France"'
 gives 0 "$selfc" answer "$folder/qa" --question "Where did Emma go?" --context "$(printf 'Leo spent May in Norway. %.0s' $(seq 30)) $story" --json
 prints '"answer": "France", "from": 769, "to": 775'
+
+# Of questions that the story does not answer most are said to have none.
+none=0
+for who in Leo Rosa Noah Clara Paul Tina; do
+    gives 0 "$selfc" answer "$folder/qa" --question "Where did $who go?" --context "$story" --json
+    grep -q '"answer": null, "from": null, "to": null, "start": -' "$folder/out" && none=$((none + 1))
+done
+[ $none -ge 4 ] || fail "of 6 questions without an answer only $none are said to have none"
 finish
