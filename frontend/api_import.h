@@ -3,6 +3,7 @@
 #ifndef SELFC_FRONTEND_API_IMPORT_H
 #define SELFC_FRONTEND_API_IMPORT_H
 #include "frontend/api.h"
+#include "frontend/json.h"
 #include "runtime/data/data.h"
 #include "runtime/text/tokenizer.h"
 
@@ -25,6 +26,7 @@ typedef struct {
     bool is_tied; /* the product with the vocabulary is by the word embeddings themselves */
     bool has_pooler;
     bool takes_first; /* the embedding of a text is its first row, not the mean */
+    int64_t longest;  /* tokens of a text that has an embedding; 0: as many as there are positions */
 } Bert;
 
 /* api_import_config.c. 0, or 1 after api_fail. `as` is a name of a kind, or NULL: what the file says. */
@@ -36,6 +38,11 @@ char *bert_number(double number, char text[BERT_NUMBER]); /* with as many digits
  * none. */
 const char *bert_print_labels(const Bert *bert, Arena *arena);
 int bert_kind_find(const char *name, BertKind *kind);
+/* NULL after a message, or a selfc_fail alone where the file cannot be read. */
+const Json *bert_open_json(const char *path, Arena *arena, Diag *diag);
+
+/* api_import_sentence.c: how sentence-transformers makes an embedding of the rows, where the folder says so. */
+void bert_read_sentence(const char *folder, Bert *bert, Arena *arena, Diag *diag);
 
 /* api_import_model.c: a description of the model. */
 const char *bert_description(const Bert *bert, const char *name, Arena *arena);

@@ -5,8 +5,6 @@
  * how the model was trained, stored or shown change nothing and are not looked at. */
 #include "frontend/api_import.h"
 
-#include "frontend/json.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,23 +195,8 @@ static void config_read(Config *c) {
                    (long long)bert->units);
 }
 
-/* What sentence-transformers says beside it: which row, or what of all rows, is the embedding of a text. */
-static void config_pooling(Config *c) {
-    static const char prefix[] = "pooling_mode_";
-    for (const Json *item = c->json->kind == JSON_object ? c->json->child : NULL; item; item = item->next) {
-        const char *mode = strncmp(item->key, prefix, strlen(prefix)) ? NULL : item->key + strlen(prefix);
-        if (!mode || item->kind != JSON_boolean || item->number == 0 || !strcmp(mode, "mean_tokens")) continue;
-        c->bert->takes_first = !strcmp(mode, "cls_token");
-        if (!c->bert->takes_first)
-            diag_error(c->diag, json_key_place(item),
-                       "\"%s\": selfc imports embeddings that are the mean of all rows or the first row; without this "
-                       "file they are the mean",
-                       item->key);
-    }
-}
-
 /* The file as JSON; NULL after a message, or a selfc_fail alone where it cannot be read. */
-static const Json *config_open(const char *path, Arena *arena, Diag *diag) {
+const Json *bert_open_json(const char *path, Arena *arena, Diag *diag) {
     void *bytes;
     size_t size;
     if (selfc_file_read(path, &bytes, &size)) return NULL;
@@ -229,14 +212,13 @@ int bert_read_config(const char *folder, const char *as, Arena *arena, Bert *ber
     Diag diag;
     diag_init(&diag);
     Config config = {.diag = &diag, .arena = arena, .bert = bert, .as = as};
-    config.json = config_open(arena_printf(arena, "%s/config.json", folder), arena, &diag);
+    config.json = bert_open_json(arena_printf(arena, "%s/config.json", folder), arena, &diag);
     if (!config.json && !diag.errors)
         return api_fail("%s; import wants a folder as save_pretrained writes it: config.json, model.safetensors, and "
                         "tokenizer.json or vocab.txt",
                         selfc_failure());
     if (config.json) config_read(&config);
-    config.json = config_open(arena_printf(arena, "%s/1_Pooling/config.json", folder), arena, &diag);
-    if (config.json) config_pooling(&config);
+    bert_read_sentence(folder, bert, arena, &diag);
     if (diag.errors) return api_fail_with(&diag);
     diag_free(&diag);
     return 0;

@@ -19,17 +19,18 @@ static void model_activation(FILE *out, const Bert *bert) {
     if (bert->activation == ACTIVATION_relu) fprintf(out, ", \"relu\": true");
 }
 
-/* Powers of two, and the longest that there are positions for. */
-static void model_lengths(FILE *out, const Bert *bert) {
-    for (int64_t length = MODEL_SHORTEST; length < bert->positions && length < MODEL_LONGEST; length *= 2)
-        fprintf(out, "%lld, ", (long long)length);
-    fprintf(out, "%lld", (long long)(bert->positions < MODEL_LONGEST ? bert->positions : MODEL_LONGEST));
+/* Powers of two, and the longest that there are positions for; `longest`, if it is one, is less. */
+static void model_lengths(FILE *out, const Bert *bert, int64_t longest) {
+    int64_t most = bert->positions < MODEL_LONGEST ? bert->positions : MODEL_LONGEST;
+    if (longest && longest < most) most = longest;
+    for (int64_t length = MODEL_SHORTEST; length < most; length *= 2) fprintf(out, "%lld, ", (long long)length);
+    fprintf(out, "%lld", (long long)most);
 }
 
 /* The beginning of a function: its inputs and the encoder. */
 static void model_begin_function(FILE *out, const Bert *bert, const char *name, const char *about, const char *extra) {
     fprintf(out, "    \"%s\": {\n      \"about\": \"%s\",\n      \"lengths\": [", name, about);
-    model_lengths(out, bert);
+    model_lengths(out, bert, strcmp(name, "encode") ? 0 : bert->longest);
     fprintf(out,
             "],\n      \"inputs\": {\n"
             "        \"text\": { \"shape\": [\"n\", \"length\"], \"type\": \"i32\" },\n"

@@ -1,8 +1,6 @@
 /* The tensors of a model of the BERT family: which there are by frontend/bert.def, and those that a folder holds. */
 #include "frontend/api_import.h"
 
-#include "frontend/json.h"
-
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>

@@ -138,6 +138,32 @@ gives 0 "$selfc" export judge-run -o judge-back
 grep -qF '"2": "\"so\""' judge-back/config.json || fail "the names of classes are lost"
 make first 'os.makedirs("first/1_Pooling"); os.mkdir = lambda name: None' 'files["1_Pooling/config.json"] = b"{\"pooling_mode_max_tokens\": true}"'
 gives 1 "$selfc" import first -o no; says '1_Pooling/config.json:1:2: error: "pooling_mode_max_tokens"'
+
+# Embeddings as sentence-transformers makes them: by its steps, of so many tokens.
+sentence() { # FOLDER TYPES POOLING: its files, the pooling in a folder of another name
+    make "$1"
+    mkdir "$1/pool"
+    echo "$3" >"$1/pool/config.json"
+    echo '{"max_seq_length": 36, "do_lower_case": false}' >"$1/sentence_bert_config.json"
+    python3 -c 'import json, sys; print(json.dumps([{"path": "pool" if t == "Pooling" else "", "type": "sentence_transformers.models." + t}
+                                                    for t in sys.argv[1].split()]))' "$2" >"$1/modules.json"
+}
+sentence rows "Transformer Pooling Normalize" '{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}'
+gives 0 "$selfc" import rows -o rows-run
+grep -qF "hidden[:, 0]" rows-run/model.json || fail "the pooling that modules.json names is not looked at"
+gives 0 "$selfc" check rows-run; prints "encode_36: "; prints "fill_mask_40: "
+grep -q "encode_40: " "$folder/out" && fail "texts are longer than max_seq_length"
+sentence none "Transformer Pooling" '{"pooling_mode": "mean"}'
+echo '{"max_seq_length": null}' >none/sentence_bert_config.json
+gives 0 "$selfc" import none -o none-run; gives 0 "$selfc" check none-run; prints "encode_40: "
+echo '{"max_seq_length": 0}' >none/sentence_bert_config.json
+gives 1 "$selfc" import none -o no; says 'sentence_bert_config.json:1:20: error: "max_seq_length" must be'
+sentence wide "Transformer Pooling Dense Normalize" '{"pooling_mode_mean_tokens": true}'
+gives 1 "$selfc" import wide -o no; says 'modules.json:1:'; says '"Dense" is a step that selfc does not import'
+rm wide/modules.json
+gives 0 "$selfc" import wide -o wide-run
+sentence both "Transformer Pooling" '{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}'
+gives 1 "$selfc" import both -o no; says '"pooling_mode_mean_tokens" as well as "pooling_mode_cls_token"'
 gives 0 "$selfc" export judge-run -o judge-encoder --as encoder
 
 # Where something is already, nothing is written.
