@@ -22,6 +22,13 @@ typedef struct {
     int32_t key[3];
 } Compiled;
 
+/* The classes that weights tell apart, as the file's metadata has them. */
+typedef struct {
+    const char *const *names; /* a list under "labels"; NULL: they have none */
+    uint32_t count;           /* of names */
+    bool takes_any;           /* "problem_type": a text is of any number of classes, each by itself; else of one */
+} ApiClasses;
+
 struct SelfcModel {
     Arena *arena;         /* owns everything that is not freed in selfc_close */
     SelfcOptions options; /* strings copied */
@@ -38,15 +45,14 @@ struct SelfcModel {
     int64_t samples; /* in the training split */
     const char *cut; /* what selfc_source_cut says of it */
     bool has_shapes;
-    SelfcTokenizer *tokenizer;      /* of the texts; NULL: there are none, or it cannot be opened */
-    const char *tokenizer_text;     /* what its tokenizer.json holds */
-    const char *tokenizer_failure;  /* why it cannot be opened */
-    bool is_noted;                  /* it has been said that its weights are untrained */
-    bool has_class_names;           /* whether they have been looked for */
-    const char *const *class_names; /* of what "classify" tells apart; NULL: they have none */
-    uint32_t class_count;
-    Arena *answers;           /* what the last selfc_fill_mask, _classify or _answer gave; NULL: none has */
-    int64_t temporaries_left; /* with --memory: bytes for temporaries, once the training step is compiled */
+    SelfcTokenizer *tokenizer;     /* of the texts; NULL: there are none, or it cannot be opened */
+    const char *tokenizer_text;    /* what its tokenizer.json holds */
+    const char *tokenizer_failure; /* why it cannot be opened */
+    bool is_noted;                 /* it has been said that its weights are untrained */
+    bool has_classes;              /* whether they have been looked for */
+    ApiClasses classes;            /* what "classify" tells apart */
+    Arena *answers;                /* what the last selfc_fill_mask, _classify or _answer gave; NULL: none has */
+    int64_t temporaries_left;      /* with --memory: bytes for temporaries, once the training step is compiled */
     Compiled compiled;
 };
 
@@ -111,9 +117,8 @@ int api_execute(SelfcModel *model, const SelfcProgram *program, int64_t n, const
 /* api_tensor.c: states from a safetensors file. All parameters must be in it. */
 int api_load(Compiled *compiled, const char *path);
 void api_compiled_free(Compiled *compiled);
-/* api_import_config.c: the names of classes, which go with the weights that tell them apart: a list under "labels" in the
- * file's metadata. NULL, and *count 0: they have none. */
-const char *const *api_label_names(const SelfcTensors *weights, Arena *arena, uint32_t *count);
+/* api_import_config.c */
+ApiClasses api_weights_classes(const SelfcTensors *weights, Arena *arena);
 
 /* api_begin.c: weights that training.init names. */
 /* The path in the description is made absolute: a RUN then says where it began. */

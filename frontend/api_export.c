@@ -90,9 +90,9 @@ static void export_sizes(Export *export) {
     bert->activation = export_number(export, "relu") != 0   ? ACTIVATION_relu
                        : export_number(export, "tanh") != 0 ? ACTIVATION_tanh
                                                             : ACTIVATION_gelu;
-    uint32_t labels;
-    const char *const *names = api_label_names(&export->weights, export->arena, &labels);
-    if (labels == bert->labels) bert->label_names = names;
+    ApiClasses classes = api_weights_classes(&export->weights, export->arena);
+    if (classes.count == bert->labels) bert->label_names = classes.names;
+    bert->is_exclusive = !classes.takes_any;
     bert->is_tied = !export_has(export, "output.weight");
     bert->has_pooler = export_has(export, "bert_pooler.dense.weight");
 }

@@ -210,8 +210,8 @@ static int import_write_weights(Import *import) {
         values[i] = import_values(tensor, import->found[i]);
         writes[i] = (SelfcWrite){tensor->here, &tensor->tensor, values[i]};
     }
-    const char *labels = bert_print_labels(&import->bert, import->arena);
-    const char *const metadata[] = {"format", "pt", labels ? "labels" : NULL, labels, NULL};
+    const char *metadata[BERT_METADATA];
+    bert_metadata(&import->bert, metadata, import->arena);
     const char *path = arena_printf(import->arena, "%s/weights.safetensors", import->out);
     int failed = selfc_safetensors_write(path, writes, count, metadata);
     for (uint32_t i = 0; i < count; i++) free(values[i]);

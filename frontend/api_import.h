@@ -34,9 +34,12 @@ int bert_read_config(const char *folder, const char *as, Arena *arena, Bert *ber
 int bert_write_config(const char *folder, const Bert *bert, Arena *arena);
 enum { BERT_NUMBER = 32 };
 char *bert_number(double number, char text[BERT_NUMBER]); /* with as many digits as it takes to read the same */
-/* The names of a classifier's labels, kept beside the weights (see api_label_names): ["no", "yes"]. NULL: they have
- * none. */
-const char *bert_print_labels(const Bert *bert, Arena *arena);
+/* As config.json says that a text may be of any number of classes, each by itself. */
+#define BERT_SEVERAL "multi_label_classification"
+/* What the file of weights says of itself, the classes of a classifier among it (see api_weights_classes): keys and
+ * values. */
+enum { BERT_METADATA = 7 };
+void bert_metadata(const Bert *bert, const char *metadata[BERT_METADATA], Arena *arena);
 int bert_kind_find(const char *name, BertKind *kind);
 /* NULL after a message, or a selfc_fail alone where the file cannot be read. */
 const Json *bert_open_json(const char *path, Arena *arena, Diag *diag);

@@ -143,7 +143,7 @@ static void config_architecture(Config *c) {
 static void config_problem(Config *c) {
     const Json *problem = json_get(c->json, "problem_type");
     const char *name = problem && problem->kind == JSON_text ? problem->text : "";
-    c->bert->is_exclusive = c->bert->labels > 1 && strcmp(name, "multi_label_classification");
+    c->bert->is_exclusive = c->bert->labels > 1 && strcmp(name, BERT_SEVERAL);
     if (!strcmp(name, "regression"))
         diag_error(
             c->diag, json_place(problem),
@@ -240,10 +240,10 @@ static const char *config_activation_name(const Bert *bert) {
     return bert_activation[i].name;
 }
 
-const char *bert_print_labels(const Bert *bert, Arena *arena) {
+/* ["no", "yes"] */
+static const char *config_print_list(const Bert *bert, Arena *arena) {
     char *text = NULL;
     size_t length;
-    if (!bert->label_names) return NULL;
     FILE *out = open_memstream(&text, &length);
     if (!out) die("no memory");
     for (int64_t i = 0; i < bert->labels; i++)
@@ -255,7 +255,7 @@ const char *bert_print_labels(const Bert *bert, Arena *arena) {
     return copy;
 }
 
-const char *const *api_label_names(const SelfcTensors *weights, Arena *arena, uint32_t *count) {
+static const char *const *classes_names(const SelfcTensors *weights, Arena *arena, uint32_t *count) {
     char *text = selfc_safetensors_metadata(weights, "labels");
     Diag quiet;
     diag_init(&quiet);
@@ -270,6 +270,23 @@ const char *const *api_label_names(const SelfcTensors *weights, Arena *arena, ui
     if (*count == list->count) return names;
     *count = 0;
     return NULL;
+}
+
+ApiClasses api_weights_classes(const SelfcTensors *weights, Arena *arena) {
+    ApiClasses classes = {0};
+    char *problem = selfc_safetensors_metadata(weights, "problem_type");
+    classes.names = classes_names(weights, arena, &classes.count);
+    classes.takes_any = problem && !strcmp(problem, BERT_SEVERAL);
+    free(problem);
+    return classes;
+}
+
+void bert_metadata(const Bert *bert, const char *metadata[BERT_METADATA], Arena *arena) {
+    int count = 0;
+    metadata[count++] = "format", metadata[count++] = "pt";
+    if (bert->label_names) metadata[count++] = "labels", metadata[count++] = config_print_list(bert, arena);
+    if (bert->labels > 1 && !bert->is_exclusive) metadata[count++] = "problem_type", metadata[count++] = BERT_SEVERAL;
+    metadata[count] = NULL;
 }
 
 static const char *config_label(const Bert *bert, int64_t label, Arena *arena) {
@@ -302,6 +319,8 @@ int bert_write_config(const char *folder, const Bert *bert, Arena *arena) {
     fprintf(out, ",\n  \"position_embedding_type\": \"absolute\",\n  \"tie_word_embeddings\": %s",
             bert->is_tied ? "true" : "false");
     if (bert->kind == BERT_classifier) config_print_labels(out, bert, arena);
+    if (bert->kind == BERT_classifier && bert->labels > 1 && !bert->is_exclusive)
+        fprintf(out, ",\n  \"problem_type\": \"%s\"", BERT_SEVERAL);
     fprintf(out, ",\n  \"torch_dtype\": \"float32\"\n}\n");
     fclose(out);
     int failed = selfc_file_replace(arena_printf(arena, "%s/config.json", folder), text, length);

@@ -125,43 +125,49 @@ const SelfcFilled *selfc_fill_mask(SelfcModel *model, const SelfcFillMask *given
 
 /* --- classes --- */
 
-/* Names of classes go with the weights that tell them apart: a list under "labels" in the file's metadata. */
-static void names_find(SelfcModel *model) {
+/* What classes are goes with the weights that tell them apart. */
+static void classes_find(SelfcModel *model) {
     SelfcTensors tensors;
-    if (model->has_class_names) return;
-    model->has_class_names = true;
+    if (model->has_classes) return;
+    model->has_classes = true;
     if (!model->weights || selfc_safetensors_read(model->weights, &tensors)) return;
-    model->class_names = api_label_names(&tensors, model->arena, &model->class_count);
+    model->classes = api_weights_classes(&tensors, model->arena);
     selfc_safetensors_free(&tensors);
 }
 
 typedef struct {
-    const SelfcModel *model;
+    const ApiClasses *classes;
     SelfcClassified *classified;
     Arena *arena;
 } Classify;
 
+/* A class alone is there or not. */
 static void classify_take(void *context, size_t row, const float *const *outputs, int64_t width) {
     Classify *classify = context;
-    const SelfcModel *model = classify->model;
+    const ApiClasses *classes = classify->classes;
+    const char *const *names = classes->count == width ? classes->names : NULL;
     float *kept = arena_array(classify->arena, float, width);
     memcpy(kept, outputs[0], (size_t)width * sizeof *kept);
     int64_t best = 0;
     for (int64_t i = 1; i < width; i++)
         if (kept[i] > kept[best]) best = i;
-    bool has_name = model->class_names && model->class_count == width;
-    classify->classified[row] = (SelfcClassified){best, has_name ? model->class_names[best] : NULL, width, kept};
+    classify->classified[row] = (SelfcClassified){.best = best,
+                                                  .name = names ? names[best] : NULL,
+                                                  .class_count = width,
+                                                  .probabilities = kept,
+                                                  .names = names,
+                                                  .takes_any = classes->takes_any || width == 1};
 }
 
 const SelfcClassified *selfc_classify(SelfcModel *model, const char *function, const char *const *texts, size_t count) {
     Arena *arena = language_begin(model);
     Rows rows;
     Row *list = arena_array(arena, Row, count + 1);
-    Classify classify = {model, arena_array(arena, SelfcClassified, count + 1), arena};
+    Classify classify = {&model->classes, arena_array(arena, SelfcClassified, count + 1), arena};
     if (rows_open(&rows, model, ROWS_classify, function)) return NULL;
     for (size_t i = 0; i < count; i++)
         if (rows_make(&rows, texts[i], false, arena, &list[i])) return NULL;
-    names_find(model);
+    classes_find(model);
     return rows_run(&rows, list, count, classify_take, &classify) ? NULL : classify.classified;
 }
 

@@ -153,30 +153,57 @@ int main_fill_mask(const Options *o) { return speak_all(o, "fill-mask", fill_mas
 
 /* --- classify --- */
 
+static bool classified_has(const SelfcClassified *classified, int64_t class) {
+    return classified->takes_any ? classified->probabilities[class] >= 0.5F : class == classified->best;
+}
+
+static void classified_list_json(const SelfcClassified *classified, bool has_names) {
+    const char *comma = "";
+    for (int64_t i = 0; i < classified->class_count; i++) {
+        if (!classified_has(classified, i)) continue;
+        printf("%s", comma);
+        if (has_names)
+            json_text(classified->names[i]);
+        else
+            printf("%lld", (long long)i);
+        comma = ", ";
+    }
+}
+
+/* "class" and "name", or lists of them where there can be any number. */
 static void classified_print_json(const char *text, const SelfcClassified *classified) {
+    bool takes_any = classified->takes_any != 0;
     printf("{\"text\": "), json_text(text);
-    printf(", \"class\": %lld, ", (long long)classified->best);
-    if (classified->name) printf("\"name\": "), json_text(classified->name), printf(", ");
-    printf("\"probabilities\": [");
+    printf(takes_any ? ", \"classes\": [" : ", \"class\": "), classified_list_json(classified, false);
+    if (classified->names)
+        printf(takes_any ? "], \"names\": [" : ", \"name\": "), classified_list_json(classified, true);
+    printf("%s, \"probabilities\": [", takes_any ? "]" : "");
     for (int64_t i = 0; i < classified->class_count; i++)
         printf("%s%.9g", i ? ", " : "", (double)classified->probabilities[i]);
     printf("]}\n");
 }
 
+static void classified_print(const char *text, const SelfcClassified *classified) {
+    bool has_none = true;
+    for (int64_t i = 0; i < classified->class_count; i++) {
+        if (!classified_has(classified, i)) continue;
+        if (classified->names)
+            printf("%s", classified->names[i]);
+        else
+            printf("%lld", (long long)i);
+        print_percent((double)classified->probabilities[i]);
+        has_none = false;
+    }
+    printf("%s%s\n", has_none ? "none  " : "", text);
+}
+
 static int classify(const Options *o, SelfcModel *model, const char *const *texts, size_t count) {
     const SelfcClassified *classified = selfc_classify(model, o->function.item[0], texts, count);
-    for (size_t i = 0; classified && i < count; i++) {
-        const SelfcClassified *one = &classified[i];
-        if (o->json) {
-            classified_print_json(texts[i], one);
-            continue;
-        }
-        if (one->name)
-            printf("%s", one->name);
+    for (size_t i = 0; classified && i < count; i++)
+        if (o->json)
+            classified_print_json(texts[i], &classified[i]);
         else
-            printf("%lld", (long long)one->best);
-        print_percent((double)one->probabilities[one->best]), printf("%s\n", texts[i]);
-    }
+            classified_print(texts[i], &classified[i]);
     return !classified;
 }
 

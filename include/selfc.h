@@ -163,6 +163,8 @@ typedef struct {
     const char *name; /* its name, if classes have any in the RUN; else NULL */
     int64_t class_count;
     const float *probabilities; /* of each class */
+    const char *const *names;   /* of each; NULL: they have none */
+    int takes_any; /* each class is there or not by itself, at a probability from 0.5; else the text is of the best alone */
 } SelfcClassified;
 /* function: NULL is "classify". */
 const SelfcClassified *selfc_classify(SelfcModel *model, const char *function, const char *const *texts, size_t count);

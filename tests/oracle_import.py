@@ -165,10 +165,14 @@ def exported(model, kind, run, folder):
     if set(info["missing_keys"]) - lost or info["unexpected_keys"] or info["mismatched_keys"]:
         return f"transformers says of the export: {info}"
     for key in ("hidden_act", "layer_norm_eps", "num_attention_heads", "hidden_dropout_prob", "type_vocab_size",
-                "tie_word_embeddings"):
+                "tie_word_embeddings", "problem_type"):
         ours, want = getattr(back.config, key), getattr(model.config, key)
         if ours != want and (ours, want) != ("gelu_new", "gelu_pytorch_tanh"):
             return f"{key} is {ours}, not {want}"
+    selfc("import", folder, "-o", "again")
+    with open(f"{run}/model.json") as file, open("again/model.json") as again:
+        if json.load(file)["functions"] != json.load(again)["functions"] and how not in ("first row", "of masked-lm"):
+            return "imported again it has other functions"
     if kind == "classifier" and back.config.id2label != model.config.id2label:
         return f"id2label is {back.config.id2label}, not {model.config.id2label}"
     want = model.state_dict()

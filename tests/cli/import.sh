@@ -130,12 +130,46 @@ prints "a BertModel"; prints "left out: 5 tensors"
 gives 0 "$selfc" check encoder; prints "hidden_32: "
 gives 1 "$selfc" import there -o no --as classifier; says "classifier.weight, f32[2,8], is not in it"; says "--as"
 gives 1 "$selfc" import there -o no --as encodr; says 'did you mean "encoder"?'
-make judge 'config["architectures"] = ["BertForSequenceClassification"]' 'config["id2label"] = {"0": "no", "1": "yes", "2": "\"so\""}' \
-    'for n in [n for n in tensors if n.startswith("cls.")]: del tensors[n]' 'dense("bert.pooler.dense", 8, 8)' 'dense("classifier", 8, 3)'
+cat >judge.py <<'END'
+config["architectures"] = ["BertForSequenceClassification"]
+config["id2label"] = {"0": "no", "1": "yes", "2": "\"so\""}
+for n in [n for n in tensors if n.startswith("cls.")]: del tensors[n]
+dense("bert.pooler.dense", 8, 8)
+dense("classifier", 8, 3)
+END
+make judge 'exec(open("judge.py").read())'
 gives 0 "$selfc" import judge -o judge-run
 gives 0 "$selfc" check judge-run; prints "classify_32: text i32[n,32], count i32[n], segment i32[n,32] → probability f32[n,3]"
 gives 0 "$selfc" export judge-run -o judge-back
 grep -qF '"2": "\"so\""' judge-back/config.json || fail "the names of classes are lost"
+gives 0 "$selfc" classify judge-run "a b" --json; prints '"name": '; prints '"probabilities": ['
+# Any number of classes: told so, and still so after export and import.
+make several 'exec(open("judge.py").read())' 'config["problem_type"] = "multi_label_classification"'
+make single 'exec(open("judge.py").read())' 'dense("classifier", 8, 1)' 'del config["id2label"]' 'config["num_labels"] = 1'
+for kind in several single; do
+    gives 0 "$selfc" import $kind -o $kind-run
+    gives 0 "$selfc" export $kind-run -o $kind-back
+    gives 0 "$selfc" import $kind-back -o $kind-again
+    for run in run again; do
+        gives 0 "$selfc" classify $kind-$run "a b" "c" "a cd b" "" --json
+        mv "$folder/out" $kind-$run.json
+        gives 0 "$selfc" classify $kind-$run "a b" "c" "a cd b" ""
+        mv "$folder/out" $kind-$run.txt
+    done
+    same $kind-run.json $kind-again.json; same $kind-run.txt $kind-again.txt
+    python3 - $kind-run.json $kind-run.txt <<'END' || fail "$kind: the classes are not those from one half"
+import json, sys
+names = ["no", "yes", '"so"']
+for line, shown in zip(open(sys.argv[1]), open(sys.argv[2])):
+    told = json.loads(line)
+    right = [i for i, p in enumerate(told["probabilities"]) if p >= 0.5]
+    if told["classes"] != right or "class" in told or told.get("names", None) not in (None, [names[i] for i in right]):
+        sys.exit(line)
+    if shown.count("%") != len(right) or (not right) != shown.startswith("none  "):
+        sys.exit(shown)
+END
+done
+grep -q '"names": \[' several-run.json || fail "names of classes are not told"
 make first 'os.makedirs("first/1_Pooling"); os.mkdir = lambda name: None' 'files["1_Pooling/config.json"] = b"{\"pooling_mode_max_tokens\": true}"'
 gives 1 "$selfc" import first -o no; says '1_Pooling/config.json:1:2: error: "pooling_mode_max_tokens"'
 
