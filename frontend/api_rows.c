@@ -125,7 +125,8 @@ static int rows_check_outputs(const Rows *rows, const SelfcProgram *program, int
     return 0;
 }
 
-/* Embeddings may have a few rows more than the tokenizer has tokens, to be of a round size, but never less. */
+/* Embeddings may have a few rows more than the tokenizer has tokens, to be of a round size, but never less. In a RUN,
+ * whose tokenizer is its own, there may be any number of spare ones. */
 static int rows_check_vocabulary(const Rows *rows) {
     enum { ROUNDING = 128 };
     int64_t tokens = selfc_tokenizer_size(rows->tokenizer), known = 0;
@@ -135,7 +136,8 @@ static int rows_check_vocabulary(const Rows *rows) {
         for (uint32_t k = 0; k < program->input_count; k++)
             if (!strcmp(program->inputs[k].name, "text")) known = program->inputs[k].below;
     }
-    if (!known || (tokens <= known && known < tokens + ROUNDING)) return 0;
+    bool is_own = rows->model->folder != NULL;
+    if (!known || (tokens <= known && (is_own || known < tokens + ROUNDING))) return 0;
     return api_fail("%s: the tokenizer has %lld tokens, but function \"%s\" has embeddings for %lld: it was made for "
                     "another vocabulary, whose tokenizer.json should stand beside the description",
                     rows->model->options.file, (long long)tokens, rows->function, (long long)known);

@@ -124,6 +124,11 @@ for way in f16 bf16 old bare tied shards; do
 done
 gives 0 "$selfc" import old -o other; prints "left out: 2 tensors"
 
+# Many more embeddings than tokens: what is imported can be used.
+make spare 'config["vocab_size"] = 300' 'put("bert.embeddings.word_embeddings.weight", 300, 8)' 'put("cls.predictions.bias", 300)'
+gives 0 "$selfc" import spare -o spare-run
+gives 0 "$selfc" fill-mask spare-run "a [MASK] c"; prints "%"
+
 # Other heads.
 gives 0 "$selfc" import there -o encoder --as encoder
 prints "a BertModel"; prints "left out: 5 tensors"
