@@ -224,6 +224,7 @@ SelfcModel *selfc_open(const char *text, size_t length, const SelfcOptions *opti
         if (model->description && model->options.data) api_set_data(model);
         if (model->options.set_count > sets) api_parse(model, copy, &diag);
         sets = model->options.set_count;
+        if (model->description) api_begin_resolve(model);
         if (model->description && api_set_tokenizer(model)) return diag_free(&diag), selfc_close(model), NULL;
         if (model->options.set_count > sets) api_parse(model, copy, &diag);
         if (model->description) model_set_vocabulary_failure(model->description, model->tokenizer_failure);

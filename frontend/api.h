@@ -123,7 +123,10 @@ ApiClasses api_weights_classes(const SelfcTensors *weights, Arena *arena);
 /* api_begin.c: weights that training.init names. */
 /* The path in the description is made absolute: a RUN then says where it began. */
 void api_begin_resolve(SelfcModel *model);
-SelfcBegin api_begin(const SelfcModel *model); /* path NULL: there are none */
+SelfcBegin api_begin(const SelfcModel *model);            /* path NULL: there are none */
+const char *api_begin_tokenizer(const SelfcModel *model); /* tokenizer.json of the RUN that it is; NULL: none */
+/* 0, or 1 after api_fail: the description has another tokenizer than that. */
+int api_begin_check_tokenizer(const SelfcModel *model);
 /* What takes its weights from there: all that some graphs have, only looked at; or a module's in a session. */
 int api_begin_check(const SelfcModel *model, Graph *const *graphs, uint32_t count);
 int api_begin_states(const SelfcModel *model, Compiled *compiled);

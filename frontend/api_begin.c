@@ -5,6 +5,7 @@
  * it is trained anew. */
 #include "frontend/api.h"
 
+#include "runtime/text/tokenizer.h"
 #include "runtime/train/begin.h"
 
 #include <stdlib.h>
@@ -32,6 +33,35 @@ SelfcBegin api_begin(const SelfcModel *model) {
     if (spec.from && stat(spec.from, &status) == 0 && S_ISDIR(status.st_mode))
         begin.path = arena_printf(model->arena, "%s/weights.safetensors", spec.from);
     return begin;
+}
+
+const char *api_begin_tokenizer(const SelfcModel *model) {
+    SelfcBegin begin = api_begin(model);
+    bool is_run = begin.path && begin.path != model_begin(model->description).from;
+    const char *path =
+        is_run ? arena_printf(model->arena, "%s/tokenizer.json", model_begin(model->description).from) : NULL;
+    return path && !access(path, R_OK) ? path : NULL;
+}
+
+/* Rows of an embedding mean the tokens of the vocabulary that they were learnt with. */
+int api_begin_check_tokenizer(const SelfcModel *model) {
+    const char *path = model->tokenizer && !model->weights ? api_begin_tokenizer(model) : NULL;
+    SelfcTokenizer *kept = path ? selfc_tokenizer_open(path) : NULL;
+    if (!kept) return path ? api_fail("%s", selfc_failure()) : 0;
+    long long tokens = selfc_tokenizer_size(model->tokenizer), kept_tokens = selfc_tokenizer_size(kept);
+    bool is_same = selfc_tokenizer_same(model->tokenizer, kept);
+    selfc_tokenizer_close(kept);
+    if (is_same) return 0;
+    Diag diag;
+    diag_init(&diag);
+    model_begin_error(
+        model->description, &diag,
+        arena_printf(model->arena,
+                     "the weights there were learnt with the %lld tokens of %s, but the description's tokenizer is "
+                     "another, with %lld: let \"tokenizer\" name that file; weights that have nothing to do with "
+                     "tokens are named as weights.safetensors of the RUN",
+                     kept_tokens, path, tokens));
+    return api_fail_with(&diag);
 }
 
 /* Why the file cannot be read, as far as training.init has to do with it. */
@@ -108,6 +138,7 @@ int api_begin_states(const SelfcModel *model, Compiled *compiled) {
     SelfcBegin begin = api_begin(model);
     char *spare = NULL;
     if (!begin.path) return 0;
+    if (api_begin_check_tokenizer(model)) return 1;
     int failed = selfc_begin_states(&begin, compiled->module, compiled->session->state, &spare);
     selfc_session_changed(compiled->session);
     if (compiled->has_training)

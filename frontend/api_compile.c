@@ -66,7 +66,7 @@ SelfcSourceOptions api_source_options(const SelfcModel *model, const DataSpec *s
 
 int api_need_shapes(SelfcModel *model) {
     if (model->has_shapes) return 0;
-    if (api_need_tokenizer(model)) return 1;
+    if (api_need_tokenizer(model) || api_begin_check_tokenizer(model)) return 1;
     const DataSpec *specs;
     uint32_t count = model_data(model->description, &specs);
     double start = api_seconds();

@@ -12,7 +12,8 @@
 #include <string.h>
 
 /* A path of the description is relative to its folder. A tokenizer that is not there may lie with the data: who trains
- * a vocabulary on a text has both in one place. A RUN has its own, and no other will do. */
+ * a vocabulary on a text has both in one place. Or it is that of the weights which training begins with. A RUN has its
+ * own, and no other will do. */
 static const char *text_path(const SelfcModel *model, const char *path, const char *data, Arena *arena) {
     const char *slash = strrchr(model->options.file, '/');
     if (path[0] == '/') return path;
@@ -21,7 +22,10 @@ static const char *text_path(const SelfcModel *model, const char *path, const ch
     const char *with_data = data ? arena_printf(arena, "%s/%s", data, path) : NULL;
     int stem = slash ? (int)(slash - model->options.file) : 0;
     if (slash && file_exists(arena_printf(arena, "%.*s/weights.safetensors", stem, model->options.file))) return beside;
-    return with_data && !file_exists(beside) && file_exists(with_data) ? with_data : beside;
+    if (file_exists(beside)) return beside;
+    if (with_data && file_exists(with_data)) return with_data;
+    const char *of_weights = api_begin_tokenizer(model);
+    return of_weights ? of_weights : beside;
 }
 
 /* NULL after selfc_fail. */
@@ -90,10 +94,11 @@ int api_need_tokenizer(const SelfcModel *model) {
     const DataSpec *text = model_text(model->description);
     bool is_needed = text && (!text->source || !strcmp(text->source, "text"));
     if (!is_needed || model->tokenizer) return 0;
-    return api_fail("%s: error: training input \"%s\": %s\n"
-                    "A tokenizer stands beside the description or in the folder of --data; `selfc tokenize --train TEXT "
-                    "--size 8000 -o vocab.txt` makes one",
-                    model->options.file, text->input, model->tokenizer_failure);
+    return api_fail(
+        "%s: error: training input \"%s\": %s\n"
+        "A tokenizer stands beside the description or in the folder of --data; `selfc tokenize --train TEXT "
+        "--size 8000 -o vocab.txt` makes one",
+        model->options.file, text->input, model->tokenizer_failure);
 }
 
 const SelfcTokenizer *api_tokenizer(SelfcModel *model) {

@@ -227,6 +227,12 @@ const SelfcTables *selfc_tokenizer_tables(const SelfcTokenizer *tokenizer, size_
     return tokenizer->tables;
 }
 
+bool selfc_tokenizer_same(const SelfcTokenizer *a, const SelfcTokenizer *b) {
+    size_t a_size, b_size;
+    const void *a_tables = selfc_tokenizer_tables(a, &a_size), *b_tables = selfc_tokenizer_tables(b, &b_size);
+    return a_size == b_size && !memcmp(a_tables, b_tables, a_size);
+}
+
 int64_t selfc_tokenizer_encode(const SelfcTokenizer *tokenizer, const char *text, int64_t length, bool has_specials,
                                SelfcToken *tokens, int64_t room) {
     return selfc_tokenize(tokenizer->tables, text, length, has_specials, tokens, room);

@@ -66,4 +66,6 @@ int selfc_tokenizer_save_lines(const SelfcTokenizer *tokenizer, const char *path
 /* What encodes: one block of `size` bytes (see tokenize.h), which may be written to a file or object and used by
  * selfc_tokenize alone. Lives as long as the tokenizer. */
 const SelfcTables *selfc_tokenizer_tables(const SelfcTokenizer *tokenizer, size_t *size);
+/* Whether both make the same numbers of any text. */
+bool selfc_tokenizer_same(const SelfcTokenizer *a, const SelfcTokenizer *b);
 #endif

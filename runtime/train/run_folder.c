@@ -112,10 +112,7 @@ int run_folder_lock(const char *folder, bool has_checkpoint) {
 static bool run_folder_same_tokenizer(const char *path, const SelfcTokenizer *tokenizer) {
     SelfcTokenizer *kept = selfc_tokenizer_open(path);
     if (!kept) return false;
-    size_t size, kept_size;
-    const void *tables = selfc_tokenizer_tables(tokenizer, &size),
-               *kept_tables = selfc_tokenizer_tables(kept, &kept_size);
-    bool is_same = size == kept_size && !memcmp(tables, kept_tables, size);
+    bool is_same = selfc_tokenizer_same(kept, tokenizer);
     if (!is_same)
         selfc_fail("%s has %lld tokens, but the tokenizer of the description is another, with %lld: a run goes on with "
                    "the one that it began with; as a description the RUN folder itself names that",

@@ -257,6 +257,22 @@ before, after = read("encoder/weights.safetensors"), read("tuned/weights.safeten
 frozen = lambda name: not name.startswith("bert.layer.1.")
 sys.exit(any((before[n] == after[n]) != frozen(n) for n in before))
 END
+# Texts: the tokenizer is that of the weights, unless the description has one, which must be the same.
+seq 64 | awk '{ print $1 % 2, ($1 % 2 ? "a b" : "c b"), ($1 % 3 ? "cd" : "a") }' >lines.train.txt
+sed -e 's|"text": {[^}]*}|"text": { "source": "text", "path": "../lines.train.txt", "length": 8, "tokenizer": "vocab.txt" }|' \
+    -e 's|"path": "count.npy", "field": "value"|"source": "text", "field": "count"|' \
+    -e 's|"path": "label.npy", "field": "value"|"source": "text", "field": "label"|' \
+    described/tune.json >described/texts.json
+gives 0 "$selfc" train described/texts.json --out texts --data lines.train.txt
+same texts/tokenizer.json encoder/tokenizer.json
+sed 's/^a$/x/; s/^b$/a/; s/^x$/b/' there/vocab.txt >described/vocab.txt
+for command in check "train --out texts2"; do
+    gives 1 "$selfc" $command described/texts.json --data lines.train.txt
+    says "learnt with the 9 tokens of"; says "is another, with 9"
+done
+gives 0 "$selfc" check described/texts.json --data lines.train.txt --set "training.init.from=$PWD/encoder/weights.safetensors"
+cp there/vocab.txt described/vocab.txt
+gives 0 "$selfc" check described/texts.json --data lines.train.txt
 # The same where a module of the description calls `bert`, with numbers of its own.
 cat >wrapped.json <<'END'
 {
