@@ -77,6 +77,8 @@ typedef struct {
     const void *weights;          /* a state segment; those states that the functions use are embedded. NULL: passed at run time */
     const SelfcModule *layout;    /* where the states are in `weights`; NULL: as manifest_module says for this input */
     BuildText text;
+    void (*note)(const void *context, const char *text); /* says what the file does not hold, though it might be missed; or NULL */
+    const void *note_context;
     bool weights_beside;          /* write the weights to a file beside `out` (.weights); the caller passes its content */
     CompileListener listener;
 } BuildOptions;

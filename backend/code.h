@@ -137,6 +137,8 @@ typedef struct {
 typedef struct {
     TextFunction *items;
     uint32_t count;
+    const char **split; /* names of those that there would be, if their copies agreed */
+    uint32_t split_count;
     const char *word; /* "bert_word": the function that says what an id is */
 } TextFunctions;
 TextFunctions text_functions(const Manifest *manifest, const Driver *drivers, Arena *arena);

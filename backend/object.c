@@ -9,6 +9,7 @@
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Linker.h>
 #include <llvm-c/Target.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -254,6 +255,34 @@ static bool build_check_inference(Build *build, const CompileInput *input) {
     return true;
 }
 
+__attribute__((format(printf, 2, 3))) static void build_note(const Build *build, const char *format, ...) {
+    if (!build->options->note) return;
+    char *text;
+    va_list arguments;
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0) die("no memory");
+    va_end(arguments);
+    build->options->note(build->options->note_context, text);
+    free(text);
+}
+
+/* Functions that take a text stand over those that take rows of ids, and are missed where these have none. */
+static void build_plan_texts(Build *build) {
+    TextFunctions texts = text_functions(&build->manifest, build->drivers, build->arena);
+    for (uint32_t i = 0; i < texts.split_count; i++)
+        build_note(build,
+                   "\"%s\" takes rows of ids alone, no text: its copies for several lengths differ in what they take "
+                   "or in the shapes of results, which then depend on the text; a copy built alone takes text",
+                   texts.split[i]);
+    if (text_fits(build->target))
+        build->texts = texts;
+    else if (texts.count)
+        build_note(build,
+                   "functions take rows of ids alone, no text: the code that reads text is for this machine's "
+                   "architecture, not for %s",
+                   build->target->triple);
+}
+
 static void build_plan_inference(Build *build, const CompileInput *input) {
     const BuildOptions *options = build->options;
     const SelfcModule *module = &build->manifest.module;
@@ -261,8 +290,7 @@ static void build_plan_inference(Build *build, const CompileInput *input) {
     build->drivers = arena_array(build->arena, Driver, module->program_count);
     for (uint32_t i = 0; i < module->program_count; i++)
         build->drivers[i] = driver_describe(&build->manifest, i, &build->weights, build->arena);
-    if (options->text.tables && text_fits(build->target))
-        build->texts = text_functions(&build->manifest, build->drivers, build->arena);
+    if (options->text.tables) build_plan_texts(build);
 }
 
 /* Code first, since it is what can fail; then what lies beside it. */

@@ -107,8 +107,12 @@ TextFunctions text_functions(const Manifest *manifest, const Driver *drivers, Ar
     TextFunctions functions = {.items = arena_array(arena, TextFunction, manifest->module.program_count + 1)};
     for (uint32_t p = 0; p < manifest->module.program_count; p++) text_add(&functions, manifest, drivers, p, arena);
     uint32_t kept = 0;
+    functions.split = arena_array(arena, const char *, functions.count + 1);
     for (uint32_t i = 0; i < functions.count; i++)
-        if (!functions.items[i].is_split) functions.items[kept++] = functions.items[i];
+        if (functions.items[i].is_split)
+            functions.split[functions.split_count++] = functions.items[i].name;
+        else
+            functions.items[kept++] = functions.items[i];
     functions.count = kept;
     functions.word = text_symbol("word", manifest, arena);
     for (uint32_t i = 0; i < kept; i++) {

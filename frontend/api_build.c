@@ -105,11 +105,16 @@ static void build_note(const SelfcModel *model, BuildKind kind, const CompileInp
             }
 }
 
+static bool build_has(const SelfcModel *model, const char *file) {
+    return model->folder && !access(arena_printf(model->arena, "%s/%s", model->folder, file), R_OK);
+}
+
+static void build_hear(const void *context, const char *text) { api_note(context, "%s", text); }
+
 /* A RUN with a tokenizer: its functions on rows of ids can take text. NULL: there is none; *failed after api_fail. */
 static SelfcTokenizer *build_tokenizer(const SelfcModel *model, BuildText *text, int *failed) {
-    const char *path = model->folder ? arena_printf(model->arena, "%s/tokenizer.json", model->folder) : NULL;
-    if (!path || access(path, R_OK)) return NULL;
-    SelfcTokenizer *tokenizer = selfc_tokenizer_open(path);
+    if (!build_has(model, "tokenizer.json") && !build_has(model, "vocab.txt")) return NULL;
+    SelfcTokenizer *tokenizer = selfc_tokenizer_open(model->folder);
     if (!tokenizer) return *failed = api_fail("%s", selfc_failure()), NULL;
     text->tables = selfc_tokenizer_tables(tokenizer, &text->size);
     text->word_count = (uint32_t)selfc_tokenizer_size(tokenizer);
@@ -136,7 +141,8 @@ int selfc_build(SelfcModel *model, const char *out, const char *const *functions
     bool wants_weights = kind != BUILD_program;
     if (wants_weights && build_need_weights(model)) return 1;
     if (api_input(model, wanted, &input)) return 1;
-    BuildOptions options = {.kind = kind, .out = out, .listener = api_listener(model)};
+    BuildOptions options = {
+        .kind = kind, .out = out, .listener = api_listener(model), .note = build_hear, .note_context = model};
     if (wants_weights) {
         options.weights = model->compiled.session->state;
         options.layout = model->compiled.module;

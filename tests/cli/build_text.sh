@@ -76,6 +76,8 @@ printf '\2\0\0\0\0\0\0\0{}' >"$folder/run/weights.safetensors"
 
 gives 0 "$selfc" build "$folder/run" -o "$folder/tiny.o"
 [ -z "$(nm -u "$folder/tiny.o")" ] || fail "undefined: $(nm -u "$folder/tiny.o")"
+says '"each" takes rows of ids alone'; says '"mixed" takes rows of ids alone'
+! grep -q encode "$folder/err" || fail "encode is said to take no text"
 ! grep -q each_text "$folder/tiny.h" || fail "a function whose result has as many numbers as the row cannot take text"
 ! grep -q mixed_text "$folder/tiny.h" || fail "functions with different inputs cannot be one that takes text"
 
@@ -150,6 +152,18 @@ for ending in a s so; do
     gives 0 "$selfc" build "$folder/run" -o "$folder/tiny.$ending"
     use "$folder/tiny.$ending"
 done
+gives 0 "$selfc" build "$folder/run" -o "$folder/alone.o" --function each_8
+[ -s "$folder/err" ] && fail "a copy alone has nothing to differ from"
+grep -q each_text "$folder/alone.h" || fail "a copy alone takes no text"
+gives 0 "$selfc" build "$folder/run" -o "$folder/cross.o" --target aarch64-linux-gnu --function encode
+case $(uname -m) in
+x86_64) says "the code that reads text is for this machine"; says "not for aarch64"; ! grep -q encode_text "$folder/cross.h" || fail "the header has what the object has not" ;;
+esac
+# A vocabulary is a tokenizer, too.
+cp -r "$folder/run" "$folder/lines" && rm "$folder/lines/tokenizer.json"
+printf '%s\n' $words >"$folder/lines/vocab.txt"
+gives 0 "$selfc" build "$folder/lines" -o "$folder/tiny.o"
+use "$folder/tiny.o"
 sed 's/"each": {/"word": {/' "$folder/run/model.json" >"$folder/model.json" && mv "$folder/model.json" "$folder/run/model.json"
 sed -i 's/"lengths": \[8, 16\],/"about": "its name is taken",/; s/\["n", "length"\], "type": "i32" } },$/["n", 8], "type": "i32" } },/' "$folder/run/model.json"
 gives 1 "$selfc" build "$folder/run" -o "$folder/word.o"; says "tiny_word"
