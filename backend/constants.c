@@ -78,13 +78,14 @@ static void constants_large_types(Constants *c) {
     SAME_LAYOUT(c, c->begin, SelfcBegin, AT(SelfcBegin, path), AT(SelfcBegin, names), AT(SelfcBegin, name_count),
                 AT(SelfcBegin, fresh), AT(SelfcBegin, fresh_count));
     c->training = STRUCT(c, c->i32, c->i32, c->i32, c->i32, c->pointer, c->i32, c->i64, c->i64, c->i64, c->pointer,
-                         c->i32, c->pointer, c->i32, c->judge, c->pointer, c->begin);
+                         c->i32, c->pointer, c->i32, c->judge, c->pointer, c->pointer, c->pointer, c->begin);
     SAME_LAYOUT(c, c->training, SelfcTraining, AT(SelfcTraining, train), AT(SelfcTraining, evaluate),
                 AT(SelfcTraining, health), AT(SelfcTraining, feature_count), AT(SelfcTraining, data),
                 AT(SelfcTraining, data_count), AT(SelfcTraining, batch), AT(SelfcTraining, epochs),
                 AT(SelfcTraining, seed), AT(SelfcTraining, reports), AT(SelfcTraining, report_count),
                 AT(SelfcTraining, measures), AT(SelfcTraining, measure_count), AT(SelfcTraining, knn),
-                AT(SelfcTraining, tokenizer), AT(SelfcTraining, begin));
+                AT(SelfcTraining, tokenizer), AT(SelfcTraining, labels), AT(SelfcTraining, problem_type),
+                AT(SelfcTraining, begin));
 }
 
 static LLVMValueRef constants_i32(Constants *c, int64_t value) {
@@ -215,7 +216,8 @@ static LLVMValueRef constants_training(Constants *c, const SelfcTraining *traini
                  constants_i32(c, training->report_count),
                  constants_names(c, "measures", training->measures, training->measure_count),
                  constants_i32(c, training->measure_count), constants_judge(c, &training->knn),
-                 constants_text(c, training->tokenizer), constants_begin(c, &training->begin));
+                 constants_text(c, training->tokenizer), constants_text(c, training->labels),
+                 constants_text(c, training->problem_type), constants_begin(c, &training->begin));
 }
 
 static LLVMValueRef constants_module(Constants *c, const Manifest *manifest, LLVMValueRef const *functions) {

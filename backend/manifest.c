@@ -248,6 +248,8 @@ static SelfcTraining manifest_training(const SelfcTraining *from, Arena *arena) 
     training.reports = manifest_names(from->reports, from->report_count, arena);
     training.knn.function = from->knn.function ? arena_copy(arena, from->knn.function) : NULL;
     training.tokenizer = arena_copy(arena, from->tokenizer);
+    training.labels = arena_copy(arena, from->labels);
+    training.problem_type = arena_copy(arena, from->problem_type);
     training.measures = manifest_names(from->measures, from->measure_count, arena);
     training.begin.path = arena_copy(arena, from->begin.path);
     training.begin.names = manifest_names(from->begin.names, from->begin.name_count, arena);

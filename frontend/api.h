@@ -22,7 +22,8 @@ typedef struct {
     int32_t key[3];
 } Compiled;
 
-/* The classes that weights tell apart, as the file's metadata has them. */
+/* The classes that weights tell apart, as the file's metadata has them (api_classes.c). */
+#define API_SEVERAL "multi_label_classification" /* the "problem_type" that means: of any number of classes */
 typedef struct {
     const char *const *names; /* a list under "labels"; NULL: they have none */
     uint32_t count;           /* of names */
@@ -117,8 +118,15 @@ int api_execute(SelfcModel *model, const SelfcProgram *program, int64_t n, const
 /* api_tensor.c: states from a safetensors file. All parameters must be in it. */
 int api_load(Compiled *compiled, const char *path);
 void api_compiled_free(Compiled *compiled);
-/* api_import_config.c */
+/* api_classes.c */
 ApiClasses api_weights_classes(const SelfcTensors *weights, Arena *arena);
+
+/* As the metadata have it; NULL: they have none. Classes get their names from the description; else they are those of the
+ * RUN's weights, or of those that it begins with, if nothing is new and so classes are the same. */
+typedef struct {
+    const char *labels, *problem_type;
+} ApiClassTexts;
+ApiClassTexts api_class_texts(const SelfcModel *model);
 
 /* api_begin.c: weights that training.init names. */
 /* The path in the description is made absolute: a RUN then says where it began. */

@@ -150,7 +150,7 @@ Program *api_program(SelfcModel *model, const char *name, const char *stop_after
 /* --- compiling --- */
 
 /* Of how many classes the training step takes this input to be labels; 0: it does not say. */
-static int64_t api_classes(const Program *train, const char *input) {
+static int64_t api_class_count(const Program *train, const char *input) {
     for (uint32_t i = 0; i < train->input_count; i++)
         if (!strcmp(train->inputs[i].name, input)) return train->inputs[i].below;
     return 0;
@@ -184,7 +184,7 @@ static SelfcTraining api_training(const SelfcModel *model, const Program *train)
                                   specs[i].source,
                                   specs[i].path,
                                   specs[i].field,
-                                  api_classes(train, specs[i].input),
+                                  api_class_count(train, specs[i].input),
                                   specs[i].height,
                                   specs[i].width,
                                   specs[i].channels,
@@ -207,6 +207,9 @@ static SelfcTraining api_training(const SelfcModel *model, const Program *train)
                               .seed = model_seed(description),
                               .tokenizer = model->tokenizer_text,
                               .begin = api_begin(model)};
+    ApiClassTexts classes = api_class_texts(model);
+    training.labels = classes.labels;
+    training.problem_type = classes.problem_type;
     training.report_count = model_reports(description, &training.reports);
     training.measures = api_measures(model, train, &training.measure_count);
     return training;

@@ -34,8 +34,6 @@ int bert_read_config(const char *folder, const char *as, Arena *arena, Bert *ber
 int bert_write_config(const char *folder, const Bert *bert, Arena *arena);
 enum { BERT_NUMBER = 32 };
 char *bert_number(double number, char text[BERT_NUMBER]); /* with as many digits as it takes to read the same */
-/* As config.json says that a text may be of any number of classes, each by itself. */
-#define BERT_SEVERAL "multi_label_classification"
 /* What the file of weights says of itself, the classes of a classifier among it (see api_weights_classes): keys and
  * values. */
 enum { BERT_METADATA = 7 };

@@ -143,7 +143,7 @@ static void config_architecture(Config *c) {
 static void config_problem(Config *c) {
     const Json *problem = json_get(c->json, "problem_type");
     const char *name = problem && problem->kind == JSON_text ? problem->text : "";
-    c->bert->is_exclusive = c->bert->labels > 1 && strcmp(name, BERT_SEVERAL);
+    c->bert->is_exclusive = c->bert->labels > 1 && strcmp(name, API_SEVERAL);
     if (!strcmp(name, "regression"))
         diag_error(
             c->diag, json_place(problem),
@@ -255,37 +255,11 @@ static const char *config_print_list(const Bert *bert, Arena *arena) {
     return copy;
 }
 
-static const char *const *classes_names(const SelfcTensors *weights, Arena *arena, uint32_t *count) {
-    char *text = selfc_safetensors_metadata(weights, "labels");
-    Diag quiet;
-    diag_init(&quiet);
-    const Json *list = text ? json_parse(arena_copy(arena, text), "labels", arena, &quiet) : NULL;
-    diag_free(&quiet);
-    free(text);
-    *count = 0;
-    if (!list || list->kind != JSON_list) return NULL;
-    const char **names = arena_array(arena, const char *, list->count + 1);
-    for (const Json *item = list->child; item && item->kind == JSON_text; item = item->next)
-        names[(*count)++] = item->text;
-    if (*count == list->count) return names;
-    *count = 0;
-    return NULL;
-}
-
-ApiClasses api_weights_classes(const SelfcTensors *weights, Arena *arena) {
-    ApiClasses classes = {0};
-    char *problem = selfc_safetensors_metadata(weights, "problem_type");
-    classes.names = classes_names(weights, arena, &classes.count);
-    classes.takes_any = problem && !strcmp(problem, BERT_SEVERAL);
-    free(problem);
-    return classes;
-}
-
 void bert_metadata(const Bert *bert, const char *metadata[BERT_METADATA], Arena *arena) {
     int count = 0;
     metadata[count++] = "format", metadata[count++] = "pt";
     if (bert->label_names) metadata[count++] = "labels", metadata[count++] = config_print_list(bert, arena);
-    if (bert->labels > 1 && !bert->is_exclusive) metadata[count++] = "problem_type", metadata[count++] = BERT_SEVERAL;
+    if (bert->labels > 1 && !bert->is_exclusive) metadata[count++] = "problem_type", metadata[count++] = API_SEVERAL;
     metadata[count] = NULL;
 }
 
@@ -320,7 +294,7 @@ int bert_write_config(const char *folder, const Bert *bert, Arena *arena) {
             bert->is_tied ? "true" : "false");
     if (bert->kind == BERT_classifier) config_print_labels(out, bert, arena);
     if (bert->kind == BERT_classifier && bert->labels > 1 && !bert->is_exclusive)
-        fprintf(out, ",\n  \"problem_type\": \"%s\"", BERT_SEVERAL);
+        fprintf(out, ",\n  \"problem_type\": \"%s\"", API_SEVERAL);
     fprintf(out, ",\n  \"torch_dtype\": \"float32\"\n}\n");
     fclose(out);
     int failed = selfc_file_replace(arena_printf(arena, "%s/config.json", folder), text, length);

@@ -150,7 +150,11 @@ int selfc_weights_save(SelfcModel *model, const char *path) {
         const void *data = (const char *)model->compiled.session->state + state->offset;
         if (state->is_weight) writes[count++] = (SelfcWrite){state->tensor.name, &state->tensor, data};
     }
-    const char *const metadata[] = {"format", "pt", "model", module->name, NULL};
+    ApiClassTexts classes = api_class_texts(model);
+    const char *metadata[9] = {"format", "pt", "model", module->name};
+    int said = 4;
+    if (classes.labels) metadata[said++] = "labels", metadata[said++] = classes.labels;
+    if (classes.problem_type) metadata[said++] = "problem_type", metadata[said++] = classes.problem_type;
     int failed = selfc_safetensors_write(path, writes, count, metadata);
     free(writes);
     return failed ? api_fail("%s", selfc_failure()) : 0;

@@ -46,6 +46,7 @@ typedef struct {
     const char *unit, *tokenizer;    /* NULL: the source decides; no text */
     bool has_labels;                 /* some input reads labels: lines begin with them */
     int64_t vocabulary, mask;        /* as described; 0 and -1: as the tokenizer says */
+    const char *labels;              /* names of classes, a list in JSON; NULL: they have none */
 } DataSpec;
 
 /* What the rest of the compiler asks of a model. */

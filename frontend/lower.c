@@ -207,6 +207,20 @@ static void add_features(Lower *l, const Scope *scope) {
     }
 }
 
+/* A class has one name. How many there are is known from what compares the labels with their scores. */
+static void check_labels(Lower *l) {
+    for (uint32_t i = 0; i < l->model->training.data_count; i++) {
+        const Data *data = &l->model->training.data[i];
+        for (uint32_t k = 0; data->labels && k < l->g->input_count; k++) {
+            const GraphInput *input = &l->g->inputs[k];
+            if (input->kind != INPUT_data || strcmp(input->name, data->name)) continue;
+            if (input->below && input->below != data->labels->count)
+                lower_fail(l, spot_json(data->labels), "these are names of %u classes, but \"%s\" tells %lld apart",
+                           data->labels->count, data->name, (long long)input->below);
+        }
+    }
+}
+
 Graph *lower_training(const Model *model, const DataShape *shapes, size_t count, Dim n, TrainingPart part,
                       bool is_trial, Diag *diag) {
     static const char *const names[] = {
@@ -218,6 +232,7 @@ Graph *lower_training(const Model *model, const DataShape *shapes, size_t count,
     bind_data(&l, &scope, shapes, count, is_trial, &values);
     if (is_training) random_key(&l), random_sample(&l);
     lower_block(&l, &model->training.block, &scope, &values);
+    check_labels(&l);
     if (part == TRAINING_health)
         add_features(&l, &scope), lower_gradient_norms(&l, &scope);
     else

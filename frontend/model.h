@@ -124,6 +124,7 @@ typedef struct {
     const char *unit, *tokenizer;
     const Json *tokenizer_json;
     int64_t vocabulary, mask; /* 0 and -1: as the tokenizer says, once it is open */
+    const Json *labels; /* names of classes; NULL: they have none */
     bool flatten;
     const Expr *scale; /* NULL: the default */
     const Expr *shape; /* NULL: not described */

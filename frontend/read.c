@@ -200,7 +200,8 @@ static void list_results(Reader *r) {
                                           .tokenizer = data->tokenizer,
                                           .has_labels = data->is_text && read_text_has_labels(training),
                                           .vocabulary = data->vocabulary,
-                                          .mask = data->mask};
+                                          .mask = data->mask,
+                                          .labels = data->labels ? json_print(data->labels, r->arena) : NULL};
     }
 }
 

@@ -89,6 +89,7 @@ static void read_data(Reader *r, const Json *json, Data *data) {
     data->field = field ? field->text : info ? info->field : "image";
     /* A value that is none was meant to flatten, or shapes would be wrong as well. */
     data->flatten = flatten ? flatten->number != 0 : json_get(json, "flatten") != NULL;
+    data->labels = read_key(json, OBJECT_data, "labels");
     if (scale) data->scale = read_expr(r, scale);
     if (type) read_dtype(r, type, &data->dtype);
     read_picture(r, json, data);

@@ -48,8 +48,8 @@ bool read_is_name(const char *text) {
 
 /* Lists of strings are checked here, too, so that readers can take them as they are. */
 static bool accepts_items(Reader *r, const Json *json, Accept accept) {
-    bool wants_texts =
-        accept == ACCEPT_names || accept == ACCEPT_formulas || accept == ACCEPT_patterns || accept == ACCEPT_exclude;
+    bool wants_texts = accept == ACCEPT_names || accept == ACCEPT_formulas || accept == ACCEPT_patterns ||
+                       accept == ACCEPT_exclude || accept == ACCEPT_labels;
     bool fits = true;
     for (const Json *item = json->child; wants_texts && item; item = item->next) {
         if (item->kind == JSON_text) continue;

@@ -40,6 +40,7 @@ static const char *accept_piece(Accept accept) {
     case ACCEPT_count: return "'anyOf': [{'type': 'integer', 'minimum': 1}, " FORMULA "]";
     case ACCEPT_whole: return "'anyOf': [{'type': 'integer', 'minimum': 0}, " FORMULA "]";
     case ACCEPT_lengths: return "'type': 'array', 'minItems': 1, 'items': {'type': 'integer', 'minimum': 1}";
+    case ACCEPT_labels: return "'type': 'array', 'minItems': 1, 'items': {'type': 'string'}";
     case ACCEPT_number: return "'anyOf': [{'type': 'number'}, " FORMULA "]";
     case ACCEPT_boolean: return "'type': 'boolean'";
     case ACCEPT_formula: return "'type': 'string', 'minLength': 1";

@@ -7,7 +7,7 @@
 #define SELFC_RUNTIME_ABI_H
 #include <stdint.h>
 
-enum { SELFC_ABI_VERSION = 7, SELFC_MAX_RANK = 6 };
+enum { SELFC_ABI_VERSION = 8, SELFC_MAX_RANK = 6 };
 
 /* The order of ir/dtypes.def. */
 typedef enum { SELFC_f32, SELFC_bf16, SELFC_f16, SELFC_i8, SELFC_u8, SELFC_i32, SELFC_i64, SELFC_bool } SelfcDType;
@@ -126,6 +126,8 @@ typedef struct {
     uint32_t measure_count;
     SelfcJudge knn;
     const char *tokenizer;    /* of its texts: what is in a tokenizer.json, for the RUN folder; NULL: it reads none */
+    const char *labels;       /* names of its classes, a list in JSON, for the metadata of weights; NULL: they have none */
+    const char *problem_type; /* what kind of classes they are, for the same place; NULL: a sample is of one */
     SelfcBegin begin;
 } SelfcTraining;
 

@@ -53,7 +53,11 @@ static bool checkpoint_write_states(const Trainer *trainer, const char *name, bo
 }
 
 bool checkpoint_write_weights(const Trainer *trainer) {
-    const char *metadata[] = {"format", "selfc weights", "model", trainer->module->name, NULL};
+    const SelfcTraining *training = &trainer->module->training;
+    const char *metadata[9] = {"format", "selfc weights", "model", trainer->module->name};
+    int count = 4;
+    if (training->labels) metadata[count++] = "labels", metadata[count++] = training->labels;
+    if (training->problem_type) metadata[count++] = "problem_type", metadata[count++] = training->problem_type;
     return checkpoint_write_states(trainer, "weights.safetensors", true, metadata);
 }
 

@@ -273,6 +273,35 @@ done
 gives 0 "$selfc" check described/texts.json --data lines.train.txt --set "training.init.from=$PWD/encoder/weights.safetensors"
 cp there/vocab.txt described/vocab.txt
 gives 0 "$selfc" check described/texts.json --data lines.train.txt
+# Names of classes: the description's, else those of the weights, unless something is new.
+python3 - <<'END'
+import json
+model = json.load(open("described/texts.json"))
+model["training"]["data"]["label"]["labels"] = ["bad", "\"good\""]
+layers = [dict(layer) for layer in model["training"]["layers"][:3]]
+layers[0]["input"] = ["text", "0 * text", "count"]
+ids = {"shape": ["n", 8], "type": "i32"}
+model["functions"] = {"classify": {"inputs": {"text": ids, "count": {"shape": ["n"], "type": "i32"}},
+                                   "layers": layers + [{"expr": "softmax(classifier)", "name": "probability"}]}}
+json.dump(model, open("described/named.json", "w"))
+del model["training"]["data"]["label"]["labels"]
+model["training"]["init"] = "../named"
+json.dump(model, open("described/again.json", "w"))
+model["training"]["init"] = {"from": "../named", "new": "classifier"}
+json.dump(model, open("described/new.json", "w"))
+END
+for name in named again new; do gives 0 "$selfc" train described/$name.json --out $name --data lines.train.txt; done
+for name in named again; do
+    gives 0 "$selfc" classify $name "a b" --json; grep -qE '"name": "(bad|\\"good\\")"' "$folder/out" || fail "$name: classes have no names"
+    gives 0 "$selfc" export $name -o $name-back
+    grep -qF '"id2label": {"0": "bad", "1": "\"good\""}' $name-back/config.json || fail "$name: the names of classes are not exported"
+done
+gives 0 "$selfc" classify new "a b" --json; grep -q '"name"' "$folder/out" && fail "names belong to other weights"
+gives 0 "$selfc" build described/again.json -o again-program --data lines.train.txt
+if [ -x again-program ]; then
+    gives 0 ./again-program --data lines.train.txt --out built --steps 1 --quiet
+    gives 0 "$selfc" classify built "a b" --json; prints '"name": "'
+fi
 # The same where a module of the description calls `bert`, with numbers of its own.
 cat >wrapped.json <<'END'
 {
