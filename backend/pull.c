@@ -515,8 +515,8 @@ static LLVMValueRef pull_input(Pull *p, const Node *node, const Position *at) {
     if (!vectors && (at->lanes == 1 || flat.step == 0)) {
         value = pull_load(p, element, pull_address(p, base, element, flat.base), bytes, NULL, is_constant);
     } else if (!vectors && flat.step == 1) {
-        value = pull_load(p, vector, masked_address(p, base, element, flat.base, at->mask), bytes, at->mask,
-                          is_constant);
+        value =
+            pull_load(p, vector, masked_address(p, base, element, flat.base, at->mask), bytes, at->mask, is_constant);
     } else if (!vectors && flat.step == -1) {
         LLVMValueRef last = pull_add(p, flat.base, pull_i64(p, 1 - (int64_t)at->lanes));
         LLVMValueRef mask = at->mask ? reversed(p, at->mask, at->lanes) : NULL;

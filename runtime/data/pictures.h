@@ -27,7 +27,7 @@ typedef struct {
     /* What is left out, of all splits. */
     int64_t foreign[PICTURES_FOREIGN]; /* files of each of these formats */
     int64_t beside;                    /* pictures that stand beside the folders of the splits */
-    TextBlock *texts;      /* where the names are */
+    TextBlock *texts;                  /* where the names are */
 } PictureList;
 
 /* Whether pictures stand at the path. Looks no further than the first. */
