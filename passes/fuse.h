@@ -50,6 +50,7 @@ typedef struct {
     Group **groups;      /* all that were started; merged ones have count 0 */
     uint32_t group_count;
     uint64_t walk;          /* how many there were */
+    uint64_t *passed;       /* per node: the last walk that went on to its readers */
     Group **waiting;        /* where the walk goes on */
     uint32_t waiting_count;
 

@@ -68,6 +68,7 @@ Fusion *fuse_new(const Graph *graph, Arena *scratch) {
     f->users = arena_array(scratch, NodeList, graph->count + 1);
     f->groups = arena_array(scratch, Group *, graph->count + 1);
     f->waiting = arena_array(scratch, Group *, graph->count + 1);
+    f->passed = arena_array(scratch, uint64_t, graph->count + 1);
     f->order = arena_array(scratch, Group *, graph->count + 1);
     f->copies = arena_array(scratch, Copy, graph->output_count + 1);
     f->buffer = arena_array(scratch, uint32_t, graph->count + 1);

@@ -80,9 +80,11 @@ static bool step(Fusion *f, Group *group) {
     return group->wanted == f->walk;
 }
 
-/* Steps to who reads the value; what has no group yet is walked through. */
+/* Steps to who reads the value; what has no group yet is walked through, once. */
 static bool steps_to_readers(Fusion *f, NodeId value) {
     const NodeList *users = &f->users[value];
+    if (f->passed[value] == f->walk) return false;
+    f->passed[value] = f->walk;
     for (uint32_t i = 0; i < users->count; i++) {
         NodeId reader = users->nodes[i];
         if (f->group_of[reader] ? step(f, f->group_of[reader]) : steps_to_readers(f, reader)) return true;
