@@ -449,8 +449,7 @@ static void choose_lanes(Map *m) {
     uint32_t work = 0;
     for (NodeId id = 0; id < m->body->count; id++) {
         const Node *node = &m->body->nodes[id];
-        bool heavy = node->op == OP_exp || node->op == OP_log || node->op == OP_tanh || node->op == OP_sigmoid || node->op == OP_erf ||
-                     node->op == OP_sin || node->op == OP_cos || node->op == OP_random || node->op == OP_concat || node->op == OP_pad;
+        bool heavy = op_is_function(node->op) || node->op == OP_random || node->op == OP_concat || node->op == OP_pad;
         work += heavy ? 8 : op_info[node->op].class != CLASS_leaf;
     }
     m->most_unroll = m->colours ? 1 : work <= 8 ? 4 : work <= 24 ? 2 : 1;

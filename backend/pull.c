@@ -610,6 +610,7 @@ static LLVMValueRef compute(Pull *p, NodeId id, const Position *at) {
     Position inner;
     switch (op_info[node->op].class) {
     case CLASS_unary:
+    case CLASS_function:
     case CLASS_binary:
     case CLASS_ternary: return pull_elementwise(p, node, at);
     case CLASS_reduce: return pull_trivial_reduction(p, node, at);

@@ -7,10 +7,10 @@
 #include <string.h>
 
 static const char *const picture_colour[] = {
-    [CLASS_leaf] = "#e8e8e8",     [CLASS_unary] = "#d6eaff",    [CLASS_binary] = "#d6eaff",
-    [CLASS_ternary] = "#d6eaff",  [CLASS_index] = "#fff3c4",    [CLASS_reduce] = "#d9f2d9",
-    [CLASS_scatter] = "#d9f2d9",  [CLASS_contract] = "#ffd6cc", [CLASS_attention] = "#ffccec",
-    [CLASS_meta] = "#ead6ff",
+    [CLASS_leaf] = "#e8e8e8",      [CLASS_unary] = "#d6eaff",   [CLASS_function] = "#d6eaff",
+    [CLASS_binary] = "#d6eaff",    [CLASS_ternary] = "#d6eaff", [CLASS_index] = "#fff3c4",
+    [CLASS_reduce] = "#d9f2d9",    [CLASS_scatter] = "#d9f2d9", [CLASS_contract] = "#ffd6cc",
+    [CLASS_attention] = "#ffccec", [CLASS_meta] = "#ead6ff",
 };
 
 /* Quotes for dot and escapes for HTML at once: neither likes these. */
@@ -50,8 +50,10 @@ void picture_graph_dot(const Graph *graph, FILE *out) {
     fprintf(out, "}\n");
 }
 
-static const char *const kernel_colour[] = {
-    [KERNEL_map] = "#d6eaff", [KERNEL_contract] = "#ffd6cc", [KERNEL_attention] = "#ffccec", [KERNEL_scatter] = "#d9f2d9"};
+static const char *const kernel_colour[] = {[KERNEL_map] = "#d6eaff",
+                                            [KERNEL_contract] = "#ffd6cc",
+                                            [KERNEL_attention] = "#ffccec",
+                                            [KERNEL_scatter] = "#d9f2d9"};
 
 void picture_program_dot(const Program *program, FILE *out) {
     char type[128];

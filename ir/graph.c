@@ -26,9 +26,11 @@ enum { FIRST_TABLE = 2 };
 enum { FIRST_TABLE = 64 };
 #endif
 
+bool op_is_function(OpKind op) { return op_info[op].class == CLASS_function; }
+
 bool op_is_elementwise(OpKind op) {
     OpClass class = op_info[op].class;
-    return class == CLASS_unary || class == CLASS_binary || class == CLASS_ternary;
+    return class == CLASS_unary || class == CLASS_function || class == CLASS_binary || class == CLASS_ternary;
 }
 
 bool op_find(const char *name, OpKind *op) {

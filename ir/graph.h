@@ -62,8 +62,8 @@ enum {
 };
 
 typedef enum {
-    CLASS_leaf, CLASS_unary, CLASS_binary, CLASS_ternary, CLASS_index, CLASS_reduce, CLASS_scatter, CLASS_contract,
-    CLASS_attention, CLASS_meta
+    CLASS_leaf, CLASS_unary, CLASS_function, CLASS_binary, CLASS_ternary, CLASS_index, CLASS_reduce, CLASS_scatter,
+    CLASS_contract, CLASS_attention, CLASS_meta
 } OpClass;
 typedef enum { DOMAIN_any, DOMAIN_number, DOMAIN_float, DOMAIN_integer, DOMAIN_logic, DOMAIN_special } OpDomain;
 typedef enum {
@@ -142,6 +142,7 @@ typedef struct {
 } OpInfo;
 extern const OpInfo op_info[OP_COUNT];
 bool op_find(const char *name, OpKind *op);
+bool op_is_function(OpKind op);    /* elementwise, of many instructions */
 bool op_is_elementwise(OpKind op); /* each element of the result from those at its place */
 
 /* type.c */

@@ -6,9 +6,7 @@
 #include "passes/curve.h"
 
 /* Does it take long enough that its result is sooner kept? */
-static bool is_function(OpKind op) {
-    return op == OP_exp || op == OP_tanh || op == OP_sigmoid || op == OP_erf || op == OP_sin || op == OP_cos;
-}
+static bool is_function(OpKind op) { return op_is_function(op) && op != OP_log; }
 
 static bool is_smooth(OpKind op) {
     return is_function(op) || op == OP_neg || op == OP_add || op == OP_sub || op == OP_mul;

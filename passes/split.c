@@ -104,11 +104,7 @@ static Type cut_type(Type from, uint32_t axis, int64_t pieces) {
     return to;
 }
 
-static bool is_cheap(OpKind op) {
-    bool is_function = op == OP_exp || op == OP_log || op == OP_tanh || op == OP_sigmoid || op == OP_erf ||
-                       op == OP_sin || op == OP_cos;
-    return op_is_elementwise(op) && !is_function;
-}
+static bool is_cheap(OpKind op) { return op_is_elementwise(op) && !op_is_function(op); }
 
 /* The operand with its axis cut. What is cheap is done on the pieces, again if need be: a reshape between it and the
  * reduction would make it a value in memory. */

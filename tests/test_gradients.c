@@ -436,6 +436,7 @@ static void test_rule(OpKind op) {
     case CLASS_leaf:
     case CLASS_meta: break;
     case CLASS_unary:
+    case CLASS_function:
         if (op == OP_cast)
             test_cast();
         else
