@@ -51,10 +51,12 @@ static void lay_out_forward(Attention *a) {
     layout->values = a->parts.y == NO_NODE ? 0 : take(layout, wide_room(a, a->shape.T));
     layout->scores = take(layout, queries * a->score_stride);
     layout->sums = a->has_blocks ? take(layout, wide_room(a, queries)) : 0;
-    layout->most = take(layout, queries);
-    layout->total = take(layout, queries);
-    layout->shrink = take(layout, queries);
-    layout->share = take(layout, queries);
+    int64_t whole = attention_round_up(queries, a->lanes); /* they are done by vectors */
+    layout->most = take(layout, whole);
+    layout->total = take(layout, whole);
+    layout->shrink = take(layout, whole);
+    layout->share = take(layout, whole);
+    layout->across = take(layout, whole * a->lanes);
 }
 
 static void lay_out_backward(Attention *a) {
@@ -161,6 +163,26 @@ static void find_operands(Attention *a) {
     a->random_sample = number_of_sample(a, a->node->in[ATTENTION_sample]);
 }
 
+static bool has_query_blocks(const Attention *a) { return a->shape.S > a->kernel->row_block; }
+
+/* The next head's rows are far apart, and processors do not guess where. The last piece asks for its own. */
+static void find_ahead(Attention *a, LLVMValueRef piece) {
+    bool is_gradient = attention_is_gradient(a->node->op), has_values = a->node->op != OP_attention_norm;
+    if (has_query_blocks(a) || a->has_blocks) return;
+    LLVMValueRef sample = a->sample, head = a->head, from[MAX_RANK], to[MAX_RANK];
+    LLVMValueRef last = sub(a, LLVMGetParam(a->p->e->function, 3), number(a, 1));
+    loop_piece(a->p, pull_min(a->p, add(a, piece, number(a, 1)), last), from, to);
+    a->sample = from[0];
+    a->head = from[1];
+    a->ahead[0] = operand_rows(a, ATTENTION_q);
+    a->ahead[1] = operand_rows(a, ATTENTION_k);
+    if (has_values) a->ahead[2] = operand_rows(a, ATTENTION_v);
+    if (is_gradient) a->ahead[3] = operand_rows(a, ATTENTION_dy);
+    a->ahead_count = is_gradient ? 4 : has_values ? 3 : 2;
+    a->sample = sample;
+    a->head = head;
+}
+
 /* ---- products */
 
 /* rows · columnsᵀ of a block, to scratch. */
@@ -211,8 +233,6 @@ static AttentionProduct query_product(Attention *a, const AttentionBlock *block,
     product.diagonal = a->is_causal ? DIAGONAL_depth_is_keys : DIAGONAL_none;
     return product;
 }
-
-static bool has_query_blocks(const Attention *a) { return a->shape.S > a->kernel->row_block; }
 
 /* A row for each key, a sum over queries. */
 static void key_product(Attention *a, const AttentionBlock *block, int64_t scores, int64_t panels, Rows to) {
@@ -388,6 +408,7 @@ void attention_emit(Pull *p) {
     a->sample = from[0];
     a->head = from[1];
     find_operands(a);
+    find_ahead(a, pieces.index);
     if (attention_is_gradient(a->node->op))
         backward_piece(a);
     else

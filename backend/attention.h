@@ -16,7 +16,8 @@ typedef struct {
     int64_t wide_k, wide_q, wide_dy;    /* panels of rows, backward */
     int64_t scores, slopes;             /* a block of queries by keys each; backward: weights, then slopes */
     int64_t sums;                       /* forward: a block of results, where keys come in several blocks */
-    int64_t most, total, shrink, share; /* forward, for each query: see Softmax in attention_softmax.c */
+    int64_t most, total, shrink, share; /* forward, for each query: see attention_softmax.c */
+    int64_t across;                     /* forward, a vector for each query */
     int64_t end;
 } AttentionLayout;
 
@@ -36,6 +37,8 @@ typedef struct {
     LLVMValueRef keys;         /* that the sample has for any of its queries, i64 */
     LLVMValueRef random_key[2], random_step, random_sample;
     Rows q, k, v, dy; /* of the piece's sample and head */
+    Rows ahead[4];    /* what the next piece reads, where each has a head of its own */
+    uint32_t ahead_count;
 } Attention;
 
 /* A block of queries and keys. */
@@ -96,9 +99,6 @@ static inline LLVMValueRef attention_load(Attention *a, LLVMValueRef at, LLVMVal
 }
 static inline LLVMValueRef attention_load_one(Attention *a, LLVMValueRef base, LLVMValueRef index) {
     return pull_load(a->p, a->f32, attention_element(a, base, index), 4, NULL, false);
-}
-static inline void attention_store_one(Attention *a, LLVMValueRef value, LLVMValueRef base, LLVMValueRef index) {
-    pull_store_to(a->p, value, attention_element(a, base, index), 4, NULL);
 }
 static inline LLVMValueRef attention_scratch(Attention *a, int64_t bytes) {
     return pull_address(a->p, LLVMGetParam(a->p->e->function, 4), LLVMInt8TypeInContext(a->p->e->context),

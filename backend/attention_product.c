@@ -4,6 +4,8 @@
  * tiles out that lie above the diagonal, and cuts the depth of those on it where all that follows is zero. */
 #include "backend/attention.h"
 
+#include <string.h>
+
 static LLVMValueRef number(Attention *a, int64_t value) { return attention_number(a, value); }
 static LLVMValueRef add(Attention *a, LLVMValueRef x, LLVMValueRef y) { return pull_add(a->p, x, y); }
 static LLVMValueRef mul(Attention *a, LLVMValueRef x, LLVMValueRef y) { return pull_mul(a->p, x, y); }
@@ -116,6 +118,45 @@ static void depth_of(Attention *a, const AttentionProduct *x, const Tile *tile, 
     if (x->diagonal == DIAGONAL_rows_are_keys) *from = pull_max(a->p, *from, add(a, tile->row, x->ahead));
 }
 
+/* Steps [from, end) of the depth, `unroll` of them in a round. */
+static void some_steps(Attention *a, const AttentionProduct *x, const Micro *micro, LLVMValueRef rows,
+                       LLVMValueRef panel, LLVMValueRef from, LLVMValueRef end, uint32_t unroll, bool may_be_empty,
+                       LLVMValueRef *sum) {
+    LLVMValueRef width = number(a, (int64_t)x->tile_vectors * a->lanes), before[MOST_ROWS * MOST_VECTORS];
+    size_t bytes = (size_t)micro->rows * micro->vectors * sizeof *sum;
+    Round round = micro_round_begin(a->p, from, end, sum, micro->rows * micro->vectors, may_be_empty);
+    LLVMValueRef at_a = attention_element(a, rows, mul(a, round.index, x->a_depth));
+    LLVMValueRef at_b = attention_element(a, panel, mul(a, round.index, width));
+    round.step = unroll;
+    memcpy(sum, round.phi, bytes);
+    for (uint32_t u = 0; u < unroll; u++) {
+        memcpy(before, sum, bytes);
+        micro_step(micro, attention_element(a, at_a, mul(a, number(a, u), x->a_depth)),
+                   attention_element(a, at_b, mul(a, number(a, u), width)), before, sum);
+    }
+    micro_round_end(a->p, &round, sum);
+}
+
+/* A head's width is a short depth, and a number that is known: its steps are written out further. */
+static void steps(Attention *a, const AttentionProduct *x, const Micro *micro, LLVMValueRef rows, LLVMValueRef panel,
+                  LLVMValueRef from, LLVMValueRef end, LLVMValueRef *sum) {
+    enum { SHORT = 8 };
+    bool is_known = x->diagonal != DIAGONAL_depth_is_keys && x->diagonal != DIAGONAL_rows_are_keys &&
+                    LLVMIsAConstantInt(end) && LLVMConstIntGetSExtValue(end) > 0;
+    uint32_t unroll = micro_unroll(micro->rows * micro->vectors, a->lanes);
+    if (unroll > 1 && is_known && LLVMConstIntGetSExtValue(end) % SHORT == 0) {
+        some_steps(a, x, micro, rows, panel, from, end, SHORT, false, sum);
+        return;
+    }
+    if (unroll > 1) {
+        LLVMValueRef rounds = divide(a, pull_max(a->p, attention_sub(a, end, from), number(a, 0)), unroll);
+        LLVMValueRef stop = add(a, from, mul(a, rounds, number(a, unroll)));
+        some_steps(a, x, micro, rows, panel, from, stop, unroll, true, sum);
+        from = stop;
+    }
+    some_steps(a, x, micro, rows, panel, from, end, 1, unroll > 1 || !is_known, sum);
+}
+
 static void one_tile(Attention *a, const AttentionProduct *x, const Tile *tile, LLVMValueRef panel) {
     uint32_t count = tile->rows * tile->vectors;
     LLVMValueRef sum[MOST_ROWS * MOST_VECTORS], from, end;
@@ -129,12 +170,7 @@ static void one_tile(Attention *a, const AttentionProduct *x, const Tile *tile, 
     }
     LLVMValueRef rows = attention_element(a, x->a, mul(a, tile->row, x->a_row));
     depth_of(a, x, tile, &from, &end);
-    bool may_be_empty = x->diagonal != DIAGONAL_none || !LLVMIsAConstantInt(end) || LLVMConstIntGetSExtValue(end) == 0;
-    Round round = micro_round_begin(a->p, from, end, sum, count, may_be_empty);
-    LLVMValueRef at_a = attention_element(a, rows, mul(a, round.index, x->a_depth));
-    LLVMValueRef at_b = attention_element(a, panel, mul(a, round.index, number(a, x->tile_vectors * a->lanes)));
-    micro_step(&micro, at_a, at_b, round.phi, sum);
-    micro_round_end(a->p, &round, sum);
+    steps(a, x, &micro, rows, panel, from, end, sum);
     for (uint32_t i = 0; i < count; i++)
         pull_store_to(a->p, scaled(a, sum[i], x->after, tile, i), place_of(a, x, tile, i), 4, mask_of(a, x, tile, i));
 }

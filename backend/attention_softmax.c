@@ -7,7 +7,9 @@
  * which sums are multiplied: 1 / total, and dropout's 1 / (1 - rate). Where the norm comes from memory it is `most`
  * from the beginning, and nothing is divided.
  *
- * Two vectors are done at a time: one Philox block for each of the lanes of a vector of halves has numbers for both. */
+ * Two vectors of a query's keys are done at a time: one Philox block for each of the lanes of a vector of halves has
+ * numbers for both. What a query has one of is done for as many queries as there are lanes: each leaves a vector in
+ * scratch (`across`), and a square of these, transposed, is combined for all of them at once. */
 #include "backend/attention.h"
 
 #include <float.h>
@@ -40,21 +42,9 @@ static LLVMValueRef multiply_add(Attention *a, LLVMValueRef x, LLVMValueRef y, L
     return LLVMBuildFAdd(builder(a), LLVMBuildFMul(builder(a), x, y, ""), z, "");
 }
 
-/* Halves a vector until one element is left. */
-static LLVMValueRef across(Attention *a, LLVMValueRef value,
-                           LLVMValueRef (*combine)(Attention *, LLVMValueRef, LLVMValueRef)) {
-    LLVMTypeRef i32 = LLVMInt32TypeInContext(a->p->e->context);
-    for (uint32_t lanes = a->lanes / 2; lanes; lanes /= 2) {
-        LLVMValueRef low[32], high[32];
-        for (uint32_t i = 0; i < lanes; i++) {
-            low[i] = LLVMConstInt(i32, i, false);
-            high[i] = LLVMConstInt(i32, i + lanes, false);
-        }
-        LLVMValueRef left = LLVMBuildShuffleVector(builder(a), value, value, LLVMConstVector(low, lanes), "");
-        LLVMValueRef right = LLVMBuildShuffleVector(builder(a), value, value, LLVMConstVector(high, lanes), "");
-        value = combine(a, left, right);
-    }
-    return LLVMBuildExtractElement(builder(a), value, number(a, 0), "");
+/* The better of two scores. */
+static LLVMValueRef better(Attention *a, LLVMValueRef x, LLVMValueRef y) {
+    return a->scale < 0 ? smaller(a, x, y) : larger(a, x, y);
 }
 
 static LLVMValueRef norm_of(Attention *a, NodeId node, LLVMValueRef query) {
@@ -66,7 +56,6 @@ static LLVMValueRef norm_of(Attention *a, NodeId node, LLVMValueRef query) {
 
 typedef struct {
     const AttentionBlock *block;
-    LLVMValueRef row;            /* in the block */
     LLVMValueRef query;          /* in the sample */
     LLVMValueRef scores, slopes; /* its first element of each */
     LLVMValueRef seen;           /* keys of the block that it sees; may be negative */
@@ -74,7 +63,7 @@ typedef struct {
 
 static Row row_of(Attention *a, const AttentionBlock *block, LLVMValueRef index) {
     LLVMValueRef offset = mul(a, index, number(a, a->score_stride));
-    Row row = {.block = block, .row = index, .query = add(a, block->query, index), .seen = block->keys};
+    Row row = {.block = block, .query = add(a, block->query, index), .seen = block->keys};
     row.scores = attention_element(a, attention_scratch(a, a->layout.scores), offset);
     row.slopes = attention_element(a, attention_scratch(a, a->layout.slopes), offset);
     if (a->is_causal) {
@@ -82,6 +71,17 @@ static Row row_of(Attention *a, const AttentionBlock *block, LLVMValueRef index)
         row.seen = pull_min(a->p, block->keys, up_to);
     }
     return row;
+}
+
+/* Each row asks for one of each operand of the next head, beyond the last for that one again. */
+static void ask_ahead(Attention *a, LLVMValueRef row) {
+    for (uint32_t i = 0; i < a->ahead_count; i++) {
+        bool is_of_queries = i == 0 || i == 3;
+        LLVMValueRef last = number(a, (is_of_queries ? a->shape.S : a->shape.T) - 1);
+        LLVMValueRef first = mul(a, pull_min(a->p, row, last), a->ahead[i].stride);
+        for (int64_t at = 0; at < a->shape.D; at += 16)
+            pull_fetch(a->p, a->ahead[i].base, a->f32, add(a, first, number(a, at)), TO_READ);
+    }
 }
 
 /* A row's pairs of vectors in two stretches: those that are seen whole, and the rest up to `end` under masks. */
@@ -151,9 +151,8 @@ static void kept_of(Attention *a, const Row *row, LLVMValueRef pair, LLVMValueRe
 
 /* ---- forward */
 
-/* With a negative scale it is that of the smallest. */
+/* A vector of them. With a negative scale they are the smallest. */
 static LLVMValueRef largest_of(Attention *a, const Row *row) {
-    LLVMValueRef (*better)(Attention *, LLVMValueRef, LLVMValueRef) = a->scale < 0 ? smaller : larger;
     LLVMValueRef most[PAIR], least = all(a, one(a, a->scale < 0 ? FLT_MAX : -FLT_MAX));
     Stretch stretch[2];
     stretches_of(a, row, row->seen, stretch);
@@ -167,11 +166,10 @@ static LLVMValueRef largest_of(Attention *a, const Row *row) {
         }
         micro_round_end(a->p, &round, most);
     }
-    LLVMValueRef found = scaled(a, across(a, better(a, most[0], most[1]), better), a->scale * LOG2_E);
-    return larger(a, found, one(a, -FLT_MAX)); /* also where nothing was seen */
+    return better(a, most[0], most[1]);
 }
 
-/* Stores the weights that are seen, and returns their total, dropped ones included. */
+/* Stores the weights that are seen, and returns a vector of totals, dropped ones included. */
 static LLVMValueRef weigh(Attention *a, const Row *row, LLVMValueRef most) {
     LLVMValueRef total[PAIR], kept[PAIR], none = LLVMConstNull(a->vector), scale = all(a, one(a, a->scale * LOG2_E));
     LLVMValueRef down = all(a, LLVMBuildFNeg(builder(a), most, ""));
@@ -191,7 +189,7 @@ static LLVMValueRef weigh(Attention *a, const Row *row, LLVMValueRef most) {
         }
         micro_round_end(a->p, &round, total);
     }
-    return across(a, sum_of(a, total[0], total[1]), sum_of);
+    return sum_of(a, total[0], total[1]);
 }
 
 /* The tile that a row is part of reads on behind the diagonal, as far as its last row sees. */
@@ -205,65 +203,127 @@ static void clear_beyond(Attention *a, const Row *row) {
     loop_end(a->p, &loop);
 }
 
-/* With the norm from memory there is no total to keep. */
-static void weigh_by_norm(Attention *a, const Row *row) {
-    weigh(a, row, scaled(a, norm_of(a, a->node->in[ATTENTION_norm], row->query), LOG2_E));
+/* ---- what each query has one of */
+
+static LLVMValueRef at_queries(Attention *a, int64_t numbers, LLVMValueRef query) {
+    return attention_element(a, attention_scratch(a, numbers), query);
+}
+static LLVMValueRef load_queries(Attention *a, int64_t numbers, LLVMValueRef query) {
+    return attention_load(a, at_queries(a, numbers, query), NULL);
+}
+static void store_queries(Attention *a, LLVMValueRef value, int64_t numbers, LLVMValueRef query) {
+    pull_store_to(a->p, value, at_queries(a, numbers, query), 4, NULL);
 }
 
-static void weigh_by_most(Attention *a, const Row *row) {
-    LLVMValueRef mosts = attention_scratch(a, a->layout.most), totals = attention_scratch(a, a->layout.total);
-    LLVMValueRef before = attention_load_one(a, mosts, row->row), total = attention_load_one(a, totals, row->row);
-    LLVMValueRef most = larger(a, largest_of(a, row), before), more = weigh(a, row, most);
+/* For as many queries at a time as a vector holds; behind the last there is room. */
+static Loop queries_begin(Attention *a, LLVMValueRef queries) {
+    return loop_begin(a->p, number(a, 0), queries, number(a, a->lanes));
+}
+
+static LLVMValueRef across_of(Attention *a, LLVMValueRef query) {
+    return attention_element(a, attention_scratch(a, a->layout.across), mul(a, query, number(a, a->lanes)));
+}
+
+/* What the vectors of queries from `query` on are when their elements are combined, halves first. */
+static LLVMValueRef combined(Attention *a, LLVMValueRef query,
+                             LLVMValueRef (*combine)(Attention *, LLVMValueRef, LLVMValueRef)) {
+    LLVMValueRef square[64];
+    for (uint32_t i = 0; i < a->lanes; i++)
+        square[i] = attention_load(a, across_of(a, add(a, query, number(a, i))), NULL);
+    micro_transpose(a->p, square, a->lanes);
+    for (uint32_t half = a->lanes / 2; half; half /= 2)
+        for (uint32_t i = 0; i < half; i++) square[i] = combine(a, square[i], square[i + half]);
+    return square[0];
+}
+
+/* The largest so far, also where nothing was seen, and what that does to sums of before. */
+static void raise_mosts(Attention *a, LLVMValueRef query) {
+    LLVMValueRef found = combined(a, query, better), before = load_queries(a, a->layout.most, query);
+    found = LLVMBuildFMul(builder(a), found, all(a, one(a, a->scale * LOG2_E)), "");
+    LLVMValueRef most = larger(a, larger(a, found, all(a, one(a, -FLT_MAX))), before);
+    store_queries(a, most, a->layout.most, query);
     LLVMValueRef shrink = math_exp2_weight(a->p->e, LLVMBuildFSub(builder(a), before, most, ""));
-    attention_store_one(a, multiply_add(a, total, shrink, more), totals, row->row);
-    attention_store_one(a, most, mosts, row->row);
-    attention_store_one(a, shrink, attention_scratch(a, a->layout.shrink), row->row);
+    store_queries(a, shrink, a->layout.shrink, query);
+}
+
+static void add_totals(Attention *a, LLVMValueRef query) {
+    LLVMValueRef total = load_queries(a, a->layout.total, query), shrink = load_queries(a, a->layout.shrink, query);
+    store_queries(a, multiply_add(a, total, shrink, combined(a, query, sum_of)), a->layout.total, query);
 }
 
 void attention_clear_totals(Attention *a, LLVMValueRef queries) {
-    Loop loop = loop_begin(a->p, number(a, 0), queries, number(a, 1));
-    attention_store_one(a, one(a, -FLT_MAX), attention_scratch(a, a->layout.most), loop.index);
-    attention_store_one(a, one(a, 0), attention_scratch(a, a->layout.total), loop.index);
-    attention_store_one(a, one(a, 1), attention_scratch(a, a->layout.shrink), loop.index);
+    Loop loop = queries_begin(a, queries);
+    store_queries(a, all(a, one(a, -FLT_MAX)), a->layout.most, loop.index);
+    store_queries(a, all(a, one(a, 0)), a->layout.total, loop.index);
+    store_queries(a, all(a, one(a, 1)), a->layout.shrink, loop.index);
     loop_end(a->p, &loop);
 }
 
-void attention_softmax(Attention *a, const AttentionBlock *block) {
+static void raise_all_mosts(Attention *a, const AttentionBlock *block) {
     Loop loop = loop_begin(a->p, number(a, 0), block->queries, number(a, 1));
     Row row = row_of(a, block, loop.index);
-    if (a->parts.norm == NO_NODE)
-        weigh_by_norm(a, &row);
-    else
-        weigh_by_most(a, &row);
+    pull_store_to(a->p, largest_of(a, &row), across_of(a, loop.index), 4, NULL);
+    loop_end(a->p, &loop);
+    Loop queries = queries_begin(a, block->queries);
+    raise_mosts(a, queries.index);
+    loop_end(a->p, &queries);
+}
+
+/* With the norm from memory there is no total to keep. */
+void attention_softmax(Attention *a, const AttentionBlock *block) {
+    bool has_norm = a->parts.norm == NO_NODE;
+    if (!has_norm) raise_all_mosts(a, block);
+    Loop loop = loop_begin(a->p, number(a, 0), block->queries, number(a, 1));
+    Row row = row_of(a, block, loop.index);
+    LLVMValueRef most = has_norm ? scaled(a, norm_of(a, a->node->in[ATTENTION_norm], row.query), LOG2_E)
+                                 : attention_load_one(a, attention_scratch(a, a->layout.most), loop.index);
+    ask_ahead(a, loop.index);
+    LLVMValueRef total = weigh(a, &row, most);
+    if (!has_norm) pull_store_to(a->p, total, across_of(a, loop.index), 4, NULL);
     if (a->is_causal) clear_beyond(a, &row);
     loop_end(a->p, &loop);
+    if (has_norm) return;
+    Loop queries = queries_begin(a, block->queries);
+    add_totals(a, queries.index);
+    loop_end(a->p, &queries);
 }
 
-static void store_norm(Attention *a, LLVMValueRef query, LLVMValueRef norm) {
+static bool is_output(const Attention *a, NodeId node, uint32_t *output) {
     const Graph *body = a->kernel->body;
-    for (uint32_t i = 0; i < body->output_count; i++) {
-        if (body->outputs[i].node != a->parts.norm) continue;
-        Position at = {.rank = 3, .lanes = 1, .axis = {{a->sample, 0, NULL}, {query, 0, NULL}, {a->head, 0, NULL}}};
-        pull_store(a->p, i, &at, norm);
-    }
+    for (*output = 0; *output < body->output_count; ++*output)
+        if (body->outputs[*output].node == node) return true;
+    return false;
 }
 
-/* A query that sees no key has a total of 0. */
-void attention_finish_totals(Attention *a, LLVMValueRef query, LLVMValueRef queries) {
-    double kept = 1 / (1 - a->rate);
+static void store_norms(Attention *a, LLVMValueRef query, LLVMValueRef queries, int64_t norms) {
+    uint32_t output;
+    if (!is_output(a, a->parts.norm, &output)) return;
     Loop loop = loop_begin(a->p, number(a, 0), queries, number(a, 1));
-    LLVMValueRef share = one(a, kept);
-    if (a->parts.norm != NO_NODE) {
-        LLVMValueRef total = attention_load_one(a, attention_scratch(a, a->layout.total), loop.index);
-        LLVMValueRef most = attention_load_one(a, attention_scratch(a, a->layout.most), loop.index);
-        LLVMValueRef sees_none = LLVMBuildFCmp(builder(a), LLVMRealOEQ, total, one(a, 0), "");
-        total = LLVMBuildSelect(builder(a), sees_none, one(a, 1), total, "");
-        most = LLVMBuildSelect(builder(a), sees_none, one(a, 0), most, "");
-        store_norm(a, add(a, query, loop.index), sum_of(a, scaled(a, most, LN_2), math_log(a->p->e, total)));
+    Position at = {.rank = 3,
+                   .lanes = 1,
+                   .axis = {{a->sample, 0, NULL}, {add(a, query, loop.index), 0, NULL}, {a->head, 0, NULL}}};
+    pull_store(a->p, output, &at, attention_load_one(a, attention_scratch(a, norms), loop.index));
+    loop_end(a->p, &loop);
+}
+
+/* A query that sees no key has a total of 0. Norms take the place of `shrink`, which nobody needs any more. */
+void attention_finish_totals(Attention *a, LLVMValueRef query, LLVMValueRef queries) {
+    bool has_total = a->parts.norm != NO_NODE;
+    Loop loop = queries_begin(a, queries);
+    LLVMValueRef share = all(a, one(a, 1 / (1 - a->rate)));
+    if (has_total) {
+        LLVMValueRef total = load_queries(a, a->layout.total, loop.index), zero = LLVMConstNull(a->vector);
+        LLVMValueRef most = load_queries(a, a->layout.most, loop.index);
+        LLVMValueRef sees_none = LLVMBuildFCmp(builder(a), LLVMRealOEQ, total, zero, "");
+        total = LLVMBuildSelect(builder(a), sees_none, all(a, one(a, 1)), total, "");
+        most = LLVMBuildSelect(builder(a), sees_none, zero, most, "");
+        LLVMValueRef power = LLVMBuildFMul(builder(a), most, all(a, one(a, LN_2)), "");
+        store_queries(a, sum_of(a, power, math_log(a->p->e, total)), a->layout.shrink, loop.index);
         share = LLVMBuildFDiv(builder(a), share, total, "");
     }
-    attention_store_one(a, share, attention_scratch(a, a->layout.share), loop.index);
+    store_queries(a, share, a->layout.share, loop.index);
     loop_end(a->p, &loop);
+    if (has_total) store_norms(a, query, queries, a->layout.shrink);
 }
 
 void attention_finish_sums(Attention *a, LLVMValueRef queries, Rows to) {
@@ -320,6 +380,7 @@ static void weights_and_slopes(Attention *a, const Row *row) {
 void attention_weights_and_slopes(Attention *a, const AttentionBlock *block) {
     Loop loop = loop_begin(a->p, number(a, 0), block->queries, number(a, 1));
     Row row = row_of(a, block, loop.index);
+    ask_ahead(a, loop.index);
     weights_and_slopes(a, &row);
     loop_end(a->p, &loop);
 }

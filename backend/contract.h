@@ -78,12 +78,9 @@ int64_t contract_round_up(int64_t value, int64_t unit);
 
 /* contract_pack.c. Base and strides of an operand that is read where it is; false if it is more than strides. */
 bool contract_in_place(Contract *c, NodeId operand, LLVMValueRef *base, LLVMValueRef *first, LLVMValueRef *second);
-typedef enum { TO_READ, TO_WRITE } Purpose;
-/* Asks for a line of the cache, and goes on. */
-void contract_fetch(Contract *c, LLVMValueRef base, LLVMTypeRef type, LLVMValueRef offset, Purpose purpose);
 void contract_ready_b(Contract *c); /* the piece's columns of the block of the depth */
 void contract_ready_a(Contract *c); /* the block of rows */
-bool contract_has_panels(const Kernel *kernel, const Target *target); /* then nothing is packed for B */
+bool contract_has_panels(const Kernel *kernel, const Target *target);  /* then nothing is packed for B */
 int64_t contract_packed_a(const Kernel *kernel, const Target *target); /* elements of scratch */
 
 /* contract_ahead.c: what the next block of each operand will read, and to ask for some of it before a run of steps. */

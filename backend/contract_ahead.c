@@ -201,7 +201,7 @@ void contract_ask_ahead(Contract *c) {
             line = LLVMBuildURem(builder(c), line, ahead->lines, "");
         }
         offset = add(c, offset, mul(c, line, number(c, LINE)));
-        contract_fetch(c, ahead->base, c->f32, add(c, ahead->first, offset), TO_READ);
+        pull_fetch(c->p, ahead->base, c->f32, add(c, ahead->first, offset), TO_READ);
         loop_end(c->p, &loop);
         LLVMBuildStore(builder(c), to, ahead->at);
     }

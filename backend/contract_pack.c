@@ -43,17 +43,6 @@ bool contract_in_place(Contract *c, NodeId operand, LLVMValueRef *base, LLVMValu
     return true;
 }
 
-/* ---- what will be needed soon */
-
-/* The address may lie behind all that there is, so it must not claim to be inside. */
-void contract_fetch(Contract *c, LLVMValueRef base, LLVMTypeRef type, LLVMValueRef offset, Purpose purpose) {
-    LLVMTypeRef i32 = LLVMInt32TypeInContext(c->p->e->context), pointer = LLVMTypeOf(base);
-    LLVMValueRef near = LLVMConstInt(i32, purpose == TO_WRITE ? 3 : 2, false), data = LLVMConstInt(i32, 1, false);
-    LLVMValueRef at = LLVMBuildGEP2(builder(c), type, base, &offset, 1, "");
-    LLVMValueRef args[] = {at, LLVMConstInt(i32, purpose == TO_WRITE, false), near, data};
-    pull_intrinsic(c->p, "llvm.prefetch", &pointer, 1, args, 4);
-}
-
 /* ---- B */
 
 /* One step along k of one panel: `vectors` vectors of B from column `column` on, zeros beyond the last. */
@@ -158,7 +147,7 @@ static void pack_b_rows(Contract *c) {
     if (in_place) {
         LLVMValueRef ahead = mul(c, add(c, add(c, c->k_from, depth.index), number(c, ROWS_AHEAD)), stride);
         for (uint32_t v = 0; v < c->vectors; v++)
-            contract_fetch(c, base, c->f32, add(c, ahead, add(c, columns.index, number(c, v * c->lanes))), TO_READ);
+            pull_fetch(c->p, base, c->f32, add(c, ahead, add(c, columns.index, number(c, v * c->lanes))), TO_READ);
     }
     pack_b_row(c, c->product->in[1], columns.index, depth.index, panel_of(c, columns.index));
     loop_end(c->p, &columns);

@@ -65,7 +65,7 @@ static void fetch_next_rows(Contract *c, const Tile *tile, LLVMValueRef a, LLVMV
     LLVMBuilderRef b = contract_builder(c);
     LLVMValueRef low = LLVMBuildAnd(b, k, number(c, 15), ""), high = LLVMBuildAnd(b, k, number(c, -16), "");
     LLVMValueRef first = add(c, mul(c, low, c->a.row), high), rows = mul(c, number(c, tile->rows + step), c->a.row);
-    contract_fetch(c, a, c->f32, add(c, first, rows), TO_READ);
+    pull_fetch(c->p, a, c->f32, add(c, first, rows), TO_READ);
 }
 
 /* Lines of the product's rows, of so many vectors from element `first` of the product on. */
@@ -74,7 +74,7 @@ static void fetch_lines(Contract *c, LLVMValueRef first, uint32_t vectors, LLVMV
     LLVMTypeRef element = pull_memory_type(c->p, dtype, 1);
     uint32_t bytes = vectors * c->lanes * dtype_info[dtype].bytes;
     for (uint32_t at = 0; at < bytes; at += 64)
-        contract_fetch(c, base, element, add(c, first, number(c, at / dtype_info[dtype].bytes)), purpose);
+        pull_fetch(c->p, base, element, add(c, first, number(c, at / dtype_info[dtype].bytes)), purpose);
 }
 
 static bool has_shape_of_product(Contract *c, Type type) {
@@ -134,18 +134,10 @@ static void some_steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueR
     micro_round_end(c->p, &round, sum);
 }
 
-/* Where a step has few products, what it counts would take as long as they do. For vectors of 16 bytes LLVM moves the
- * loads of all steps to the front of a round, and sums leave their registers. */
-static uint32_t unroll_of(const Contract *c, const Tile *tile) {
-    uint32_t products = tile->rows * tile->vectors;
-    if (contract_vector_bytes(c) < 32) return 1;
-    return products <= 16 ? 4 : products <= 24 ? 2 : 1;
-}
-
 /* Steps [from, end): rounds of several, then those that are left. */
 static void many_steps(Contract *c, const Tile *tile, LLVMValueRef a, LLVMValueRef b, LLVMValueRef from,
                        LLVMValueRef end, bool may_be_empty, LLVMValueRef *sum) {
-    uint32_t unroll = unroll_of(c, tile);
+    uint32_t unroll = micro_unroll(tile->rows * tile->vectors, c->lanes);
     if (unroll > 1) {
         LLVMValueRef rounds = contract_divide(c, contract_sub(c, end, from), unroll);
         LLVMValueRef stop = add(c, from, mul(c, rounds, number(c, unroll)));
@@ -209,7 +201,7 @@ static void micro_kernel(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValu
 /* Short runs of known length are written out further, since there are so many. */
 void contract_multiply(Contract *c, const Tile *tile, LLVMValueRef b, LLVMValueRef count, LLVMValueRef *sum) {
     enum { UNROLL = 8 };
-    bool is_wide = contract_vector_bytes(c) >= 32; /* see unroll_of */
+    bool is_wide = contract_vector_bytes(c) >= 32; /* see micro_unroll */
     if (is_wide && LLVMIsAConstantInt(count) && LLVMConstIntGetZExtValue(count) % UNROLL == 0)
         some_steps(c, tile, tile->a, b, number(c, 0), count, UNROLL, false, false, sum);
     else
@@ -417,9 +409,8 @@ bool contract_stores_registers(const Kernel *kernel) {
     uint32_t work = 0;
     for (NodeId id = kernel->product + 1; id < body->count; id++) {
         const Node *node = &body->nodes[id];
-        bool is_function = node->op == OP_exp || node->op == OP_log || node->op == OP_tanh || node->op == OP_sigmoid ||
-                           node->op == OP_erf || node->op == OP_sin || node->op == OP_cos || node->op == OP_random;
-        work += is_function ? 2 * MOST_STRAIGHT : op_is_elementwise(node->op);
+        bool is_long = op_is_function(node->op) || node->op == OP_random;
+        work += is_long ? 2 * MOST_STRAIGHT : op_is_elementwise(node->op);
     }
     return work <= MOST_STRAIGHT;
 }

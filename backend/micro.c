@@ -66,6 +66,11 @@ void micro_step(const Micro *m, LLVMValueRef a, LLVMValueRef b, LLVMValueRef con
     }
 }
 
+uint32_t micro_unroll(uint32_t products, uint32_t lanes) {
+    if (lanes < 8) return 1;
+    return products <= 16 ? 4 : products <= 24 ? 2 : 1;
+}
+
 /* log2(lanes) rounds, each exchanging blocks of half the size. */
 void micro_transpose(Pull *p, LLVMValueRef *rows, uint32_t lanes) {
     LLVMTypeRef i32 = LLVMInt32TypeInContext(p->e->context);

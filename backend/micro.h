@@ -31,6 +31,10 @@ typedef struct {
 /* One step along k: a and b stand at its element. Sum i is of row i / vectors, vector i % vectors. */
 void micro_step(const Micro *m, LLVMValueRef a, LLVMValueRef b, LLVMValueRef const *before, LLVMValueRef *sum);
 
+/* How many steps to write out in a round of a loop. Where a step has few products, what it counts would take as long as
+ * they do. For vectors of 16 bytes LLVM moves the loads of all steps to the front, and sums leave their registers. */
+uint32_t micro_unroll(uint32_t products, uint32_t lanes);
+
 /* The lanes x lanes square of `rows`, transposed. */
 void micro_transpose(Pull *p, LLVMValueRef *rows, uint32_t lanes);
 #endif

@@ -102,6 +102,15 @@ LLVMValueRef pull_intrinsic(Pull *p, const char *name, LLVMTypeRef *types, uint3
     return LLVMBuildCall2(builder(p), type, function, args, arg_count, "");
 }
 
+/* The address must not claim to be inside. */
+void pull_fetch(Pull *p, LLVMValueRef base, LLVMTypeRef type, LLVMValueRef offset, Purpose purpose) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(p->e->context), pointer = LLVMTypeOf(base);
+    LLVMValueRef near = LLVMConstInt(i32, purpose == TO_WRITE ? 3 : 2, false), data = LLVMConstInt(i32, 1, false);
+    LLVMValueRef at = LLVMBuildGEP2(builder(p), type, base, &offset, 1, "");
+    LLVMValueRef args[] = {at, LLVMConstInt(i32, purpose == TO_WRITE, false), near, data};
+    pull_intrinsic(p, "llvm.prefetch", &pointer, 1, args, 4);
+}
+
 void pull_set_alignment(Pull *p, LLVMValueRef call, unsigned parameter, uint32_t align) {
     unsigned kind = LLVMGetEnumAttributeKindForName("align", 5);
     LLVMAddCallSiteAttribute(call, parameter + 1, LLVMCreateEnumAttribute(p->e->context, kind, align));

@@ -73,6 +73,9 @@ LLVMValueRef pull_max(Pull *p, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef pull_mask(Pull *p, LLVMValueRef remaining, uint32_t lanes); /* lane i exists if i < remaining */
 LLVMValueRef pull_address(Pull *p, LLVMValueRef base, LLVMTypeRef element, LLVMValueRef offset);
 LLVMValueRef pull_load(Pull *p, LLVMTypeRef type, LLVMValueRef pointer, uint32_t align, LLVMValueRef mask, bool is_constant);
+typedef enum { TO_READ, TO_WRITE } Purpose;
+/* Asks for a line of the cache, and goes on. It may lie behind all that there is. */
+void pull_fetch(Pull *p, LLVMValueRef base, LLVMTypeRef type, LLVMValueRef offset, Purpose purpose);
 /* The pointer operand of a masked operation carries its alignment as an attribute. */
 void pull_set_alignment(Pull *p, LLVMValueRef call, unsigned parameter, uint32_t align);
 void pull_store_to(Pull *p, LLVMValueRef value, LLVMValueRef pointer, uint32_t align, LLVMValueRef mask);

@@ -122,7 +122,7 @@ static void ask_below(Windows *w, const Position *at, int64_t elements) {
         if (body->inputs[i].type.dtype != DTYPE_f32 || c->in_epilogue[i]) continue;
         if (type_elements(body->inputs[i].type) != type_elements(*picture)) continue;
         for (int64_t k = 0; k < elements; k += 16)
-            contract_fetch(c, c->p->args[i], c->f32, add(w, first, number(w, k)), TO_READ);
+            pull_fetch(c->p, c->p->args[i], c->f32, add(w, first, number(w, k)), TO_READ);
     }
 }
 
