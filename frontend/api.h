@@ -111,6 +111,9 @@ bool api_is_hidden(const SelfcTensor *tensor); /* "$key" and "$sample": no input
 /* The hidden inputs as a run of `step` on the samples 0 to n - 1 has them; other tensors stay as they are. */
 void api_fill_hidden(SelfcModel *model, const SelfcTensor *tensor, int64_t n, int64_t step, void *out);
 bool api_reads_states(const SelfcProgram *program);
+/* api_operation.c: a SelfcFindOperation; context is the model. */
+const char *api_find_operation(void *context, const SelfcProgram *program, uint32_t call, int64_t n, void *const *args,
+                               uint32_t arg);
 const SelfcProgram *api_compiled_program(SelfcModel *model, const char *function); /* NULL after api_fail */
 /* Runs a compiled program on n samples, whose numbers are sample[n]; inputs without the hidden ones. */
 int api_execute(SelfcModel *model, const SelfcProgram *program, int64_t n, const int32_t *sample,

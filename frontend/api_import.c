@@ -5,7 +5,6 @@
  * modules, so it can be read, trained on and built like any other. */
 #include "frontend/api_import.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,31 +159,12 @@ static int import_match(Import *import) {
 
 /* --- the weights --- */
 
-static float import_half(uint16_t bits) {
-    int exponent = bits >> 10 & 31, fraction = bits & 1023;
-    float size = exponent == 31 ? (fraction ? NAN : INFINITY)
-                 : exponent     ? ldexpf((float)(fraction + 1024), exponent - 25)
-                                : ldexpf((float)fraction, -24);
-    return bits >> 15 ? -size : size;
-}
-
-static float import_bfloat(uint16_t bits) {
-    uint32_t wide = (uint32_t)bits << 16;
-    float value;
-    memcpy(&value, &wide, sizeof value);
-    return value;
-}
-
 static void import_widen(float *to, const SelfcEntry *entry, int64_t count) {
     if (entry->tensor.dtype == SELFC_f32) {
         memcpy(to, entry->data, (size_t)count * sizeof *to);
         return;
     }
-    for (int64_t i = 0; i < count; i++) {
-        uint16_t bits;
-        memcpy(&bits, (const char *)entry->data + 2 * i, sizeof bits);
-        to[i] = entry->tensor.dtype == SELFC_f16 ? import_half(bits) : import_bfloat(bits);
-    }
+    for (int64_t i = 0; i < count; i++) to[i] = (float)selfc_value(entry->data, entry->tensor.dtype, i);
 }
 
 /* Owned by the caller: free(). */

@@ -158,7 +158,9 @@ int selfc_train_run(SelfcModel *model, const SelfcTrainRun *run) {
                                  .cache = model->options.cache ? model->options.cache : "",
                                  .resume = settings.resume,
                                  .quiet = settings.quiet,
-                                 .prepare_seconds = api_seconds() - model->opened};
+                                 .prepare_seconds = api_seconds() - model->opened,
+                                 .find_operation = api_find_operation,
+                                 .find_context = model};
     int code = selfc_train(model->compiled.module, &options);
     if (code == 1) api_fail("%s", selfc_failure());
     return code;

@@ -368,12 +368,23 @@ static void eval_node(const Graph *graph, NodeId id, int64_t n, const double *co
     }
 }
 
-double **graph_eval(const Graph *graph, int64_t n, const double *const *inputs, Arena *arena) {
+static double **eval_graph(const Graph *graph, int64_t n, const double *const *inputs, bool is_stored, Arena *arena) {
     CHECK(n >= 1);
     double **values = arena_array(arena, double *, graph->count);
     for (NodeId id = 0; id < graph->count; id++) {
-        values[id] = arena_array(arena, double, shape_at(graph->nodes[id].type, n).elements);
+        Type type = graph->nodes[id].type;
+        int64_t elements = shape_at(type, n).elements;
+        values[id] = arena_array(arena, double, elements);
         eval_node(graph, id, n, inputs, values);
+        for (int64_t i = 0; is_stored && i < elements; i++) values[id][i] = stored_as(type.dtype, values[id][i]);
     }
     return values;
+}
+
+double **graph_eval(const Graph *graph, int64_t n, const double *const *inputs, Arena *arena) {
+    return eval_graph(graph, n, inputs, false, arena);
+}
+
+double **graph_eval_stored(const Graph *graph, int64_t n, const double *const *inputs, Arena *arena) {
+    return eval_graph(graph, n, inputs, true, arena);
 }

@@ -202,4 +202,6 @@ Graph *graph_parse(const char *text, const char *file, Diag *diag); /* NULL afte
  * arithmetic are NOT rounded to f32; casts (from integers to f32, too) and integer arithmetic do round and wrap.
  * values[id] is allocated from the arena, for every node. CHECKs that no meta operation is left. */
 double **graph_eval(const Graph *graph, int64_t n, const double *const *inputs, Arena *arena);
+/* The same, but each result is rounded to its type: what overflows in f32 does so here, too. */
+double **graph_eval_stored(const Graph *graph, int64_t n, const double *const *inputs, Arena *arena);
 #endif

@@ -57,6 +57,8 @@ const SelfcProgram *selfc_find_program(const SelfcModule *module, const char *na
 const SelfcState *selfc_find_state(const SelfcModule *module, const char *name);
 size_t selfc_dtype_bytes(int32_t dtype);
 const char *selfc_dtype_name(int32_t dtype);
+/* Element `index` of an array of `dtype`, which needs no alignment. */
+double selfc_value(const void *values, int32_t dtype, int64_t index);
 int64_t selfc_tensor_elements(const SelfcTensor *tensor, int64_t n);
 size_t selfc_tensor_bytes(const SelfcTensor *tensor, int64_t n);
 /* Writes "f32[n,784]"; returns buffer. */

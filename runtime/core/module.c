@@ -1,6 +1,7 @@
-/* What a manifest says: lookups by name, sizes of types and tensors. */
+/* What a manifest says: lookups by name, sizes of types and tensors, and what their bytes mean. */
 #include "runtime/core/core.h"
 
+#include <math.h>
 #include <string.h>
 
 static const struct {
@@ -13,6 +14,38 @@ static const struct {
 
 size_t selfc_dtype_bytes(int32_t dtype) { return module_dtype[dtype].bytes; }
 const char *selfc_dtype_name(int32_t dtype) { return module_dtype[dtype].name; }
+
+static double module_half(uint16_t bits) {
+    int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    double size = exponent == 31 ? (fraction ? (double)NAN : (double)INFINITY)
+                  : exponent     ? ldexp(1024 + fraction, exponent - 25)
+                                 : ldexp(fraction, -24);
+    return bits >> 15 ? -size : size;
+}
+
+static double module_float(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+double selfc_value(const void *values, int32_t dtype, int64_t index) {
+#define LOAD(Type, value) \
+    Type value;           \
+    memcpy(&value, (const char *)values + (size_t)index * sizeof value, sizeof value)
+    LOAD(uint8_t, byte);
+    if (dtype == SELFC_u8 || dtype == SELFC_bool) return byte;
+    if (dtype == SELFC_i8) return (int8_t)byte;
+    LOAD(uint16_t, half);
+    if (dtype == SELFC_f16) return module_half(half);
+    if (dtype == SELFC_bf16) return module_float((uint32_t)half << 16);
+    LOAD(uint32_t, word);
+    if (dtype == SELFC_f32) return module_float(word);
+    if (dtype == SELFC_i32) return (int32_t)word;
+    LOAD(int64_t, whole);
+    return (double)whole;
+#undef LOAD
+}
 
 int64_t selfc_tensor_elements(const SelfcTensor *tensor, int64_t n) {
     int64_t elements = 1;

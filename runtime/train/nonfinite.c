@@ -3,7 +3,8 @@
  * A loss that is no number says nothing about its cause, and looking at every value of every step would slow all of
  * them down. But a run is a function of (seed, step): from the last checkpoint, or from the beginning, the steps are
  * done again, in memory, to the same bits, until one ends badly. That one is done a third time, call by call on one
- * thread, and what each call reads and writes is looked through. No file is touched.
+ * thread, and what each call reads and writes is looked through. Where whoever trains knows what a call consists of, it
+ * is done once more up to the call that is to blame, which is then asked for the operation. No file is touched.
  *
  * Some programs work with infinities on purpose (the logarithm of zero as a mask): a call that writes them in the first
  * repeated step, when that one ends well, is not blamed. */
@@ -20,13 +21,14 @@ static const double nonfinite_most_seconds = 600;
 typedef struct {
     Trainer *trainer;
     const SelfcProgram *program;
-    char *before;         /* the states as the step that is being done found them */
-    bool *is_usual;       /* calls that write infinities when all is well */
-    bool is_learning;     /* this step says which calls these are */
-    double largest;       /* magnitude of what the call reads */
-    const SelfcCall *bad; /* the first that wrote what is not finite */
-    const SelfcArg *arg;  /* where it did */
-    Scan scan;            /* of what it wrote there */
+    char *before;          /* the states as the step that is being done found them */
+    bool *is_usual;        /* calls that write infinities when all is well */
+    bool is_learning;      /* this step says which calls these are */
+    double largest;        /* magnitude of what the call reads */
+    const SelfcCall *bad;  /* the first that wrote what is not finite */
+    const SelfcArg *arg;   /* where it did */
+    Scan scan;             /* of what it wrote there */
+    const char *operation; /* in the call; NULL: not known */
 } Search;
 
 static int64_t nonfinite_elements(const Search *search, const SelfcArg *arg) {
@@ -52,6 +54,18 @@ static int nonfinite_watch(void *context, const SelfcCall *call, void *const *ar
         return 0;
     }
     return 1;
+}
+
+/* Ends the run before the call that is to blame, and asks what it does. */
+static int nonfinite_ask(void *context, const SelfcCall *call, void *const *args, int is_done) {
+    Search *search = context;
+    const SelfcTrainOptions *options = search->trainer->options;
+    (void)is_done;
+    if (call != search->bad) return 1;
+    search->operation =
+        options->find_operation(options->find_context, search->program, (uint32_t)(call - search->program->calls),
+                                search->trainer->train.capacity, args, (uint32_t)(search->arg - call->args));
+    return 0;
 }
 
 /* The states of the checkpoint on disk, or the first ones. */
@@ -132,6 +146,7 @@ static const char *nonfinite_state_name(const SelfcModule *module, const SelfcAr
 static void nonfinite_put_call(const Search *search, FILE *out) {
     const char *state = nonfinite_state_name(search->trainer->module, search->arg);
     nonfinite_put_origin(out, search->bad->origin);
+    if (search->operation) fprintf(out, ", operation \"%s\"", search->operation);
     fprintf(out, " in the kernel %s made the first value that is not finite: %s, ", search->bad->name,
             isnan(search->scan.value) ? "nan"
             : search->scan.value > 0  ? "inf"
@@ -141,15 +156,20 @@ static void nonfinite_put_call(const Search *search, FILE *out) {
             (long long)nonfinite_elements(search, search->arg), search->largest);
 }
 
-/* Says what was found about the step that ended badly. */
-static void nonfinite_describe(Search *search, FILE *out) {
+/* The step that ended badly, once more. */
+static void nonfinite_repeat(Search *search, SelfcWatch *watch) {
     Trainer *trainer = search->trainer;
-    fprintf(out, "step %lld: ", (long long)trainer->step + 1);
-    if (nonfinite_in_data(search, out)) return;
     memcpy(trainer->session->state, search->before, (size_t)trainer->module->state_bytes);
     selfc_session_changed(trainer->session);
-    selfc_execute_watched(trainer->session, search->program, trainer->train.io, trainer->train.capacity,
-                          nonfinite_watch, search);
+    selfc_execute_watched(trainer->session, search->program, trainer->train.io, trainer->train.capacity, watch, search);
+}
+
+/* Says what was found about the step that ended badly. */
+static void nonfinite_describe(Search *search, FILE *out) {
+    fprintf(out, "step %lld: ", (long long)search->trainer->step + 1);
+    if (nonfinite_in_data(search, out)) return;
+    nonfinite_repeat(search, nonfinite_watch);
+    if (search->bad && search->trainer->options->find_operation) nonfinite_repeat(search, nonfinite_ask);
     if (search->bad)
         nonfinite_put_call(search, out);
     else
@@ -159,7 +179,8 @@ static void nonfinite_describe(Search *search, FILE *out) {
 static double nonfinite_seconds(const Trainer *trainer) {
     int64_t from = trainer->saved_step < 0 ? 0 : trainer->saved_step;
     double step_seconds = trainer->seconds / (double)(trainer->step ? trainer->step : 1);
-    double watched = 2 * (1 + selfc_pool_threads(trainer->session->pool));
+    int runs = trainer->options->find_operation ? 3 : 2; /* on one thread each */
+    double watched = runs * (1 + selfc_pool_threads(trainer->session->pool));
     return step_seconds * ((double)(trainer->step - from) + watched);
 }
 

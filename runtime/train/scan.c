@@ -3,7 +3,6 @@
 #include "runtime/train/trainer.h"
 
 #include <math.h>
-#include <string.h>
 
 /* Half words and words: no early end, so that the compiler can use its vectors. */
 static bool scan_halves(const uint16_t *values, int64_t count, uint16_t exponent) {
@@ -32,28 +31,11 @@ bool scan_is_finite(const void *values, int32_t dtype, int64_t elements) {
     return true;
 }
 
-static double scan_f16(uint16_t bits) {
-    int exponent = bits >> 10 & 31, fraction = bits & 1023;
-    double size = exponent == 31 ? (fraction ? (double)NAN : (double)INFINITY)
-                  : exponent     ? ldexp(1024 + fraction, exponent - 25)
-                                 : ldexp(fraction, -24);
-    return bits & 0x8000 ? -size : size;
-}
-
-static double scan_value(const void *values, int32_t dtype, int64_t index) {
-    if (dtype == SELFC_f16) return scan_f16(((const uint16_t *)values)[index]);
-    if (dtype == SELFC_f32) return ((const float *)values)[index];
-    uint32_t bits = (uint32_t)((const uint16_t *)values)[index] << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 Scan scan_values(const void *values, int32_t dtype, int64_t elements) {
     Scan scan = {.first = -1};
     if (dtype != SELFC_f32 && dtype != SELFC_bf16 && dtype != SELFC_f16) return scan;
     for (int64_t i = 0; i < elements; i++) {
-        double value = scan_value(values, dtype, i);
+        double value = selfc_value(values, dtype, i);
         if (isfinite(value)) {
             scan.largest = fmax(scan.largest, fabs(value));
             continue;

@@ -4,6 +4,11 @@
 #define SELFC_RUNTIME_TRAIN_H
 #include "runtime/core/core.h"
 
+/* Names the operation in a call (its position in the program) that makes of finite values one that is not, in argument
+ * `arg` of the call; args are the call's as it finds them. Static memory; NULL: it cannot be told. */
+typedef const char *SelfcFindOperation(void *context, const SelfcProgram *program, uint32_t call, int64_t n,
+                                       void *const *args, uint32_t arg);
+
 typedef struct {
     const char *data;        /* path that replaces every source's; may be NULL */
     const char *out;         /* RUN folder; NULL: runs/NAME-1, -2, … the first that is free */
@@ -19,6 +24,8 @@ typedef struct {
     double prepare_seconds;  /* spent before (reading, compiling), for the first line */
     int (*progress)(void *context, int64_t step, double loss); /* may be NULL; not 0 stops the run with a checkpoint */
     void *progress_context;
+    SelfcFindOperation *find_operation; /* asked when a run fails; NULL: kernels are named instead */
+    void *find_context;
 } SelfcTrainOptions;
 
 /* Trains. Prints progress to stderr-or-terminal and the RUN folder as the last line of stdout. 0; 1 after a failure

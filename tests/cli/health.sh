@@ -22,10 +22,15 @@ END
 gives 1 "$selfc" train "$folder/logarithm.json" --out "$folder/logarithm"
 says 'note: a value is not finite; which layer made it takes some '
 says 'step 1'
-says 'layer "logs" (training.layers[2])'
+says 'layer "logs" (training.layers[2]), backward, operation "log" in the kernel '
 says 'made the first value that is not finite: nan, '
 says 'what it read was finite, the largest '
 [ -e "$folder/logarithm/checkpoint.safetensors" ] && fail "a checkpoint of a step that failed"
+
+# What overflows in f32 and would not in doubles, behind other operations of its kernel.
+sed -e 's/"logarithm"/"exponential"/' -e 's/log(second + 0.3)/2 * exp(1000 * second * second + 90) - 1/' "$folder/logarithm.json" >"$folder/exponential.json"
+gives 1 "$selfc" train "$folder/exponential.json" --out "$folder/exponential"
+says 'layer "logs" (training.layers[2]), backward, operation "exp" in the kernel '
 
 # A learning rate that is too large, in a run that goes on from a checkpoint: this stays, and the answer is the same for
 # any number of threads.
