@@ -1,4 +1,5 @@
-/* include/selfc.h, selfc_export: a RUN becomes a folder that the `transformers` package loads.
+/* include/selfc.h, selfc_export: a RUN becomes a folder that the `transformers` package loads, and where texts have
+ * embeddings, sentence-transformers, too.
  *
  * Sizes are those of the weights; what weights do not show (heads, dropout, the activation) is what the description
  * gives the module `bert`. So anything that was trained with it can be exported, not only what was imported. Where a
@@ -97,6 +98,16 @@ static void export_sizes(Export *export) {
     bert->has_pooler = export_has(export, "bert_pooler.dense.weight");
 }
 
+/* An embedding of a text is what the function `encode` makes of bert's rows, if it is as an import's. */
+static void export_embedding(Export *export) {
+    const Model *description = export->model->description;
+    double takes_first = 0;
+    export->bert.has_embedding = model_ends_in(description, "encode", "bert", "hidden", "text_features");
+    model_call_number(description, "text_features", "first", &takes_first);
+    export->bert.takes_first = takes_first != 0;
+    model_function_for(description, "encode", INT64_MAX, &export->bert.longest);
+}
+
 static int export_kind(Export *export, const char *as) {
     static const char *const architecture[] = {[BERT_masked_lm] = "BertForMaskedLM",
                                                [BERT_encoder] = "BertModel",
@@ -119,6 +130,7 @@ static int export_describe(Export *export, const char *as) {
     if (export_check_numbers(export)) return 1;
     export_names(export);
     export_sizes(export);
+    export_embedding(export);
     if (export->bert.layers && export->bert.units && export->bert.inner) return export_kind(export, as);
     return api_fail("%s: error: there are no weights called %sword.weight, %slayer.0.query.weight and so on, as the "
                     "description's call of the module \"bert\" has them",
@@ -232,6 +244,7 @@ static int export_all(Export *export, const char *as, FILE *report) {
         bert_open_tokenizer(export->model->folder, &export->bert, export->arena, &export->tokenizer) ||
         export_check_out(export) || export_write_weights(export) ||
         bert_export_tokenizer(export->tokenizer, export->out, &export->bert, export->arena) ||
+        bert_write_sentence(export->out, &export->bert, export->arena) ||
         bert_write_config(export->out, &export->bert, export->arena))
         return 1;
     fprintf(report, "%s: a %s, %lld layers of %lld, %lld words\n", export->out, export->bert.architecture,

@@ -25,8 +25,9 @@ typedef struct {
     BertActivation activation;
     bool is_tied; /* the product with the vocabulary is by the word embeddings themselves */
     bool has_pooler;
-    bool takes_first; /* the embedding of a text is its first row, not the mean */
-    int64_t longest;  /* tokens of a text that has an embedding; 0: as many as there are positions */
+    bool has_embedding; /* exported: there is a function that makes one of a text */
+    bool takes_first;   /* it is the first row, not the mean */
+    int64_t longest;    /* tokens of a text that has one; 0: as many as there are positions */
 } Bert;
 
 /* api_import_config.c. 0, or 1 after api_fail. `as` is a name of a kind, or NULL: what the file says. */
@@ -42,8 +43,10 @@ int bert_kind_find(const char *name, BertKind *kind);
 /* NULL after a message, or a selfc_fail alone where the file cannot be read. */
 const Json *bert_open_json(const char *path, Arena *arena, Diag *diag);
 
-/* api_import_sentence.c: how sentence-transformers makes an embedding of the rows, where the folder says so. */
+/* api_import_sentence.c: how sentence-transformers makes an embedding of the rows, where the folder says so; and to say
+ * so in a folder, where there is an embedding (0, or 1 after api_fail). */
 void bert_read_sentence(const char *folder, Bert *bert, Arena *arena, Diag *diag);
+int bert_write_sentence(const char *folder, const Bert *bert, Arena *arena);
 
 /* api_import_model.c: a description of the model. */
 const char *bert_description(const Bert *bert, const char *name, Arena *arena);

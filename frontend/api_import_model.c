@@ -1,5 +1,5 @@
-/* The description of an imported model: functions over the library's modules `bert`, `bert_pooler` and
- * `masked_language_model`, each for some lengths of texts. Inputs are called what the data source `text` calls its
+/* The description of an imported model: functions over the library's modules `bert`, `text_features`, `bert_pooler`
+ * and `masked_language_model`, each for some lengths of texts. Inputs are called what the data source `text` calls its
  * fields. */
 #include "frontend/api_import.h"
 
@@ -55,21 +55,13 @@ static void model_end_function(FILE *out, const char *outputs, bool is_last) {
     fprintf(out, "\n      ],\n      \"outputs\": %s\n    }%s\n", outputs, is_last ? "" : ",");
 }
 
-/* As sentence-transformers does it: over what is no padding, or the first row, then to length 1. */
 static void model_encode(FILE *out, const Bert *bert) {
     const char *about = bert->takes_first
                             ? "An embedding of each text: its first row, of length 1."
                             : "An embedding of each text: the mean of its rows, padding aside, of length 1.";
     model_begin_function(out, bert, "encode", about, "");
-    if (bert->takes_first) {
-        model_layer(out, "{ \"expr\": \"normalize(hidden[:, 0])\", \"name\": \"sentence\" }");
-    } else {
-        model_layer(out, "{ \"expr\": \"cast(position(text) < reshape(count, [n, 1]), 'f32')\", \"name\": \"counts\" "
-                         "}");
-        model_layer(out, "{ \"expr\": \"sum(hidden * reshape(counts, [n, length, 1]), axis=1)\", \"name\": \"all\" }");
-        model_layer(out, "{ \"expr\": \"normalize(all / max(sum(counts, axis=1, keep=true), 1))\", \"name\": "
-                         "\"sentence\" }");
-    }
+    model_layer(out, "{ \"module\": \"text_features\", \"input\": [\"hidden\", \"count\"], ");
+    fprintf(out, "%s\"name\": \"sentence\" }", bert->takes_first ? "\"params\": { \"first\": true }, " : "");
     model_end_function(out, "\"sentence\"", false);
 }
 

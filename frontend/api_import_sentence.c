@@ -91,3 +91,45 @@ void bert_read_sentence(const char *folder, Bert *bert, Arena *arena, Diag *diag
     if (!is_list) sentence_pooling(&s, "1_Pooling");
     sentence_longest(&s);
 }
+
+/* --- writing --- */
+
+static int sentence_write(const char *folder, const char *file, const char *text, Arena *arena) {
+    const char *path = arena_printf(arena, "%s/%s", folder, file);
+    return selfc_file_replace(path, text, strlen(text)) ? api_fail("%s", selfc_failure()) : 0;
+}
+
+/* Versions differ in what other modes they know; those that are not named are off. */
+static const char *sentence_print_pooling(const Bert *bert, Arena *arena) {
+    return arena_printf(arena,
+                        "{\n  \"word_embedding_dimension\": %lld,\n  \"pooling_mode_cls_token\": %s,\n"
+                        "  \"pooling_mode_mean_tokens\": %s\n}\n",
+                        (long long)bert->units, bert->takes_first ? "true" : "false",
+                        bert->takes_first ? "false" : "true");
+}
+
+/* Each step with its folder; the first is the BERT itself. */
+static const char *sentence_print_modules(Arena *arena) {
+    static const struct {
+        const char *type, *folder;
+    } step[] = {{"Transformer", ""}, {"Pooling", "1_Pooling"}, {"Normalize", "2_Normalize"}};
+    const char *text = "[";
+    for (int i = 0; i < 3; i++)
+        text = arena_printf(arena,
+                            "%s%s\n  {\"idx\": %d, \"name\": \"%d\", \"path\": \"%s\", "
+                            "\"type\": \"sentence_transformers.models.%s\"}",
+                            text, i ? "," : "", i, i, step[i].folder, step[i].type);
+    return arena_printf(arena, "%s\n]\n", text);
+}
+
+int bert_write_sentence(const char *folder, const Bert *bert, Arena *arena) {
+    if (!bert->has_embedding) return 0;
+    int64_t longest = bert->longest ? bert->longest : bert->positions;
+    const char *pooling = arena_printf(arena, "%s/1_Pooling", folder);
+    const char *text =
+        arena_printf(arena, "{\n  \"max_seq_length\": %lld,\n  \"do_lower_case\": false\n}\n", (long long)longest);
+    if (selfc_make_folders(pooling)) return api_fail("%s", selfc_failure());
+    return sentence_write(pooling, "config.json", sentence_print_pooling(bert, arena), arena) ||
+           sentence_write(folder, "sentence_bert_config.json", text, arena) ||
+           sentence_write(folder, "modules.json", sentence_print_modules(arena), arena);
+}

@@ -81,6 +81,9 @@ void model_begin_error(const Model *model, Diag *diag, const char *message); /* 
 const char *model_call_path(const Model *model, const char *module, Arena *arena);
 /* What this call makes of one of the module's params. false: there is none, or no plain number. */
 bool model_call_number(const Model *model, const char *module, const char *param, double *number);
+/* Are the last layers of a function calls of the library's modules `before` and then `module`, whose first input is
+ * `value`? */
+bool model_ends_in(const Model *model, const char *family, const char *before, const char *value, const char *module);
 uint32_t model_functions(const Model *model, const char *const **names);
 /* What the description calls function i of these: its copies for several lengths share a name. */
 const char *model_family(const Model *model, uint32_t function);

@@ -343,6 +343,28 @@ bool model_call_number(const Model *model, const char *module, const char *param
     return search.is_number;
 }
 
+/* Does the layer call the library's module of this name? */
+static bool calls_library(const Layer *layer, const char *module) {
+    return layer->kind == LAYER_module && layer->module->is_library && !strcmp(layer->module->name, module);
+}
+
+static bool takes_first(const Layer *call, const char *value) {
+    const Json *input = json_get(call->json, "input");
+    if (input && input->kind == JSON_list) input = input->child;
+    return input && input->kind == JSON_text && !strcmp(input->text, value);
+}
+
+bool model_ends_in(const Model *model, const char *family, const char *before, const char *value, const char *module) {
+    for (uint32_t i = 0; i < model->function_count; i++) {
+        const Function *function = &model->functions[i];
+        const Layer *last = function->block.layers + function->block.layer_count;
+        if (strcmp(function->family ? function->family : function->name, family)) continue;
+        return function->block.layer_count >= 2 && calls_library(&last[-2], before) &&
+               calls_library(&last[-1], module) && takes_first(&last[-1], value);
+    }
+    return false;
+}
+
 static const Function *find_function(const Model *model, const char *name) {
     for (uint32_t i = 0; i < model->function_count; i++)
         if (!strcmp(model->functions[i].name, name)) return &model->functions[i];

@@ -189,9 +189,13 @@ sentence() { # FOLDER TYPES POOLING: its files, the pooling in a folder of anoth
 }
 sentence rows "Transformer Pooling Normalize" '{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}'
 gives 0 "$selfc" import rows -o rows-run
-grep -qF "hidden[:, 0]" rows-run/model.json || fail "the pooling that modules.json names is not looked at"
+grep -qF '"first": true' rows-run/model.json || fail "the pooling that modules.json names is not looked at"
 gives 0 "$selfc" check rows-run; prints "encode_36: "; prints "fill_mask_40: "
 grep -q "encode_40: " "$folder/out" && fail "texts are longer than max_seq_length"
+gives 0 "$selfc" export rows-run -o rows-back
+gives 0 "$selfc" import rows-back -o rows-again
+sed 's/rows-run/rows-again/' rows-run/model.json | cmp -s - rows-again/model.json || fail "an embedding is another after export and import: $(cat rows-again/model.json)"
+grep -q '"pooling_mode_mean_tokens": true' back/1_Pooling/config.json || fail "the pooling is not exported"
 sentence none "Transformer Pooling" '{"pooling_mode": "mean"}'
 echo '{"max_seq_length": null}' >none/sentence_bert_config.json
 gives 0 "$selfc" import none -o none-run; gives 0 "$selfc" check none-run; prints "encode_40: "
