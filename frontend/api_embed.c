@@ -221,6 +221,10 @@ int embed_shorten(Embed *embed, const int32_t *index, int64_t count, double shar
     for (int64_t i = 0; i < count; i++) held[lengths_for(lengths, embed_tokens(embed, SELFC_TRAIN, index[i]))]++;
     uint32_t copy = 0;
     while ((double)(all += held[copy]) < share * (double)count) copy++;
+    if (all < count)
+        api_note(embed->model,
+                 "%lld of %lld texts are cut to the %lld tokens that hold the others: fine-tuning has one length",
+                 (long long)(count - all), (long long)count, (long long)lengths->length[copy]);
     *lengths = (Lengths){1, {lengths->length[copy]}, {lengths->program[copy]}};
     embed_use(embed, 0);
     return embed_open_source(embed) || embed_load(embed, SELFC_TRAIN) || embed_load(embed, SELFC_TEST);
