@@ -46,7 +46,7 @@ grep -q '^The capital of France is Paris\.$' "$folder/all/test.txt" || fail "the
 gives 0 "$build/sentences" "$folder/few" 0 40
 gives 0 "$selfc" tokenize --train "$folder/all/train.txt" --size 4000 -o "$folder/few/tokenizer.json"
 gives 0 "$selfc" train "$bert/capitals.json" --data "$folder/few" --out "$folder/run" --quiet --steps 2000 \
-    --set training.batch=32 --set let.steps=2000
+    --set training.batch=32 --set "training.optimizer.learning_rate=rate * warm_up(step, 100) * linear_decay(step, 1900, start=100)"
 gives 0 "$selfc" fill-mask "$folder/run" "The capital of France is [MASK]."
 prints "paris"
 [ "$(sed -n 2p "$folder/out" | awk '{ print $NF }')" = paris ] || fail "paris does not come first"
@@ -89,7 +89,7 @@ done
 [ -s "$folder/train.pairs" ] && [ -s "$folder/test.pairs" ] || fail "nobody travels"
 [ -z "$(comm -12 "$folder/train.pairs" "$folder/test.pairs")" ] || fail "who went where is known from the training"
 gives 0 "$selfc" tokenize --train "$folder/stories/train.jsonl" --size 4000 -o "$folder/stories/tokenizer.json"
-gives 0 "$selfc" train "$bert/qa.json" --data "$folder/stories" --out "$folder/qa" --quiet --steps 1250 --set let.steps=1250
+gives 0 "$selfc" train "$bert/qa.json" --data "$folder/stories" --out "$folder/qa" --quiet --epochs 1
 exact=$(grep -o '"test_exact": [0-9.]*' "$folder/qa/metrics.jsonl" | tail -n 1 | cut -d' ' -f2)
 awk -v exact="${exact:-0}" 'BEGIN { exit !(exact >= 0.6) }' || fail "test_exact is ${exact:-nowhere}, below 0.6"
 

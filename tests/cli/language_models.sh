@@ -69,7 +69,7 @@ done
 
 # Letters.
 gives 0 "$selfc" train "$examples/gpt-mini.json" --data "$folder/text.txt" --set let.units=32 --set let.context=16 \
-    --steps 300 --quiet --out "$folder/letters"
+    --epochs 5 --quiet --out "$folder/letters"
 awk -v a="$(loss letters test_loss tail)" 'BEGIN { exit !(a != "" && a < 2) }' ||
     fail "after 300 steps the loss of letters is $(loss letters test_loss tail)"
 gives 0 "$selfc" check "$folder/letters"
@@ -107,8 +107,8 @@ reviews() { # FIRST LAST
 reviews 1 200 >"$folder/reviews.train.txt"
 reviews 201 240 >"$folder/reviews.dev.txt"
 reviews 241 280 >"$folder/reviews.test.txt"
-gives 0 "$selfc" train "$examples/sst2.json" --data "$folder/reviews.train.txt" --out "$folder/reviews" --quiet --steps 100 \
-    --set let.units=32 --set let.layers=1 --set let.heads=2 --set let.steps=100 --set let.rate=0.003 \
+gives 0 "$selfc" train "$examples/sst2.json" --data "$folder/reviews.train.txt" --out "$folder/reviews" --quiet --epochs 17 \
+    --set let.units=32 --set let.layers=1 --set let.heads=2 --set let.rate=0.003 \
     --set "training.data.text.tokenizer=$folder/small.txt"
 awk -v a="$(loss reviews test_accuracy tail)" 'BEGIN { exit !(a != "" && a > 0.95) }' ||
     fail "after 100 steps the accuracy of reviews is $(loss reviews test_accuracy tail)"
