@@ -112,8 +112,8 @@ bool api_is_hidden(const SelfcTensor *tensor); /* "$key" and "$sample": no input
 void api_fill_hidden(SelfcModel *model, const SelfcTensor *tensor, int64_t n, int64_t step, void *out);
 bool api_reads_states(const SelfcProgram *program);
 /* api_operation.c: a SelfcFindOperation; context is the model. */
-const char *api_find_operation(void *context, const SelfcProgram *program, uint32_t call, int64_t n, void *const *args,
-                               uint32_t arg);
+int api_find_operation(void *context, const SelfcProgram *program, uint32_t call, int64_t n, void *const *args,
+                       uint32_t arg, SelfcOperation *operation);
 const SelfcProgram *api_compiled_program(SelfcModel *model, const char *function); /* NULL after api_fail */
 /* Runs a compiled program on n samples, whose numbers are sample[n]; inputs without the hidden ones. */
 int api_execute(SelfcModel *model, const SelfcProgram *program, int64_t n, const int32_t *sample,

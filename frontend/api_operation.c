@@ -3,6 +3,7 @@
 #include "frontend/api.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* Beyond this the slow evaluator would keep people waiting, or take the memory of a run that has to be ended well. */
 static const double operation_most_flop = 1e9;
@@ -58,31 +59,57 @@ static NodeId operation_cause(const Graph *body, const Bad *bad, int64_t n, doub
     return NO_NODE;
 }
 
-static const char *operation_of(const Kernel *kernel, int64_t n, const SelfcCall *call, void *const *args,
-                                uint32_t output, Arena *arena) {
-    const Graph *body = kernel->body;
+static double **operation_values(const Graph *body, int64_t n, const SelfcCall *call, void *const *args, Arena *arena) {
     double **inputs = arena_array(arena, double *, body->input_count);
     for (uint32_t i = 0; i < body->input_count; i++) {
         int64_t elements = dim_at(type_elements(body->inputs[i].type), n);
         inputs[i] = arena_array(arena, double, elements);
         for (int64_t j = 0; j < elements; j++) inputs[i][j] = selfc_value(args[i], call->args[i].dtype, j);
     }
-    double **values = graph_eval_stored(body, n, (const double *const *)inputs, arena);
-    Bad bad = operation_look(body, body->outputs[output].node, n, values);
-    if (!bad.has_any) return NULL; /* by the book it is finite */
-    for (NodeId cause; (cause = operation_cause(body, &bad, n, values)) != NO_NODE;)
-        bad = operation_look(body, cause, n, values);
-    return op_info[body->nodes[bad.id].op].name;
+    return graph_eval_stored(body, n, (const double *const *)inputs, arena);
 }
 
-const char *api_find_operation(void *context, const SelfcProgram *program, uint32_t call, int64_t n, void *const *args,
-                               uint32_t arg) {
+/* "log(-0.5)": with what made the first bad value, where one element comes of one of each operand. */
+static void operation_print(const Graph *body, const Bad *bad, double *const *values, char *text, size_t size) {
+    const Node *node = &body->nodes[bad->id];
+    int used = snprintf(text, size, "%s", op_info[node->op].name);
+    if (!op_is_elementwise(node->op)) return;
+    int64_t at = 0;
+    while (!operation_is_bad(bad->values[at], bad->has_nan)) at++;
+    for (uint32_t i = 0; i < op_info[node->op].inputs; i++)
+        used += snprintf(text + used, size - (size_t)used, "%s%.3g", i ? ", " : "(", values[node->in[i]][at]);
+    snprintf(text + used, size - (size_t)used, ")");
+}
+
+static int operation_find(const Graph *body, NodeId output, int64_t n, double *const *values, SelfcOperation *found) {
+    Bad bad = operation_look(body, output, n, values);
+    if (!bad.has_any) return 1; /* by the book it is finite */
+    for (NodeId cause; (cause = operation_cause(body, &bad, n, values)) != NO_NODE;)
+        bad = operation_look(body, cause, n, values);
+    operation_print(body, &bad, values, found->text, sizeof found->text);
+    found->origin = body->nodes[bad.id].origin;
+    return 0;
+}
+
+/* Layers that need the same code share it, with the names of the first. */
+static bool operation_is_shared(const Program *program, uint32_t kernel) {
+    uint32_t calls = 0;
+    for (uint32_t i = 0; i < program->call_count; i++) calls += program->calls[i].kernel == kernel;
+    return calls > 1;
+}
+
+int api_find_operation(void *context, const SelfcProgram *program, uint32_t call, int64_t n, void *const *args,
+                       uint32_t arg, SelfcOperation *operation) {
     const Compiled *compiled = &((const SelfcModel *)context)->compiled;
     const Program *source = compiled->programs[program - compiled->module->programs];
-    const Kernel *kernel = &source->kernels[source->calls[source->prepare_calls + call].kernel];
-    if (!operation_is_small(kernel, n)) return NULL;
+    uint32_t number = source->calls[source->prepare_calls + call].kernel;
+    const Kernel *kernel = &source->kernels[number];
+    const Graph *body = kernel->body;
+    if (!operation_is_small(kernel, n)) return 1;
     Arena *arena = arena_new();
-    const char *name = operation_of(kernel, n, &program->calls[call], args, arg - kernel->body->input_count, arena);
+    double **values = operation_values(body, n, &program->calls[call], args, arena);
+    int failed = operation_find(body, body->outputs[arg - body->input_count].node, n, values, operation);
+    if (operation_is_shared(source, number)) operation->origin = NULL;
     arena_free(arena);
-    return name;
+    return failed;
 }

@@ -21,14 +21,15 @@ static const double nonfinite_most_seconds = 600;
 typedef struct {
     Trainer *trainer;
     const SelfcProgram *program;
-    char *before;          /* the states as the step that is being done found them */
-    bool *is_usual;        /* calls that write infinities when all is well */
-    bool is_learning;      /* this step says which calls these are */
-    double largest;        /* magnitude of what the call reads */
-    const SelfcCall *bad;  /* the first that wrote what is not finite */
-    const SelfcArg *arg;   /* where it did */
-    Scan scan;             /* of what it wrote there */
-    const char *operation; /* in the call; NULL: not known */
+    char *before;             /* the states as the step that is being done found them */
+    bool *is_usual;           /* calls that write infinities when all is well */
+    bool is_learning;         /* this step says which calls these are */
+    double largest;           /* magnitude of what the call reads */
+    const SelfcCall *bad;     /* the first that wrote what is not finite */
+    const SelfcArg *arg;      /* where it did */
+    Scan scan;                /* of what it wrote there */
+    SelfcOperation operation; /* in the call */
+    bool has_operation;       /* it is known */
 } Search;
 
 static int64_t nonfinite_elements(const Search *search, const SelfcArg *arg) {
@@ -62,9 +63,9 @@ static int nonfinite_ask(void *context, const SelfcCall *call, void *const *args
     const SelfcTrainOptions *options = search->trainer->options;
     (void)is_done;
     if (call != search->bad) return 1;
-    search->operation =
-        options->find_operation(options->find_context, search->program, (uint32_t)(call - search->program->calls),
-                                search->trainer->train.capacity, args, (uint32_t)(search->arg - call->args));
+    uint32_t position = (uint32_t)(call - search->program->calls), arg = (uint32_t)(search->arg - call->args);
+    search->has_operation = !options->find_operation(options->find_context, search->program, position,
+                                                     search->trainer->train.capacity, args, arg, &search->operation);
     return 0;
 }
 
@@ -145,8 +146,9 @@ static const char *nonfinite_state_name(const SelfcModule *module, const SelfcAr
 
 static void nonfinite_put_call(const Search *search, FILE *out) {
     const char *state = nonfinite_state_name(search->trainer->module, search->arg);
-    nonfinite_put_origin(out, search->bad->origin);
-    if (search->operation) fprintf(out, ", operation \"%s\"", search->operation);
+    bool is_told = search->has_operation && search->operation.origin;
+    nonfinite_put_origin(out, is_told ? search->operation.origin : search->bad->origin);
+    if (search->has_operation) fprintf(out, ", operation %s", search->operation.text);
     fprintf(out, " in the kernel %s made the first value that is not finite: %s, ", search->bad->name,
             isnan(search->scan.value) ? "nan"
             : search->scan.value > 0  ? "inf"

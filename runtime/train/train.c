@@ -348,9 +348,9 @@ static bool train_step(Trainer *trainer, double *loss) {
 }
 
 static TrainEnd train_fail_loss(Trainer *trainer, double loss) {
-    selfc_fail("%s: the loss is %g at step %lld (epoch %.2f); a smaller learning rate may help", trainer->folder,
-               isnan(loss) ? (double)NAN : loss, (long long)trainer->step,
-               (double)trainer->step / (double)trainer->epoch_steps);
+    selfc_fail("%s: the loss is %g at step %lld (epoch %.2f)%s", trainer->folder, isnan(loss) ? (double)NAN : loss,
+               (long long)trainer->step, (double)trainer->step / (double)trainer->epoch_steps,
+               trainer->step > 1 ? "; a smaller learning rate may help" : "");
     nonfinite_explain(trainer);
     return TRAIN_failed;
 }

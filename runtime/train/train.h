@@ -4,10 +4,14 @@
 #define SELFC_RUNTIME_TRAIN_H
 #include "runtime/core/core.h"
 
-/* Names the operation in a call (its position in the program) that makes of finite values one that is not, in argument
- * `arg` of the call; args are the call's as it finds them. Static memory; NULL: it cannot be told. */
-typedef const char *SelfcFindOperation(void *context, const SelfcProgram *program, uint32_t call, int64_t n,
-                                       void *const *args, uint32_t arg);
+/* The operation in a call (its position in the program) that makes of finite values one that is not, in argument `arg`
+ * of the call; args are the call's as it finds them. 0; 1: it cannot be told. */
+typedef struct {
+    char text[128];     /* "log(-0.5)" */
+    const char *origin; /* its layer; NULL: that of the call */
+} SelfcOperation;
+typedef int SelfcFindOperation(void *context, const SelfcProgram *program, uint32_t call, int64_t n, void *const *args,
+                               uint32_t arg, SelfcOperation *operation);
 
 typedef struct {
     const char *data;        /* path that replaces every source's; may be NULL */
