@@ -146,9 +146,10 @@ static int64_t health_run_steps(const Trainer *trainer) {
     return trainer->step_limit < INT32_MAX ? trainer->step_limit : 0;
 }
 
-/* The number of the look that is due when so many steps are done, as one that grows evenly in between. */
+/* The number of the look that is due when so many steps are done, as one that grows evenly in between. There is one at
+ * the beginning and one at the end, however short the run. */
 static double health_look(const Trainer *trainer, int64_t done) {
-    double steps = (double)health_run_steps(trainer), last = fmax(floor(steps / trainer->health_steps) - 1, 0);
+    double steps = (double)health_run_steps(trainer), last = fmax(floor(steps / trainer->health_steps) - 1, 1);
     return steps > 0 ? last * sqrt((double)done / steps) : (double)done / trainer->health_steps;
 }
 

@@ -51,6 +51,8 @@ void progress_begin(Progress *progress, const Trainer *trainer) {
         fprintf(stderr, ", ready after %.2f s", trainer->options->prepare_seconds);
     if (trainer->step > 0) fprintf(stderr, ", goes on after step %lld", (long long)trainer->step);
     fprintf(stderr, "\n");
+    if (trainer->step > 0 && trainer->step >= trainer->step_limit)
+        fprintf(stderr, "note: it has made the steps that were asked for; --epochs N trains it further\n");
     progress_tell_cut(&trainer->feed);
 }
 

@@ -152,7 +152,11 @@ static void report_extras(FileWriter *out, const Metrics *metrics) {
         for (size_t i = metrics->count; i--;) {
             double value = metrics->records[i].extras[extra];
             if (isnan(value)) continue;
-            report_number(out, report_extra_title(metrics->extras[extra]), "%.4g", value);
+            char name[256];
+            long long step = (long long)metrics->records[i].step;
+            snprintf(name, sizeof name, i + 1 < metrics->count ? "%s, at step %lld" : "%s",
+                     report_extra_title(metrics->extras[extra]), step);
+            report_number(out, name, "%.4g", value);
             break;
         }
 }
