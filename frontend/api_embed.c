@@ -169,7 +169,8 @@ int embed_load(Embed *embed, SelfcSplit split) {
 
 void embed_tell_cut(const Embed *embed, SelfcSplit split) {
     const char *cut = selfc_source_cut(embed->source[split]);
-    if (cut) api_note(embed->model, "%s; \"%s\" takes no longer ones", cut, embed->function);
+    const char *taker = embed->lengths.count == 1 ? embed->program->name : embed->function;
+    if (cut) api_note(embed->model, "%s; \"%s\" takes no longer ones", cut, taker);
 }
 
 int embed_label_field(const Embed *embed, SelfcSplit split) { return wanted_label(embed->source[split]); }
@@ -221,13 +222,12 @@ int embed_shorten(Embed *embed, const int32_t *index, int64_t count, double shar
     for (int64_t i = 0; i < count; i++) held[lengths_for(lengths, embed_tokens(embed, SELFC_TRAIN, index[i]))]++;
     uint32_t copy = 0;
     while ((double)(all += held[copy]) < share * (double)count) copy++;
-    if (all < count)
-        api_note(embed->model,
-                 "%lld of %lld texts are cut to the %lld tokens that hold the others: fine-tuning has one length",
-                 (long long)(count - all), (long long)count, (long long)lengths->length[copy]);
     *lengths = (Lengths){1, {lengths->length[copy]}, {lengths->program[copy]}};
     embed_use(embed, 0);
-    return embed_open_source(embed) || embed_load(embed, SELFC_TRAIN) || embed_load(embed, SELFC_TEST);
+    if (embed_open_source(embed) || embed_load(embed, SELFC_TRAIN) || embed_load(embed, SELFC_TEST)) return 1;
+    embed_tell_cut(embed, SELFC_TRAIN);
+    embed_tell_cut(embed, SELFC_TEST);
+    return 0;
 }
 
 /* Memory for a batch: what goes in, what comes out, and which samples they are. */

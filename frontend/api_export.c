@@ -117,6 +117,11 @@ static int export_kind(Export *export, const char *as) {
                  : export_has(export, "classifier.weight")                    ? BERT_classifier
                                                                               : BERT_encoder;
     if (as && bert_kind_find(as, &bert->kind)) return 1;
+    if (bert->kind == BERT_classifier && !bert->labels)
+        return api_fail(
+            "%s: error: there is no dense layer called \"classifier\", which transformers' classifiers have "
+            "behind a \"bert_pooler\"; --as encoder exports what stands before the head",
+            export->path);
     bert->architecture = architecture[bert->kind];
     return 0;
 }
