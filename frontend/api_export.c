@@ -58,7 +58,7 @@ static bool export_has(const Export *export, const char *name) { return export_f
 /* 0 where the call has no such number. */
 static double export_number(const Export *export, const char *param) {
     double number = 0;
-    model_call_number(export->model->description, "bert", param, &number);
+    model_call_number(export->model->description, NULL, "bert", param, &number);
     return number;
 }
 
@@ -103,7 +103,7 @@ static void export_embedding(Export *export) {
     const Model *description = export->model->description;
     double takes_first = 0;
     export->bert.has_embedding = model_ends_in(description, "encode", "bert", "hidden", "text_features");
-    model_call_number(description, "text_features", "first", &takes_first);
+    model_call_number(description, "encode", "text_features", "first", &takes_first);
     export->bert.takes_first = takes_first != 0;
     model_function_for(description, "encode", INT64_MAX, &export->bert.longest);
 }

@@ -79,8 +79,9 @@ void model_begin_error(const Model *model, Diag *diag, const char *message); /* 
 /* The first call of a module by the training, a function, or a module that these call: what the names of its weights
  * begin with, "encode.bert.". NULL: there is none. */
 const char *model_call_path(const Model *model, const char *module, Arena *arena);
-/* What this call makes of one of the module's params. false: there is none, or no plain number. */
-bool model_call_number(const Model *model, const char *module, const char *param, double *number);
+/* What this call makes of one of the module's params; family: the first call by a function of this name, NULL: by any
+ * of them. false: there is none, or no plain number. */
+bool model_call_number(const Model *model, const char *family, const char *module, const char *param, double *number);
 /* Are the last layers of a function calls of the library's modules `before` and then `module`, whose first input is
  * `value`? */
 bool model_ends_in(const Model *model, const char *family, const char *before, const char *value, const char *module);

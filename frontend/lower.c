@@ -290,8 +290,9 @@ Graph *lower_preview(const Model *model, const DataShape *shapes, size_t count, 
 typedef struct {
     Lower l;
     const char *module, *param;
-    const char *path; /* of what is found: "encode.bert." */
-    bool is_number;   /* what it makes of the param */
+    const char *family; /* functions of this name alone; NULL: all of them, and the training */
+    const char *path;   /* of what is found: "encode.bert." */
+    bool is_number;     /* what it makes of the param */
     double number;
 } Search;
 
@@ -314,6 +315,10 @@ static bool search_calls(Search *search, const Block *block, const Scope *scope,
     return false;
 }
 
+static bool is_of_family(const Function *function, const char *family) {
+    return !strcmp(function->family ? function->family : function->name, family);
+}
+
 /* The outermost call comes first. Values that depend on tensors stay unknown without a word. */
 static void search_model(Search *search, const Model *model) {
     enum { MOST_INSIDE = 8 };
@@ -321,9 +326,11 @@ static void search_model(Search *search, const Model *model) {
     diag_init(&quiet);
     search->l = lower_begin(model, "call", -1, false, &quiet);
     for (uint32_t depth = 0; depth < MOST_INSIDE && !search->path; depth++)
-        for (uint32_t i = 0; i <= model->function_count && !search->path; i++)
-            search_calls(search, i ? &model->functions[i - 1].block : &model->training.block, search->l.root, "",
-                         depth);
+        for (uint32_t i = search->family ? 1 : 0; i <= model->function_count && !search->path; i++) {
+            const Function *function = i ? &model->functions[i - 1] : NULL;
+            if (search->family && !is_of_family(function, search->family)) continue;
+            search_calls(search, function ? &function->block : &model->training.block, search->l.root, "", depth);
+        }
     diag_free(&quiet);
 }
 
@@ -335,8 +342,8 @@ const char *model_call_path(const Model *model, const char *module, Arena *arena
     return path;
 }
 
-bool model_call_number(const Model *model, const char *module, const char *param, double *number) {
-    Search search = {.module = module, .param = param};
+bool model_call_number(const Model *model, const char *family, const char *module, const char *param, double *number) {
+    Search search = {.family = family, .module = module, .param = param};
     search_model(&search, model);
     graph_free(search.l.g);
     if (search.is_number) *number = search.number;
@@ -358,7 +365,7 @@ bool model_ends_in(const Model *model, const char *family, const char *before, c
     for (uint32_t i = 0; i < model->function_count; i++) {
         const Function *function = &model->functions[i];
         const Layer *last = function->block.layers + function->block.layer_count;
-        if (strcmp(function->family ? function->family : function->name, family)) continue;
+        if (!is_of_family(function, family)) continue;
         return function->block.layer_count >= 2 && calls_library(&last[-2], before) &&
                calls_library(&last[-1], module) && takes_first(&last[-1], value);
     }

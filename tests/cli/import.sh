@@ -249,6 +249,26 @@ cat >described/tune.json <<'END'
 END
 gives 0 "$selfc" check described/tune.json
 gives 0 "$selfc" train described/tune.json --out tuned
+python3 - <<'END'
+import json
+model = json.load(open("described/tune.json"))
+bert = {**model["training"]["layers"][0], "input": ["text", "0 * text", "count"]}
+features = {"module": "text_features", "input": ["hidden", "count"]}
+model["training"]["layers"].insert(1, {**features, "params": {"first": True}, "name": "embedding"})
+model["training"]["layers"][-1]["expr"] = "mean(cross_entropy(classifier, label)) + 0 * mean(embedding)"
+inputs = {"text": {"shape": ["n", 8], "type": "i32"}, "count": {"shape": ["n"], "type": "i32"}}
+model["training"]["layers"][2]["input"] = "hidden"
+model["functions"] = {"encode": {"inputs": inputs, "layers": [bert, features]}}
+json.dump(model, open("described/means.json", "w"))
+model["functions"]["encode"]["layers"].append({"expr": "2 * features", "name": "other"})
+json.dump(model, open("described/others.json", "w"))
+END
+for name in means others; do
+    gives 0 "$selfc" train described/$name.json --out $name
+    gives 0 "$selfc" export $name -o $name-back
+done
+grep -q '"pooling_mode_mean_tokens": true' means-back/1_Pooling/config.json || fail "an export takes its pooling from the training"
+[ -e others-back/modules.json ] && fail "an export promises an embedding that the function does not give"
 gives 0 "$selfc" export tuned -o tuned-back; prints "a BertForSequenceClassification"
 python3 - <<'END' || fail "what is frozen has changed, or what is not has stayed"
 import json, struct, sys
