@@ -127,3 +127,10 @@ gives 1 "$selfc" train shorter.json "${data[@]}" --quiet --out nobody
 says 'training.knn: function "encode_12" takes text i32[n,12], but the data'"'"'s "text" is i32[16] a sample'
 gives 1 "$selfc" check labelled.json "${data[@]}" --set training.knn.function=encod; says 'did you mean "encode"?'
 finish
+
+# Fine-tuning takes the length that training texts need, and says what of the others it cuts.
+for i in $(seq 40); do echo "$((i % 2)) $([ $((i % 2)) = 0 ] && echo the || echo cat) ran"; done >short.train.txt
+head -n 19 short.train.txt >short.dev.txt
+echo "1 cat ran the a cat ran the a" >>short.dev.txt
+gives 0 "$selfc" eval one --data short.train.txt --protocol finetune --epochs 2
+says '1 of 20 lines of the test data'; says '"encode_6" takes no longer ones'
